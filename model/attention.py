@@ -1,0 +1,103 @@
+"""Self-attention: every token looks at every token of its own sequence.
+
+    softmax(Q Kᵀ / √D) V      Vaswani et al. 2017 (arXiv:1706.03762), equation 1, in N heads of D dimensions
+
+One equation, three kernels that agree:
+
+    eager    the equation in plain tensor operations; the only one that can show the probabilities
+    sdpa     torch's fused kernel on sequences padded here, and only here; runs everywhere, the default
+    varlen   FlashAttention on the packed tokens themselves; CUDA, bf16 or fp16, and no dropout
+
+Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, H hidden size, N heads, D = H / N.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import BertConfig
+from .packing import Packed
+
+
+def pad(qkv: Tensor, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
+    """(T, 3, N, D) packed → three of (B, N, S, D), zero where a sequence has ended."""
+    batch, longest = len(packed), packed.longest
+    if len(qkv) < batch * longest:  # else every sequence is S long already
+        padded = qkv.new_zeros(batch * longest, *qkv.shape[1:])
+        qkv = padded.index_copy(0, packed.slots, qkv)  # (B·S, 3, N, D)
+    q, k, v = qkv.unflatten(0, (batch, longest)).permute(2, 0, 3, 1, 4)  # (B, S, 3, N, D) -> 3 × (B, N, S, D)
+    return q, k, v
+
+
+def unpad(x: Tensor, packed: Packed) -> Tensor:
+    """(B, N, S, D) padded → (T, H) packed."""
+    x = x.transpose(1, 2).flatten(2).flatten(0, 1)  # (B·S, H)
+    return x if len(x) == len(packed.ids) else x[packed.slots]
+
+
+def real_tokens(packed: Packed) -> Tensor | None:
+    """(B, 1, 1, S), True where a padded sequence has a token; None where there is no padding."""
+    if len(packed.ids) == len(packed) * packed.longest:
+        return None
+    column = torch.arange(packed.longest, device=packed.ids.device)
+    return (column < packed.boundaries.diff()[:, None])[:, None, None, :]
+
+
+def eager(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, Tensor]:
+    """(T, 3, N, D) → (T, H), and the probabilities before dropout (B, N, S, S), zero outside the sequences."""
+    q, k, v = pad(qkv, packed)
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, N, S, S): query × key
+    real = real_tokens(packed)
+    if real is not None:
+        scores = scores.masked_fill(~real, -torch.inf)
+    probabilities = scores.softmax(dim=-1)
+    x = unpad(F.dropout(probabilities, dropout).to(v.dtype) @ v, packed)
+    return x, probabilities if real is None else probabilities * real.transpose(-2, -1)
+
+
+def sdpa(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
+    """(T, 3, N, D) → (T, H), through torch's scaled_dot_product_attention."""
+    q, k, v = pad(qkv, packed)
+    return unpad(F.scaled_dot_product_attention(q, k, v, real_tokens(packed), dropout_p=dropout), packed), None
+
+
+def varlen(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
+    """(T, 3, N, D) → (T, H), through torch's varlen_attn; nothing is padded."""
+    if dropout > 0:
+        raise ValueError(
+            f"the varlen kernel has no dropout, but attention_probs_dropout_prob is {dropout}: train with an attention "
+            "dropout of 0, or with the sdpa kernel"
+        )
+    if not qkv.is_cuda or qkv.dtype not in (torch.bfloat16, torch.float16):
+        raise ValueError(f"the varlen kernel takes bf16 or fp16 on CUDA, not {qkv.dtype} on {qkv.device}; use sdpa")
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = qkv.unbind(1)  # 3 × (T, N, D)
+    ends = packed.boundaries
+    return varlen_attn(q, k, v, ends, ends, packed.longest, packed.longest).flatten(1), None
+
+
+KERNELS = {"eager": eager, "sdpa": sdpa, "varlen": varlen}
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over a packed batch, with one matrix for queries, keys and values."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor, packed: Packed, show: bool = False) -> tuple[Tensor, Tensor | None]:
+        """(T, H) → (T, H), and with `show` the probabilities (B, N, S, S), for which the eager kernel runs.
+
+        The kernel is `config.attention_kernel`; an unknown one is a ValueError.
+        """
+        name = "eager" if show else self.config.attention_kernel
+        if name not in KERNELS:
+            raise ValueError(f"attention kernel {name!r} is not known; choose one of {', '.join(KERNELS)}")
+        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
+        qkv = self.qkv(x).unflatten(1, (3, self.config.num_attention_heads, -1))  # (T, H) -> (T, 3, N, D)
+        x, probabilities = KERNELS[name](qkv, packed, dropout)
+        return self.output(x), probabilities

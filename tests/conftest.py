@@ -1,0 +1,20 @@
+"""What every test gets: the tests' own helpers importable, the reference data, and no network by accident."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests that want a hub start one of their own, in a process of their own
+os.environ["MPLBACKEND"] = "agg"
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with real data and reference answers; tests that need it are skipped where it is not given."""
+    folder = os.environ.get("TEZUKURI_DATA")
+    if not folder:
+        pytest.skip("TEZUKURI_DATA is not set: no real data to test on")
+    return Path(folder)

@@ -1,0 +1,198 @@
+"""Packing, the attention kernels and dropout."""
+
+import json
+import re
+
+import pytest
+import torch
+from tiny import random_texts, tiny
+
+from tezukuri.model import attention
+from tezukuri.model.bert import Bert
+from tezukuri.model.config import BertConfig
+from tezukuri.model.heads import BertClassifier, BertMaskedLM
+from tezukuri.model.packing import pack
+
+
+def test_pack_by_hand():
+    config = tiny()
+    a, b, c = random_texts(config, [3, 1, 2])
+    packed = pack([a, b, c])
+    assert packed.ids.tolist() == [*a.ids, *b.ids, *c.ids]
+    assert packed.positions.tolist() == [0, 1, 2, 0, 0, 1]
+    assert packed.boundaries.tolist() == [0, 3, 4, 6]
+    assert packed.boundaries.dtype == torch.int32
+    assert packed.slots.tolist() == [0, 1, 2, 3, 6, 7]
+    assert (len(packed), packed.longest, packed.first.tolist()) == (3, 3, [0, 3, 4])
+
+
+@pytest.mark.parametrize("lengths", [[], [3, 0, 2]])
+def test_pack_refuses_what_has_no_tokens(lengths):
+    with pytest.raises(ValueError, match="no sequence" if not lengths else "sequence 1 has no tokens"):
+        pack(random_texts(tiny(), lengths))
+
+
+@pytest.mark.parametrize("lengths", [[7, 2, 19, 1, 12], [5, 5, 5], [24]])
+def test_kernels_agree_in_outputs_and_gradients(lengths):
+    """Within 1e-5 in fp32: the two only add up in another order."""
+    results = {}
+    for kernel in ("eager", "sdpa"):
+        config = tiny(attention_kernel=kernel, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        torch.manual_seed(0)
+        model = BertClassifier(config).train()
+        output = model(pack(random_texts(config, lengths)))
+        output.logits.square().sum().backward()
+        results[kernel] = [output.hidden.detach()] + [p.grad for p in model.parameters()]
+    for one, other in zip(results["eager"], results["sdpa"], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * max(1, float(one.abs().max())))
+
+
+@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
+def test_a_packed_sequence_comes_out_as_it_does_alone(kernel):
+    config = tiny(attention_kernel=kernel)
+    model = Bert(config).eval()
+    encodings = random_texts(config)
+    together = model(pack(encodings))
+    for i, encoding in enumerate(encodings):
+        alone = model(pack([encoding]))
+        start, end = pack(encodings).boundaries[i : i + 2].tolist()
+        torch.testing.assert_close(together.hidden[start:end], alone.hidden, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(together.pooled[i], alone.pooled[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
+def test_sequences_of_a_batch_do_not_influence_each_other(kernel):
+    config = tiny(attention_kernel=kernel)
+    model = Bert(config).eval()
+    encodings = random_texts(config)
+    before = model(pack(encodings)).hidden
+    encodings[2].ids = (encodings[2].ids + 31) % config.vocab_size
+    after = model(pack(encodings)).hidden
+    start, end = pack(encodings).boundaries[2:4].tolist()
+    others = torch.ones(len(before), dtype=torch.bool)
+    others[start:end] = False
+    assert not torch.allclose(before[start:end], after[start:end], atol=0.01)
+    torch.testing.assert_close(before[others], after[others], rtol=0, atol=1e-6)
+
+
+def test_varlen_is_refused_where_it_would_drop_dropout_or_cannot_run():
+    config = tiny(attention_kernel="varlen")
+    packed = pack(random_texts(config))
+    with pytest.raises(ValueError, match=r"no dropout, but attention_probs_dropout_prob is 0\.1"):
+        Bert(config).train()(packed)
+    with pytest.raises(ValueError, match=r"bf16 or fp16 on CUDA, not torch\.float32 on cpu"):
+        Bert(config).eval()(packed)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen attention runs on CUDA only")
+def test_varlen_agrees_with_sdpa():
+    config = tiny(hidden_size=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = Bert(config).cuda().bfloat16().eval()
+    packed = pack(random_texts(config)).to("cuda")
+    expected = model(packed).hidden
+    config.attention_kernel = "varlen"
+    torch.testing.assert_close(model(packed).hidden, expected, rtol=0.02, atol=0.05)
+
+
+def test_varlen_gets_the_packed_tokens_as_its_kernel_wants_them(monkeypatch):
+    """The kernel is CUDA's; a stand-in with its published signature computes the same on the CPU."""
+
+    def stand_in(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k):
+        assert query.shape[1:] == (4, 8) and max_q == max_k == 19 and cu_seq_q.dtype == torch.int32
+        pieces = []
+        for start, end in zip(cu_seq_q[:-1].tolist(), cu_seq_q[1:].tolist(), strict=True):
+            q, k, v = (x[start:end].transpose(0, 1) for x in (query, key, value))
+            pieces.append(torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(0, 1))
+        return torch.cat(pieces)
+
+    import torch.nn.attention.varlen as varlen_module
+
+    monkeypatch.setattr(varlen_module, "varlen_attn", stand_in)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+    packed = pack(random_texts(tiny()))
+    qkv = torch.randn(len(packed.ids), 3, 4, 8).bfloat16()
+    out, _ = attention.varlen(qkv, packed, 0.0)
+    torch.testing.assert_close(out, attention.sdpa(qkv, packed, 0.0)[0], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
+@pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"])
+def test_each_dropout_acts_in_training_alone(kernel, rate):
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
+    config = tiny(attention_kernel=kernel, **(off | {rate: 0.5}))
+    model = BertClassifier(config)
+    packed = pack(random_texts(config))
+    model.train()
+    assert not torch.equal(model(packed).logits, model(packed).logits)
+    model.eval()
+    assert torch.equal(model(packed).logits, model(packed).logits)
+    state = torch.get_rng_state()
+    model(packed)
+    assert torch.equal(state, torch.get_rng_state())  # evaluation draws nothing
+
+
+def test_classifier_dropout_is_hidden_dropout_unless_given():
+    assert BertClassifier(tiny(hidden_dropout_prob=0.3)).dropout.p == 0.3
+    assert BertClassifier(tiny(hidden_dropout_prob=0.3, classifier_dropout=0.0)).dropout.p == 0.0
+
+
+def test_the_decoder_of_the_masked_lm_is_the_word_embedding_itself():
+    config = tiny()
+    model = BertMaskedLM(config).eval()
+    packed = pack(random_texts(config))
+    before = model(packed).logits
+    with torch.no_grad():
+        model.bert.embeddings.word.weight[0].mul_(2.0)  # no text here has the token 0
+    after = model(packed).logits
+    assert torch.equal(before[:, 1:], after[:, 1:]) and not torch.allclose(before[:, 0], after[:, 0])
+
+
+def test_a_sequence_longer_than_the_positions_is_refused():
+    config = tiny()
+    with pytest.raises(ValueError, match=r"25 tokens, but the model has learned only 24 positions.*max_length=24"):
+        Bert(config)(pack(random_texts(config, [25])))
+
+
+def test_unknown_kernels_and_impossible_sizes_are_refused():
+    config = tiny(attention_kernel="flash")
+    with pytest.raises(ValueError, match="'flash' is not known; choose one of eager, sdpa, varlen"):
+        Bert(config)(pack(random_texts(config)))
+    with pytest.raises(ValueError, match="hidden_size 30 cannot be divided into 4"):
+        tiny(hidden_size=30)
+    with pytest.raises(ValueError, match=r"hidden_dropout_prob is 1\.0"):
+        tiny(hidden_dropout_prob=1.0)
+    with pytest.raises(ValueError, match="at least two labels"):
+        BertClassifier(tiny(labels=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_type", "roberta"),
+        ("position_embedding_type", "relative_key"),
+        ("is_decoder", True),
+        ("add_cross_attention", True),
+        ("tie_word_embeddings", False),
+        ("pruned_heads", {"0": [1]}),
+        ("hidden_act", "quick_gelu"),
+    ],
+)
+def test_a_key_that_changes_the_computation_is_refused_by_name(key, value):
+    with pytest.raises(ValueError, match=rf"{key} (is )?.*{re.escape(json.dumps(value).strip('"'))}"):
+        BertConfig.from_hub({"hidden_size": 32, "num_attention_heads": 4, key: value})
+
+
+def test_a_config_of_2019_is_a_bert_and_unknown_keys_are_told():
+    config, unknown = BertConfig.from_hub(
+        {"hidden_size": 32, "num_attention_heads": 4, "rotary": 1, "type_vocab_size": 3}
+    )
+    assert (config.hidden_size, config.type_vocab_size, unknown) == (32, 3, ["rotary"])
+
+
+def test_a_config_survives_the_hub_and_back():
+    config = tiny(hidden_act="gelu_new", classifier_dropout=0.25)
+    settings = json.loads(json.dumps(config.to_hub("BertForSequenceClassification")))
+    assert settings["id2label"] == {"0": "a", "1": "b", "2": "c"} and settings["label2id"]["c"] == 2
+    again, unknown = BertConfig.from_hub(settings)
+    again.labels = config.labels
+    assert again == config and unknown == []

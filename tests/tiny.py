@@ -1,0 +1,28 @@
+"""Tiny random models and batches that several tests share."""
+
+from types import SimpleNamespace
+
+import torch
+
+from tezukuri.model.config import BertConfig
+
+
+def tiny(**changes) -> BertConfig:
+    """A configuration small enough for any test, with weights so large that attention is far from uniform."""
+    sizes = {
+        "vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 48, "max_position_embeddings": 24, "labels": ("a", "b", "c"), "initializer_range": 0.3,
+    }  # fmt: skip
+    return BertConfig(**(sizes | changes))
+
+
+def random_texts(config: BertConfig, lengths=(7, 2, 19, 1, 12), seed=0) -> list[SimpleNamespace]:
+    """Encodings of random ids."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        SimpleNamespace(
+            ids=torch.randint(1, config.vocab_size, (n,), generator=generator).numpy(),
+            type_ids=torch.randint(config.type_vocab_size, (n,), generator=generator).sort().values.numpy(),
+        )
+        for n in lengths
+    ]

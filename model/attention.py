@@ -74,7 +74,9 @@ def varlen(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
 
     q, k, v = qkv.unbind(1)  # 3 × (T, N, D)
     ends = packed.boundaries
-    return varlen_attn(q, k, v, ends, ends, packed.longest, packed.longest).flatten(1), None
+    x = varlen_attn(q, k, v, ends, ends, packed.longest, packed.longest)
+    assert isinstance(x, Tensor)  # a tuple only when auxiliary outputs are asked for
+    return x.flatten(1), None  # (T, N, D) -> (T, H)
 
 
 KERNELS = {"eager": eager, "sdpa": sdpa, "varlen": varlen}

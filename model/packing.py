@@ -13,7 +13,7 @@ Everything but attention works on the (T, …) form and never sees where a seque
 this are the usual input of variable-length attention (Dao 2023, FlashAttention-2, arXiv:2307.08691).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,12 +53,18 @@ class Packed:
 
     def to(self, device: torch.device | str) -> "Packed":
         """The same batch on another device; from pinned memory the copy does not wait."""
-        tensors = (self.ids, self.type_ids, self.positions, self.slots, self.boundaries)
-        return Packed(*(tensor.to(device, non_blocking=True) for tensor in tensors), self.longest)
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin_memory(self) -> "Packed":
-        tensors = (self.ids, self.type_ids, self.positions, self.slots, self.boundaries)
-        return Packed(*(tensor.pin_memory() for tensor in tensors), self.longest)
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Packed":
+        """The batch with every tensor changed alike."""
+        return Packed(
+            change(self.ids),
+            change(self.type_ids),
+            change(self.positions),
+            change(self.slots),
+            change(self.boundaries),
+            self.longest,
+        )
 
 
 def pack(encodings: Sequence[Encoded]) -> Packed:

@@ -178,7 +178,8 @@ def test_unknown_kernels_and_impossible_sizes_are_refused():
     ],
 )
 def test_a_key_that_changes_the_computation_is_refused_by_name(key, value):
-    with pytest.raises(ValueError, match=rf"{key} (is )?.*{re.escape(json.dumps(value).strip('"'))}"):
+    told = re.escape(value if isinstance(value, str) else json.dumps(value))
+    with pytest.raises(ValueError, match=rf"{key} .*{told}"):
         BertConfig.from_hub({"hidden_size": 32, "num_attention_heads": 4, key: value})
 
 

@@ -1,0 +1,54 @@
+"""What every reader in this folder returns: labelled texts, the names of their classes, and the rows it refused."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+SPLITS = ("train", "dev", "test")
+
+
+class DataError(ValueError):
+    """Data that cannot be used. The message says what was wrong, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled text."""
+
+    id: str
+    text: str
+    label: str  # the name of the class
+    split: str  # "train", "dev" or "test"
+    votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus tells
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is no example: `file`, `line` (from 1) and `reason`; `raw` is the row itself, cut short."""
+
+    file: str
+    line: int
+    reason: str
+    raw: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}: {self.raw!r}"
+
+
+@dataclass
+class Dataset:
+    """A corpus. The order of `labels` is the order of the classes: class c of the model is `labels[c]`."""
+
+    name: str
+    labels: tuple[str, ...]
+    examples: list[Example]
+    bad_rows: list[BadRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what the reader decided by itself, for people to read
+
+    def split(self, name: str) -> list[Example]:
+        """The examples of one split, in the order of the file; DataError where there are none."""
+        chosen = [example for example in self.examples if example.split == name]
+        if not chosen:
+            sizes = Counter(example.split for example in self.examples)
+            there = ", ".join(f"{split} ({sizes[split]})" for split in SPLITS if sizes[split])
+            raise DataError(f"{self.name} has no examples in split {name!r}; its splits are {there or 'all empty'}")
+        return chosen

@@ -1,0 +1,79 @@
+"""`load`: the one function behind --data. It finds the reader, and cuts the splits that a file does not have."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from .dataset import SPLITS, DataError, Dataset, Example
+from .jrte import LABELS, fetch, read_jrte
+from .rows import listed, refuse_bad_rows
+from .split import cut
+from .table import SUFFIXES, class_order, read_table
+
+SAMPLE = Path(__file__).parent / "sample" / "reviews.tsv"
+
+
+def load(
+    source: str | Path,
+    *,
+    path: str | Path | None = None,
+    text_column: str = "text",
+    label_column: str = "label",
+    split_column: str | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    bad_rows: Literal["error", "skip"] = "error",
+) -> Dataset:
+    """Load "jrte" (downloaded once, or read from `path`), "sample", or a .tsv, .csv or .jsonl file of one's own.
+
+    `labels` gives the names and the order of the classes; without it they are those of the file, sorted. The columns
+    and `seed`, by which missing splits are cut (80 % train, 10 % dev, 10 % test), are for files of one's own.
+    `bad_rows="skip"` leaves bad rows out and lists them in `Dataset.bad_rows`; otherwise they are a DataError.
+    """
+    if bad_rows not in ("error", "skip"):
+        raise ValueError(f'bad_rows is "error" or "skip", not {bad_rows!r}')
+    if path is not None and source != "jrte":
+        raise DataError(f"--data-path is for --data jrte; give the file itself as --data {path}")
+    if labels is not None and len(set(labels)) != len(labels):
+        raise DataError(f"a label is named twice: {listed(labels)}")
+    notes: list[str] = []
+    if source in ("jrte", "sample"):
+        if labels is not None and tuple(labels) != LABELS:
+            raise DataError(f"the classes of {source} are {listed(LABELS)}, in this order, not {listed(labels)}")
+        file = SAMPLE if source == "sample" else existing(path) if path is not None else fetch()
+        examples, bad = read_jrte(file)
+        classes = LABELS
+    else:
+        file = existing(source)
+        if file.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{file}: the format is told by the suffix, one of {listed(SUFFIXES)}")
+        examples, bad = read_table(file, text_column, label_column, split_column, labels)
+        classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
+        examples, notes = with_splits(examples, seed)
+    if bad_rows == "error":
+        refuse_bad_rows(bad)
+    if not examples:
+        raise DataError(f"{file} has no examples")
+    return Dataset(str(source) if source in ("jrte", "sample") else file.name, classes, examples, bad, notes)
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a file; DataError where there is none."""
+    if not Path(path).is_file():
+        raise DataError(f'no such data: {str(path)!r} is not a file (nor "jrte" or "sample")')
+    return Path(path)
+
+
+def with_splits(examples: list[Example], seed: int) -> tuple[list[Example], list[str]]:
+    """Cut the splits that are not there, and say so in notes."""
+    sizes = Counter(example.split for example in examples)
+    if sizes[""]:
+        note = f"no split column: cut at random into 80 % train, 10 % dev and 10 % test, class by class (seed {seed})"
+        return cut(examples, {"dev": 0.1, "test": 0.1}, seed), [note]
+    notes = [f"no {split} split" for split in SPLITS if examples and not sizes[split]]
+    if sizes["train"] and not sizes["dev"]:
+        train = iter(cut([example for example in examples if example.split == "train"], {"dev": 0.1}, seed))
+        examples = [next(train) if example.split == "train" else example for example in examples]
+        notes[0] = f"no dev split: 10 % of train cut for it at random, class by class (seed {seed})"
+    return examples, notes

@@ -1,0 +1,86 @@
+"""From the bytes of a file to examples, row by row, so that a bad row is named and hides none of the others."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from .dataset import BadRow, DataError, Example
+
+RAW_LENGTH = 80  # characters of a bad row that are kept
+SHOWN = 10  # bad rows that an error message lists
+
+
+class RowError(ValueError):
+    """Why a row is no example; `collect` adds the file and the line."""
+
+
+def decoded_lines(lines: Iterable[bytes]) -> Iterator[str]:
+    r"""Lines of UTF-8 without their ends (\n or \r\n) and without a byte-order mark.
+
+    Bytes that are not UTF-8 become lone surrogates (Python's "surrogateescape"); `refuse_broken_text` finds them.
+    """
+    for number, line in enumerate(lines):
+        if number == 0:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
+
+def read_lines(path: Path) -> list[str]:
+    """All lines of a file, as `decoded_lines` gives them."""
+    with path.open("rb") as file:
+        return list(decoded_lines(file))
+
+
+def refuse_broken_text(text: str) -> None:
+    """RowError where a text has what cannot be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code, column = ord(text[error.start]), error.start + 1
+        if 0xDC80 <= code <= 0xDCFF:
+            byte = code - 0xDC00
+            raise RowError(f"not UTF-8 (byte 0x{byte:02x} at character {column}); save the file as UTF-8") from None
+        raise RowError(f"half of a surrogate pair (\\u{code:04x} at character {column})") from None
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: 'a', 'b', 'c'."""
+    return ", ".join(map(repr, names)) or "none"
+
+
+def collect(
+    path: Path, records: Iterable[tuple[int, str]], parse: Callable[[int, str], Example]
+) -> tuple[list[Example], list[BadRow]]:
+    """Parse the records (line number, raw row) of one file; empty rows are passed over.
+
+    `parse` raises RowError for a bad row. An id that was there before makes a row bad as well.
+    """
+    examples: list[Example] = []
+    bad: list[BadRow] = []
+    line_of_id: dict[str, int] = {}
+    for line, raw in records:
+        if not raw:
+            continue
+        try:
+            refuse_broken_text(raw)
+            example = parse(line, raw)
+            if not example.id:
+                raise RowError("the id is empty")
+            if example.id in line_of_id:
+                raise RowError(f"the id {example.id!r} is already that of line {line_of_id[example.id]}")
+        except RowError as error:
+            shown = raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            shown = shown if len(shown) <= RAW_LENGTH else shown[: RAW_LENGTH - 1] + "…"
+            bad.append(BadRow(str(path), line, str(error), shown))
+            continue
+        line_of_id[example.id] = line
+        examples.append(example)
+    return examples, bad
+
+
+def refuse_bad_rows(bad: list[BadRow]) -> None:
+    """DataError that lists the first bad rows, if there are any."""
+    if bad:
+        rows = "\n".join(f"  {row}" for row in bad[:SHOWN])
+        more = f"\n  … and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        count = "1 bad row" if len(bad) == 1 else f"{len(bad)} bad rows"
+        raise DataError(f"{count} in {bad[0].file} (--bad-rows skip goes on without them):\n{rows}{more}")

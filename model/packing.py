@@ -31,6 +31,13 @@ class Encoded(Protocol):
     def type_ids(self) -> Any: ...
 
 
+class Encodings(Protocol):
+    """Encoded texts by number: a list of them, or the tokenizer's flat batch."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Encoded: ...
+
+
 @dataclass
 class Packed:
     """B sequences as T tokens. All tensors lie on one device."""

@@ -1,0 +1,83 @@
+"""A ready classifier in two lines: text in, label with probabilities out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import overload
+
+from ..model.heads import BertClassifier
+from ..model.precision import choose_device, choose_precision
+from ..tokenize.japanese import JapaneseTokenizer
+from ..weights.load import load
+from .predict import predict
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of one text."""
+
+    label: str
+    probabilities: dict[str, float]
+    truncated: bool  # the text was longer than the model can read, and was cut
+
+    @property
+    def probability(self) -> float:
+        return self.probabilities[self.label]
+
+
+class Classifier:
+    """A model with its tokenizer.
+
+    >>> classifier = Classifier.load("outputs/…/model")
+    >>> classifier("駅から近くて便利でした。").label
+    'positive'
+    """
+
+    def __init__(
+        self, model: BertClassifier, tokenizer: JapaneseTokenizer, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.model = model.to(self.device).eval()
+        self.tokenizer = tokenizer
+        self.labels = model.config.labels
+
+    @classmethod
+    def load(
+        cls,
+        name_or_folder: str | Path,
+        labels: Sequence[str] | None = None,
+        revision: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> "Classifier":
+        """A fine-tuned model from a folder or the hub; errors are those of `tezukuri.load`.
+
+        Args:
+            labels: names for the rows of its head, where its own configuration has none.
+        """
+        model, tokenizer = load(name_or_folder, "classify", labels, revision=revision)
+        return cls(model, tokenizer, device, precision)
+
+    @overload
+    def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]
+    @overload
+    def __call__(self, texts: Sequence[str]) -> list[Prediction]: ...
+    def __call__(self, texts: str | Sequence[str]) -> Prediction | list[Prediction]:
+        """One text → a Prediction; several → a list of them, in order."""
+        if isinstance(texts, str):
+            return next(self.stream([texts]))
+        return list(self.stream(texts))
+
+    def stream(self, texts: Iterable[str], batch_size: int = 64) -> Iterator[Prediction]:
+        """Predictions for texts as they come, in constant memory."""
+        texts = iter(texts)
+        while batch := list(islice(texts, batch_size)):
+            longest = self.model.config.max_position_embeddings
+            encodings = self.tokenizer.encode_batch(batch, max_length=longest)
+            logits = predict(self.model, encodings, batch_size, self.precision)
+            probabilities = logits.double().softmax(dim=-1).tolist()  # (B, C)
+            for row, cut in zip(probabilities, encodings.truncated, strict=True):
+                by_label = dict(zip(self.labels, row, strict=True))
+                yield Prediction(max(by_label, key=by_label.__getitem__), by_label, bool(cut))

@@ -1,0 +1,66 @@
+"""Pictures of one run: the confusion matrix and the learning curves."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib import font_manager, rc_context
+from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay
+
+JAPANESE_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans JP",
+    "IPAexGothic",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "Meiryo",
+    "MS Gothic",
+)
+
+
+def fonts() -> list[str]:
+    """Fonts to write with: a Japanese one where the machine has it, for labels, then matplotlib's own."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [font for font in JAPANESE_FONTS if font in installed] + ["DejaVu Sans"]
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str], title: str) -> bytes:
+    """A PNG of scikit-learn's confusion matrix: a row for each true class, a column for each predicted one."""
+    with rc_context({"font.family": fonts()}):
+        figure = Figure(figsize=(1.2 * len(labels) + 2, 1.1 * len(labels) + 1.6))
+        axes = figure.add_subplot()
+        ConfusionMatrixDisplay.from_predictions(
+            gold, predicted, labels=list(labels), cmap="Blues", ax=axes, colorbar=False, xticks_rotation=30
+        )
+        axes.set_title(title)
+        return png(figure)
+
+
+def curves(rows: Sequence[dict[str, Any]], best: int | None = None) -> bytes:
+    """A PNG of training and validation loss, and of validation scores, over the epochs; `best` is the one chosen."""
+    with rc_context({"font.family": fonts()}):
+        figure = Figure(figsize=(10, 4))
+        losses, marks = figure.subplots(1, 2)
+        epochs = [row["epoch"] for row in rows]
+        trained = [row for row in rows if row["train_loss"] is not None]
+        losses.plot([r["epoch"] for r in trained], [r["train_loss"] for r in trained], "o-", label="training")
+        losses.plot(epochs, [row["dev_loss"] for row in rows], "s-", label="validation")
+        losses.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None), title="Loss")
+        for name, style in (("accuracy", "o-"), ("f1", "s-"), ("ece", "^:")):
+            label = {"f1": "macro-F1", "ece": "calibration error"}.get(name, name)
+            marks.plot(epochs, [row[f"dev_{name}"] for row in rows], style, label=label)
+        marks.set(xlabel="epoch", ylim=(0, 1), title="Validation")
+        for axes in (losses, marks):
+            if best is not None:
+                axes.axvline(best, color="grey", linewidth=1, linestyle="--", label=f"chosen: epoch {best}")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+            axes.legend()
+        return png(figure)

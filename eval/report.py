@@ -1,0 +1,53 @@
+"""A judged split → its files in the run folder: metrics, predictions, classification report, confusion matrix."""
+
+from pathlib import Path
+
+from sklearn.metrics import classification_report
+
+from .judge import Judgement
+from .plots import confusion_matrix
+from .runs import write_json, write_jsonl, write_whole
+
+
+def classification_table(judgement: Judgement) -> str:
+    """scikit-learn's report with a row for each label, and the remarks below it."""
+    table = classification_report(
+        judgement.gold, judgement.predicted, labels=list(judgement.labels), digits=4, zero_division=0
+    )
+    return "\n".join([table, *judgement.remarks])
+
+
+def write_metrics(run: Path, judgement: Judgement) -> None:
+    """`test-metrics.json`; those of the dev split are called `val-metrics.json`, by custom."""
+    name = "val" if judgement.split == "dev" else judgement.split
+    write_json(run / f"{name}-metrics.json", judgement.metrics)
+
+
+def write_predictions(run: Path, judgement: Judgement) -> None:
+    """`predictions-<split>.jsonl`, a line an example."""
+    rows = zip(judgement.examples, judgement.predicted, judgement.probabilities.tolist(), strict=True)
+    write_jsonl(
+        run / f"predictions-{judgement.split}.jsonl",
+        (
+            {
+                "id": example.id,
+                "text": example.text,
+                "label": example.label,
+                "predicted": predicted,
+                "probabilities": dict(zip(judgement.model_labels, row, strict=True)),
+            }
+            for example, predicted, row in rows
+        ),
+    )
+
+
+def write_report(run: Path, judgement: Judgement) -> str:
+    """All files of the split that a run is judged by; returns the classification report."""
+    write_metrics(run, judgement)
+    write_predictions(run, judgement)
+    table = classification_table(judgement)
+    write_whole(run / "classification_report.txt", table)
+    title = f"{judgement.split}: {len(judgement.examples)} texts"
+    picture = confusion_matrix(judgement.gold, judgement.predicted, judgement.labels, title)
+    write_whole(run / "confusion_matrix.png", picture)
+    return table

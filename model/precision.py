@@ -1,0 +1,51 @@
+"""On which device to compute, and with how many bits.
+
+Mixed precision (Micikevicius et al. 2018, arXiv:1710.03740): weights stay in fp32, matrix products run in bf16 or fp16.
+It stands here and not with the training loop because prediction and evaluation ask the same questions.
+"""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is CUDA where there is a GPU, else the CPU; any other name is torch's own (`cuda:1`, `mps`)."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`fp32`, `bf16` or `fp16`; `auto` is the fastest that the device computes itself, without emulation.
+
+    That is bf16 on a GPU from Ampere on and on a CPU that multiplies it, fp16 on an older GPU
+    such as the T4, else fp32.
+
+    Raises:
+        ValueError: an unknown name, or fp16 on a CPU, where it has no use and gradients no scaler.
+    """
+    if name == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bf16() else torch.float32
+    if name not in PRECISIONS:
+        raise ValueError(f"precision {name!r} is not known; choose auto, {', '.join(PRECISIONS)}")
+    if name == "fp16" and device.type != "cuda":
+        raise ValueError(f"fp16 is for CUDA; on {device.type} choose bf16 or fp32 (or auto)")
+    return PRECISIONS[name]
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for products of bf16 (AVX-512 BF16 or AMX)."""
+    if hasattr(torch.cpu, "get_capabilities"):  # torch 2.13
+        has = torch.cpu.get_capabilities()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
+    """A context in which matrix products run in `precision`."""
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)

@@ -1,0 +1,36 @@
+"""The console command `tezukuri <script> …`, which is also what `python scripts/<script>.py …` runs."""
+
+import importlib
+import sys
+from pathlib import Path
+
+SCRIPTS = {
+    "finetune": "train a classifier on labelled texts",
+    "evaluate": "judge a ready classifier on labelled texts",
+    "predict": "label texts with a classifier",
+    "verify": "check a downloaded model against its published answers",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one script; what went wrong comes as one line, and 1 as the exit status."""
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name not in SCRIPTS:
+        print("usage: tezukuri SCRIPT …    (tezukuri SCRIPT --help tells more)\n")
+        print("\n".join(f"  {script:<10}{what}" for script, what in SCRIPTS.items()))
+        return 0 if name in ("-h", "--help") else 2
+    try:
+        return importlib.import_module(f"tezukuri.scripts.{name}").main(rest)
+    except (ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
+        if type(error) is RuntimeError:  # torch's own: its place in the code tells more than its message
+            raise
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
+        return 130
+
+
+def run_file(file: str) -> None:
+    """Run the script in `file`, for its `if __name__ == "__main__"`."""
+    sys.exit(main([Path(file).stem, *sys.argv[1:]]))

@@ -1,0 +1,67 @@
+"""Everything that a stopped run needs to go on as if it had never stopped, in one file.
+
+The file is written with torch.save and read with weights_only=True: it can hold tensors and plain values, no code.
+"""
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FILE = "checkpoint.pt"
+
+
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    epoch: int = 0  # finished
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv, from epoch 0 (before training) on
+    best_epoch: int | None = None
+    best_score: float = -float("inf")  # higher is better
+    best_weights: dict[str, Tensor] | None = None  # on the CPU; None where the last epoch is wanted anyway
+
+
+def save_checkpoint(
+    folder: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> None:
+    """Write the state after a finished epoch; the file of the epoch before stays until this one is whole."""
+    state = {
+        "progress": vars(progress),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    aside = folder / f".{FILE}"
+    torch.save(state, aside)
+    os.replace(aside, folder / FILE)  # noqa: PTH105
+
+
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Progress:
+    """Put a run's state back; the random numbers go on where they stopped.
+
+    Raises:
+        ValueError: there is no checkpoint, or it is broken.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} has no {FILE}: it was finished, stopped before its first epoch, or is no run")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} cannot be read ({str(error).splitlines()[0]}): start the run anew") from error
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    scaler.load_state_dict(state["scaler"])
+    torch.set_rng_state(state["random"])
+    if torch.cuda.is_available() and state["random_cuda"]:
+        torch.cuda.set_rng_state_all(state["random_cuda"])
+    return Progress(**state["progress"])

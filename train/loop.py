@@ -1,0 +1,184 @@
+"""Fine-tuning a classifier, in one function to be read from top to bottom.
+
+Letters: B texts in a micro-batch, C classes, n texts of the training split.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ..eval.metrics import measure
+from ..eval.predict import predict
+from ..model.heads import BertClassifier
+from ..model.packing import Encodings, pack
+from ..model.precision import autocast, choose_precision
+from .checkpoint import Progress, load_checkpoint, save_checkpoint
+from .optimizer import adamw, learning_rate
+from .settings import Settings
+
+LOOK_EVERY = 20  # steps between two looks at the loss, since each look waits for the GPU
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the message says where it stopped and the likely cause."""
+
+
+def fine_tune(
+    model: BertClassifier,
+    train: tuple[Encodings, np.ndarray],
+    dev: tuple[Encodings, np.ndarray],
+    settings: Settings,
+    checkpoints: Path | None = None,
+    resume: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Train a model; a generator of one row of the log for each epoch, beginning with epoch 0, before training.
+
+    When it ends, the model has the weights of the epoch that `settings.select` chooses.
+
+    Args:
+        model: on the device to train on, its head already made.
+        train: n encoded texts, and (n,) class numbers.
+        dev: the same for the split that is looked at after each epoch.
+        checkpoints: folder for a checkpoint after each epoch; none are written without it.
+        resume: go on from the checkpoint that is there. On a CPU the end is bit for bit that of an unbroken run.
+
+    Raises:
+        TrainingError: the loss is no longer a finite number.
+        ValueError: there is nothing to train on, or no checkpoint to resume.
+    """
+    encodings, gold = train
+    if not len(gold) or not len(dev[1]):
+        raise ValueError("training needs texts in the train split and in the dev split")
+    device = next(model.parameters()).device
+    precision = choose_precision(settings.precision, device)
+    optimizer = adamw(model, settings)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    forward = torch.compile(model, dynamic=True) if settings.compile else model
+    class_weights = weights_of_classes(gold, len(model.config.labels), settings)
+    class_weights_there = class_weights.to(device)
+    window_size = settings.batch_size * settings.accumulate  # texts in a step
+    steps_per_epoch = math.ceil(len(gold) / window_size)
+    steps = settings.epochs * steps_per_epoch
+
+    progress = load_checkpoint(checkpoints, model, optimizer, scaler) if resume and checkpoints else Progress()
+    if not progress.rows:
+        progress.rows.append({"epoch": 0, "lr": 0.0, "train_loss": None, "grad_norm": None, "seconds": 0.0})
+        progress.rows[0] |= look(model, dev, precision)
+    yield from progress.rows
+
+    while progress.epoch < settings.epochs and not out_of_patience(progress, settings):
+        epoch, started = progress.epoch + 1, time.perf_counter()
+        model.train()
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(gold))
+        losses, norms, sizes = [], [], []  # of each step; on the device, so that no step waits for it
+        bar = tqdm(
+            range(steps_per_epoch), desc=f"epoch {epoch}/{settings.epochs}", unit="step", leave=False, disable=None
+        )
+        for step_of_epoch in bar:
+            step = (epoch - 1) * steps_per_epoch + step_of_epoch
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, settings)
+
+            # One step sees a window of texts, in micro-batches; each text weighs the same, also in a last short window.
+            window = order[step_of_epoch * window_size :][:window_size]
+            size = float(class_weights[gold[window]].sum())
+            loss = torch.zeros((), device=device)
+            for start in range(0, len(window), settings.batch_size):
+                chosen = window[start : start + settings.batch_size]
+                packed = pack([encodings[i] for i in chosen]).to(device)
+                targets = torch.from_numpy(gold[chosen]).to(device)
+                with autocast(device, precision):
+                    logits = forward(packed).logits  # (B, C)
+                part = task_loss(logits, targets, class_weights_there, settings.label_smoothing) / size
+                scaler.scale(part).backward()
+                loss += part.detach()
+
+            scaler.unscale_(optimizer)
+            norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            losses.append(loss)
+            sizes.append(size)
+            if len(losses) % LOOK_EVERY == 0 or len(losses) == steps_per_epoch:
+                check_finite(losses, epoch, settings, precision)
+                bar.set_postfix(loss=f"{float(torch.stack(losses[-LOOK_EVERY:]).mean()):.3f}")
+
+        row = {
+            "epoch": epoch,
+            "lr": optimizer.param_groups[0]["lr"],
+            "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # all texts, with dropout
+            "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
+            **look(model, dev, precision),
+            "seconds": time.perf_counter() - started,
+        }
+        progress.epoch = epoch
+        progress.rows.append(row)
+        score = score_of(row, settings.select)
+        if score > progress.best_score:
+            progress.best_epoch, progress.best_score = epoch, score
+            if settings.select != "last":
+                progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+        if checkpoints:
+            save_checkpoint(checkpoints, progress, model, optimizer, scaler)
+        yield row
+
+    if progress.best_weights is not None:
+        model.load_state_dict(progress.best_weights)
+    model.eval()
+
+
+def task_loss(logits: Tensor, targets: Tensor, class_weights: Tensor, label_smoothing: float) -> Tensor:
+    """The summed cross-entropy of a micro-batch, in fp32: (B, C) logits and (B,) class numbers → a scalar.
+
+    The caller divides by the class weights of the whole step, so that a mean does not depend on how it was cut up.
+    """
+    return F.cross_entropy(logits.float(), targets, class_weights, label_smoothing=label_smoothing, reduction="sum")
+
+
+def weights_of_classes(gold: np.ndarray, classes: int, settings: Settings) -> Tensor:
+    """(C,) the weight of each class in the loss: all 1, or inversely proportional to how often it occurs."""
+    counts = np.bincount(gold, minlength=classes)
+    if settings.class_weights == "none":
+        return torch.ones(classes)
+    return torch.from_numpy(len(gold) / (classes * np.maximum(counts, 1))).float()
+
+
+def look(model: BertClassifier, dev: tuple[Encodings, np.ndarray], precision: torch.dtype) -> dict[str, float]:
+    """The metrics of the dev split: plain cross-entropy over all its texts, whatever the training loss is."""
+    logits = predict(model, dev[0], precision=precision, progress="dev")
+    return {f"dev_{name}": value for name, value in measure(logits.numpy(), dev[1], model.config.labels).items()}
+
+
+def score_of(row: dict[str, Any], select: str) -> float:
+    """What an epoch is chosen by; higher is better, and of equals the first is kept."""
+    scores = {"best-f1": row["dev_f1"], "best-accuracy": row["dev_accuracy"], "best-loss": -row["dev_loss"]}
+    return scores.get(select, float(row["epoch"]))
+
+
+def out_of_patience(progress: Progress, settings: Settings) -> bool:
+    """Whether the last `patience` epochs brought nothing better; with `last`, dev loss decides."""
+    if not settings.patience or not progress.epoch:
+        return False
+    select = settings.select if settings.select != "last" else "best-loss"
+    scores = [score_of(row, select) for row in progress.rows[1:]]
+    return len(scores) - 1 - int(np.argmax(scores)) >= settings.patience
+
+
+def check_finite(losses: list[Tensor], epoch: int, settings: Settings, precision: torch.dtype) -> None:
+    """Stop a run whose loss has become infinite or no number."""
+    bad = (~torch.stack(losses).isfinite()).nonzero().flatten().tolist()
+    if bad:
+        likely = "fp16 overflowed: try bf16 or fp32" if precision == torch.float16 else "the learning rate is too high"
+        raise TrainingError(
+            f"the loss is {float(losses[bad[0]])} at step {bad[0] + 1} of epoch {epoch}; likely {likely} "
+            f"(lr is {settings.lr:g}), or the checkpoint holds numbers that are not finite"
+        )

@@ -1,0 +1,293 @@
+"""Checkpoint → model and tokenizer, with a report of what went where.
+
+Letters: H hidden size, V vocabulary, C classes.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..model.bert import Bert, initialise
+from ..model.config import BertConfig, read_json
+from ..model.heads import BertClassifier, BertMaskedLM
+from ..tokenize.japanese import JapaneseTokenizer
+from .hub import CheckpointError, Files, find
+from .names import HEADS, LEFT_OUT, canonical, hub_names
+
+Task = Literal["encode", "classify", "fill-mask"]
+Model = Bert | BertClassifier | BertMaskedLM
+PLACEHOLDER = re.compile(r"LABEL_\d+")
+log = logging.getLogger("tezukuri")
+
+
+@dataclass
+class LoadReport:
+    """What became of a checkpoint's tensors, each by its canonical name on the hub."""
+
+    source: str
+    loaded: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)  # name → why
+    new: list[str] = field(default_factory=list)  # our parameters that the checkpoint has not, initialised here
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"loaded {len(self.loaded)} tensors from {self.source}"]
+        for why in dict.fromkeys(self.left_out.values()):
+            names = [name for name, reason in self.left_out.items() if reason == why]
+            lines.append(f"  left out: {', '.join(names[:3])}{' …' if len(names) > 3 else ''} ({why})")
+        if self.new:
+            lines.append(f"  new, to be trained: {', '.join(self.new)}")
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+
+@dataclass
+class Loaded:
+    model: Any  # Bert, BertClassifier or BertMaskedLM, as the task asks
+    tokenizer: JapaneseTokenizer
+    report: LoadReport
+
+
+def load(
+    name_or_folder: str | Path,
+    task: Task = "encode",
+    labels: Sequence[str] | None = None,
+    *,
+    revision: str | None = None,
+    reset_head: bool = False,
+    changes: Mapping[str, Any] | None = None,
+) -> tuple[Any, JapaneseTokenizer]:
+    """Load a BERT from a local folder or the hub, in evaluation mode and fp32, on the CPU.
+
+    What the caller should know (new weights, pickles, assumed settings) is logged as a warning.
+
+    Args:
+        name_or_folder: a folder in the hub's layout, or a hub id.
+        task: `encode` gives a Bert, `classify` a BertClassifier, `fill-mask` a BertMaskedLM.
+        labels: names of the classes, for `classify`. By default those of the checkpoint.
+        revision: branch, tag or commit of the hub; known models have a default.
+        reset_head: put a new head in the place of the checkpoint's.
+        changes: fields of BertConfig to set differently, such as {"hidden_dropout_prob": 0.2}.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be had, or does not fit; the message names the tensor.
+    """
+    loaded = load_with_report(name_or_folder, task, labels, revision=revision, reset_head=reset_head, changes=changes)
+    if loaded.report.new or loaded.report.notes:
+        log.warning("%s", loaded.report)
+    return loaded.model, loaded.tokenizer
+
+
+def load_with_report(
+    name_or_folder: str | Path,
+    task: Task = "encode",
+    labels: Sequence[str] | None = None,
+    *,
+    revision: str | None = None,
+    reset_head: bool = False,
+    changes: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """As `load`, with the report in hand instead of in the log."""
+    if task not in ("encode", "classify", "fill-mask"):
+        raise ValueError(f"task {task!r} is not known; choose encode, classify or fill-mask")
+    files = find(str(name_or_folder), revision)
+    report = LoadReport(files.source, notes=list(files.notes))
+    settings = read_json(files.folder / "config.json")
+    config, unknown = BertConfig.from_hub(settings)
+    if unknown:
+        report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
+    config = replace(config, **(changes or {}))
+    tensors = read_tensors(files, report)
+    if task == "classify":
+        config = replace(config, labels=settle_labels(settings, tensors, labels, reset_head, report))
+    if reset_head:
+        drop_head(tensors, task, report)
+    model = build(config, task, tensors, report)
+    tokenizer = JapaneseTokenizer.from_pretrained(files.folder)
+    report.notes += tokenizer.notes
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{files.source}: vocab.txt has {tokenizer.vocab_size} tokens, but the model embeds {config.vocab_size}"
+        )
+    return Loaded(model.eval(), tokenizer, report)
+
+
+def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
+    """All tensors of a checkpoint by their canonical names."""
+    tensors: dict[str, Tensor] = {}
+    for path in files.weights:
+        try:
+            if path.suffix == ".safetensors":
+                content = load_file(path)
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"{path} cannot be read ({reason}): delete it and fetch it again") from error
+        except Exception as error:  # pickle.UnpicklingError says in many lines that it met code instead of tensors
+            raise CheckpointError(f"{path} holds more than tensors and is refused: ask for safetensors") from error
+        tensors |= {canonical(name): tensor for name, tensor in content.items()}
+    alias, bias = "cls.predictions.decoder.bias", "cls.predictions.bias"
+    if alias in tensors and bias not in tensors:
+        tensors[bias] = tensors.pop(alias)
+    return tensors
+
+
+def settle_labels(
+    settings: dict[str, Any],
+    tensors: dict[str, Tensor],
+    wanted: Sequence[str] | None,
+    reset_head: bool,
+    report: LoadReport,
+) -> tuple[str, ...]:
+    """The names of the C classes, and the checkpoint's head brought into their order.
+
+    The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
+    """
+    head = ["classifier.weight", "classifier.bias"]
+    named = label_names(settings)
+    architecture = " ".join(settings.get("architectures") or [])
+    if not set(head) <= tensors.keys() or "TokenClassification" in architecture or "MultipleChoice" in architecture:
+        for name in head:
+            if tensors.pop(name, None) is not None:
+                report.left_out[name] = f"the head of a {architecture}"
+        if wanted is None:
+            raise CheckpointError(
+                f"{report.source} has no classifier for sentences: fine-tune it first (scripts/finetune.py), or give "
+                "the labels of the head to be trained (labels=…)"
+            )
+        return tuple(wanted)
+    if reset_head:
+        return tuple(named if wanted is None else wanted)
+    rows = len(tensors[head[0]])
+    told = settings.get("num_labels", settings.get("_num_labels", rows))
+    if rows not in (len(named), 0) or told != rows:
+        report.notes.append(
+            f"config.json speaks of {told if told != rows else len(named)} labels, but the head has {rows} rows: "
+            "the head decides"
+        )
+        named = (named + [f"LABEL_{i}" for i in range(len(named), rows)])[:rows]
+    if wanted is None or list(wanted) == named:
+        return tuple(named)
+    if len(wanted) == rows and all(PLACEHOLDER.fullmatch(name) for name in named):
+        report.notes.append(f"the head's rows have no names; they are taken to be {', '.join(wanted)}")
+        return tuple(wanted)
+    if sorted(wanted) == sorted(named):
+        report.notes.append(f"the head's rows were reordered from {', '.join(named)} to {', '.join(wanted)}")
+        order = [named.index(label) for label in wanted]
+        for name in head:
+            tensors[name] = tensors[name][order]
+        return tuple(wanted)
+    raise CheckpointError(
+        f"{report.source} is a classifier of {', '.join(named)}; for {', '.join(wanted)} it needs a new head: "
+        "say --reset-head (reset_head=True)"
+    )
+
+
+def label_names(settings: dict[str, Any]) -> list[str]:
+    """The class names of a `config.json`; LABEL_0, LABEL_1, … where it has none."""
+    if settings.get("problem_type") not in (None, "single_label_classification"):
+        raise CheckpointError(
+            f"config.json: problem_type is {settings['problem_type']}; classes here exclude each other"
+        )
+    names = settings.get("id2label") or {}
+    try:
+        names = {int(row): str(label) for row, label in names.items()}
+    except (ValueError, AttributeError):
+        raise CheckpointError(f"config.json: id2label is {json.dumps(names)}; it must map 0, 1, … to names") from None
+    if sorted(names) != list(range(len(names))) or len(set(names.values())) != len(names):
+        raise CheckpointError(f"config.json: id2label is {json.dumps(names)}; it must map 0, 1, … to different names")
+    return [names[row] for row in sorted(names)] or [f"LABEL_{i}" for i in range(settings.get("num_labels", 2))]
+
+
+def drop_head(tensors: dict[str, Tensor], task: Task, report: LoadReport) -> None:
+    prefix = {"encode": "bert.pooler.", "classify": "classifier.", "fill-mask": "cls.predictions."}[task]
+    for name in [name for name in tensors if name.startswith(prefix)]:
+        del tensors[name]
+        report.left_out[name] = "its head was reset"
+
+
+def build(config: BertConfig, task: Task, tensors: dict[str, Tensor], report: LoadReport) -> Model:
+    """Put tensors into a model without initialising first what is replaced anyway; fill `report`."""
+    model: Model
+    with torch.device("meta"):  # shapes only
+        if task == "classify":
+            model = BertClassifier(config)
+        elif task == "fill-mask":
+            model = BertMaskedLM(config)
+        else:
+            model = Bert(config, pooler="bert.pooler.dense.weight" in tensors)
+    prefix = "bert." if task == "encode" else ""
+    lacking = tuple(head for head in HEADS if not any(name.startswith(head) for name in tensors))
+    state, used, missing = {}, set(), []
+    for ours, parameter in model.named_parameters():
+        names = hub_names(prefix + ours)
+        if names[0].startswith(lacking):
+            missing.append(ours)
+            continue
+        parts = [take(tensors, name, parameter.shape, len(names), report) for name in names]
+        state[ours] = torch.cat(parts) if len(parts) > 1 else parts[0]  # 3 × (H, H) -> (3H, H)
+        used.update(names)
+    if task == "fill-mask":
+        check_head(tensors, missing, any("its head was reset" in why for why in report.left_out.values()), report)
+    model.load_state_dict(state, strict=False, assign=True)
+    for module in model.modules():
+        if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+            materialise(module, config.initializer_range)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    report.loaded, report.new = sorted(used), missing
+    account_for_the_rest(tensors, used, report)
+    return model
+
+
+def take(tensors: dict[str, Tensor], name: str, shape: torch.Size, parts: int, report: LoadReport) -> Tensor:
+    """One tensor in fp32, after a look at its shape: `shape` is that of `parts` such tensors below each other."""
+    if name not in tensors:
+        raise CheckpointError(f"{report.source} lacks the tensor {name}: it is no whole BERT of this size")
+    expected = (shape[0] // parts, *shape[1:])
+    if tuple(tensors[name].shape) != expected:
+        raise CheckpointError(
+            f"{report.source}: tensor {name} is {tuple(tensors[name].shape)}, but config.json makes it {expected}"
+        )
+    return tensors[name].float()
+
+
+def materialise(module: nn.Module, std: float) -> None:
+    """Give a module that the checkpoint lacks its first weights."""
+    for name, parameter in list(module.named_parameters(recurse=False)):
+        setattr(module, name, nn.Parameter(torch.zeros(parameter.shape)))
+    initialise(module, std)
+
+
+def check_head(tensors: dict[str, Tensor], missing: list[str], reset: bool, report: LoadReport) -> None:
+    """A masked-language head must be whole, and its decoder must be the word embeddings."""
+    if missing and not reset:
+        raise CheckpointError(
+            f"{report.source} has no head for masked words ({', '.join(hub_names(missing[0]))} is missing): choose a "
+            "model that was pretrained, or say reset_head=True and train one"
+        )
+    for name, twin in (
+        ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+        ("cls.predictions.decoder.bias", "cls.predictions.bias"),
+    ):
+        if name in tensors and twin in tensors and not torch.equal(tensors[name], tensors[twin]):
+            raise CheckpointError(f"{report.source}: tensor {name} differs from {twin}, to which this BERT ties it")
+
+
+def account_for_the_rest(tensors: dict[str, Tensor], used: set[str], report: LoadReport) -> None:
+    """Every tensor that was not loaded must be one that is known to be of no use here."""
+    heads = {head: "a head that this task does not use" for head in HEADS}
+    for name in sorted(tensors.keys() - used):
+        why = next((why for prefix, why in (LEFT_OUT | heads).items() if name.startswith(prefix)), None)
+        if why is None:
+            raise CheckpointError(f"{report.source}: no place for the tensor {name} in this BERT: is it another kind?")
+        report.left_out[name] = why

@@ -1,0 +1,61 @@
+"""Model and tokenizer → a folder in the hub's layout, which this package and the hub's own libraries load.
+
+`config.json`, `model.safetensors`, `vocab.txt` and `tokenizer_config.json` are written aside; the folder appears whole
+or not at all.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import nn
+
+from ..model.bert import Bert
+from ..model.heads import BertClassifier, BertMaskedLM
+from ..tokenize.japanese import JapaneseTokenizer
+from .names import to_hub
+
+ARCHITECTURES: dict[type[nn.Module], str] = {
+    Bert: "BertModel",
+    BertClassifier: "BertForSequenceClassification",
+    BertMaskedLM: "BertForMaskedLM",
+}
+
+
+def save(model: Bert | BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, folder: Path) -> None:
+    """Write a model and its tokenizer to `folder`, replacing what was there.
+
+    Raises:
+        OSError: the folder cannot be written; what was there before is still there.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = "bert." if isinstance(model, Bert) else ""
+    tensors = to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
+    tensors = {name.removeprefix(prefix): tensor.contiguous() for name, tensor in tensors.items()}
+    settings = model.config.to_hub(ARCHITECTURES[type(model)])
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        save_file(tensors, aside / "model.safetensors", metadata={"format": "pt"})
+        (aside / "config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        tokenizer.save(aside)
+        aside.chmod(0o755)  # mkdtemp makes private folders
+        replace_folder(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; what was there goes away only when the new one stands in its place."""
+    old = new.with_name(f"{new.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests that want a hub start one of their own, in a process of their own
 os.environ["MPLBACKEND"] = "agg"
+os.environ["OMP_NUM_THREADS"] = "1"  # the models here are so small that threads only wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ The file is written with torch.save and read with weights_only=True: it can hold
 """
 
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,8 +55,8 @@ def load_checkpoint(
         raise ValueError(f"{folder} has no {FILE}: it was finished, stopped before its first epoch, or is no run")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} cannot be read ({str(error).splitlines()[0]}): start the run anew") from error
+    except Exception as error:  # torch.load raises whatever a broken file makes it stumble over
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}): start the run anew") from error
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     scaler.load_state_dict(state["scaler"])

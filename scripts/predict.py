@@ -1,0 +1,82 @@
+"""Label texts with a classifier.
+
+python scripts/predict.py --model outputs/…/model 駅から近くて便利でした。 部屋が狭い。
+python scripts/predict.py --model outputs/…/model --file reviews.txt --format jsonl > labels.jsonl
+cat reviews.jsonl | python scripts/predict.py --model outputs/…/model --text-column review
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import tee
+
+from tezukuri.data.texts import read_texts
+from tezukuri.eval.classifier import Classifier, Prediction
+from tezukuri.model.precision import PRECISIONS
+from tezukuri.scripts.command import run_file
+from tezukuri.scripts.options import add_machine_options
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="predict", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options.add_argument("texts", nargs="*", help="the texts; without any, a line each from --file or standard input")
+    options.add_argument("--model", required=True, help="folder or hub id of a classifier")
+    options.add_argument("--revision", help="branch, tag or commit of the hub")
+    options.add_argument("--labels", help="names of the head's rows, in order, with commas: negative,positive")
+    options.add_argument("--file", help="a text a line, or .jsonl")
+    options.add_argument("--text-column", metavar="NAME", help="lines are JSON objects with the text in this column")
+    options.add_argument("--format", choices=["table", "jsonl"], default="table")
+    options.add_argument("--batch-size", type=int, default=64)
+    options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
+    add_machine_options(options)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    if options.texts and options.file:
+        raise ValueError("give the texts as arguments or in --file, not both")
+    labels = options.labels.split(",") if options.labels else None
+    classifier = Classifier.load(options.model, labels, options.revision, options.device, options.precision)
+    rows: Iterable[tuple[str, str]]
+    if options.texts:
+        rows = ((str(number), text) for number, text in enumerate(options.texts, start=1))
+    else:
+        rows = read_texts(options.file or sys.stdin.buffer, options.text_column)
+    show = jsonl if options.format == "jsonl" else table
+    for line in show(predictions(classifier, rows, options.batch_size)):
+        print(line)
+    return 0
+
+
+def predictions(
+    classifier: Classifier, rows: Iterable[tuple[str, str]], batch_size: int
+) -> Iterator[tuple[str, str, Prediction]]:
+    """(id, text) → (id, text, prediction), a batch at a time, so that a file of any length fits into memory."""
+    rows, again = tee(rows)
+    for (name, text), prediction in zip(rows, classifier.stream((t for _, t in again), batch_size), strict=True):
+        yield name, text, prediction
+
+
+def table(rows: Iterable[tuple[str, str, Prediction]]) -> Iterator[str]:
+    for _, text, prediction in rows:
+        mark = "  (cut: longer than the model can read)" if prediction.truncated else ""
+        shown = "".join(character if character.isprintable() else " " for character in text)  # no control codes
+        yield f"{prediction.label:<10} {prediction.probability:.3f}  {shown}{mark}"
+
+
+def jsonl(rows: Iterable[tuple[str, str, Prediction]]) -> Iterator[str]:
+    for name, text, prediction in rows:
+        row = {
+            "id": name,
+            "text": text,
+            "predicted": prediction.label,
+            "probabilities": prediction.probabilities,
+            "truncated": prediction.truncated,
+        }
+        yield json.dumps(row, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    run_file(__file__)

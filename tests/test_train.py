@@ -1,0 +1,312 @@
+"""The training loop: what a step computes, what an epoch reports, and going on after a stop."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from test_model_parity import padded, twins
+from tiny import random_texts, tiny
+
+from tezukuri.eval.metrics import cross_entropy
+from tezukuri.eval.predict import predict
+from tezukuri.model import precision
+from tezukuri.model.heads import BertClassifier
+from tezukuri.train.checkpoint import FILE, Progress
+from tezukuri.train.loop import TrainingError, fine_tune, out_of_patience
+from tezukuri.train.optimizer import learning_rate, parameter_groups
+from tezukuri.train.settings import RECIPES, Settings
+
+CPU = torch.device("cpu")
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def corpus(n: int, seed: int = 0):
+    """n random texts whose class is that of their second token, modulo 3: something to learn."""
+    lengths = np.random.default_rng(seed).integers(3, 15, n)
+    encodings = random_texts(tiny(), lengths, seed)
+    return encodings, np.array([e.ids[1] % 3 for e in encodings])
+
+
+TRAIN, DEV = corpus(53), corpus(20, seed=1)
+
+
+def model_of(seed: int = 0, **changes) -> BertClassifier:
+    torch.manual_seed(seed)
+    return BertClassifier(tiny(**({"initializer_range": 0.1} | changes)))
+
+
+def settings(**changes) -> Settings:
+    return Settings(**({"epochs": 2, "batch_size": 8, "lr": 1e-3, "precision": "fp32"} | changes))
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_every_parameter_is_in_one_group_and_only_matrices_decay():
+    model = model_of()
+    decay, keep = parameter_groups(model, 0.01)
+    names = {id(p): name for name, p in model.named_parameters()}
+    kept = {names[id(p)] for p in keep["params"]}
+    assert kept == {name for name in names.values() if name.endswith("bias") or "norm." in name}
+    assert {names[id(p)] for p in decay["params"]} | kept == set(names.values())
+    assert (decay["weight_decay"], keep["weight_decay"]) == (0.01, 0.0)
+    assert sum(len(group["params"]) for group in (decay, keep)) == len(names)
+
+
+@pytest.mark.parametrize(("ratio", "steps_of_warmup"), [(0.1, None), (0.0, None), (0.1, 30), (0.1, 500)])
+def test_the_rate_is_that_of_the_usual_linear_schedule(ratio, steps_of_warmup):
+    chosen = settings(lr=5e-5, warmup_ratio=ratio, warmup_steps=steps_of_warmup)
+    warmup = steps_of_warmup if steps_of_warmup is not None else round(200 * ratio)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=5e-5)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, warmup, 200)
+    for step in range(200):
+        assert learning_rate(step, 200, chosen) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9, abs=1e-15)
+        optimizer.step()
+        schedule.step()
+
+
+def test_twenty_steps_are_those_of_the_reference_model_in_a_loop_of_its_own():
+    """Losses within 1e-5, step by step: same batches, AdamW, clipping at 1 and schedule, dropout off, fp32."""
+    chosen = settings(epochs=3, select="last", weight_decay=0.1)
+    ours, oracle = twins(
+        tiny(**NO_DROPOUT), BertClassifier(tiny(**NO_DROPOUT)), transformers.BertForSequenceClassification
+    )
+    rows = list(fine_tune(ours, TRAIN, DEV, chosen))
+    no_decay = [p for n, p in oracle.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
+    decay = [p for n, p in oracle.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
+    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1}, {"params": no_decay, "weight_decay": 0.0}])
+    steps_per_epoch = math.ceil(len(TRAIN[1]) / 8)
+    oracle.train()
+    for epoch in (1, 2, 3):
+        order = np.random.default_rng([chosen.seed, epoch]).permutation(len(TRAIN[1]))
+        total = 0.0
+        for i in range(steps_per_epoch):
+            batch = order[i * 8 : (i + 1) * 8]
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate((epoch - 1) * steps_per_epoch + i, 3 * steps_per_epoch, chosen)
+            loss = oracle(**padded([TRAIN[0][j] for j in batch]), labels=torch.from_numpy(TRAIN[1][batch])).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(oracle.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            total += float(loss.detach()) * len(batch)
+        assert rows[epoch]["train_loss"] == pytest.approx(total / len(TRAIN[1]), abs=1e-5)
+    assert rows[3]["train_loss"] < rows[1]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"class_weights": "balanced"}, {"label_smoothing": 0.1, "class_weights": "balanced"}]
+)
+@pytest.mark.parametrize("parts", [(4, 2), (3, 3), (1, 8)])
+def test_a_step_is_the_same_however_it_is_cut_into_micro_batches(parts, extra):
+    """53 texts in steps of 8 or 9 leave a last short window; gradients and means do not notice the parts."""
+    batch_size, accumulate = parts
+    results = []
+    for size, times in ((batch_size * accumulate, 1), parts):
+        model = model_of(**NO_DROPOUT)
+        rows = list(fine_tune(model, TRAIN, DEV, settings(batch_size=size, accumulate=times, select="last", **extra)))
+        # Of the weights, the biases of keys differ: their gradient is zero but for rounding, and Adam enlarges that.
+        results.append((predict(model, DEV[0]), rows[-1]["train_loss"], rows[-1]["grad_norm"]))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=2e-5)
+    assert results[0][1:] == pytest.approx(results[1][1:], rel=1e-4)
+
+
+def test_class_weights_and_smoothing_make_torchs_own_weighted_mean():
+    chosen = settings(epochs=1, batch_size=64, class_weights="balanced", label_smoothing=0.2, select="last")
+    model = model_of(**NO_DROPOUT)
+    logits = predict(model, TRAIN[0])
+    counts = np.bincount(TRAIN[1])
+    expected = torch.nn.functional.cross_entropy(
+        logits, torch.from_numpy(TRAIN[1]), torch.tensor(53 / (3 * counts)).float(), label_smoothing=0.2
+    )
+    assert list(fine_tune(model, TRAIN, DEV, chosen))[1]["train_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_reported_losses_are_means_over_all_texts():
+    """With a rate of almost zero the model stays as it is, so both losses can be computed from outside."""
+    model = model_of(**NO_DROPOUT)
+    expected = [cross_entropy(predict(model, encodings).numpy(), gold) for encodings, gold in (TRAIN, DEV)]
+    before, after = fine_tune(model, TRAIN, DEV, settings(epochs=1, lr=1e-30))
+    assert after["train_loss"] == pytest.approx(expected[0], rel=1e-6)
+    assert after["dev_loss"] == before["dev_loss"] == pytest.approx(expected[1], rel=1e-6)
+    assert before["epoch"] == 0 and before["train_loss"] is None
+
+
+def test_it_learns():
+    rows = list(fine_tune(model_of(), *(corpus(400), DEV), settings(epochs=12, batch_size=16, lr=3e-3)))
+    assert rows[0]["dev_accuracy"] < 0.6 and max(row["dev_accuracy"] for row in rows) > 0.85
+
+
+@pytest.mark.parametrize("select", ["best-f1", "last"])
+@pytest.mark.parametrize("amount", ["fp32", "bf16"])
+def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, select, amount):
+    chosen = settings(epochs=4, accumulate=2, select=select, precision=amount)
+    unbroken = model_of()
+    all_rows = list(fine_tune(unbroken, TRAIN, DEV, chosen))
+    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path)
+    for _ in range(3):
+        next(stopped)
+    stopped.close()  # after two epochs
+    torch.manual_seed(99)
+    resumed = model_of(seed=5)
+    rows = list(fine_tune(resumed, TRAIN, DEV, chosen, tmp_path, resume=True))
+    assert torch.equal(weights(resumed), weights(unbroken))
+    assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows] == [
+        {k: v for k, v in row.items() if k != "seconds"} for row in all_rows
+    ]
+
+
+def test_a_run_that_stops_in_the_middle_of_an_epoch_goes_on_after_the_last_whole_one(tmp_path, monkeypatch):
+    chosen = settings(epochs=3, select="last")
+    unbroken = model_of()
+    list(fine_tune(unbroken, TRAIN, DEV, chosen))
+    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path)
+    next(stopped), next(stopped)
+    with monkeypatch.context() as patch:
+        calls = iter(range(3))
+        clip = torch.nn.utils.clip_grad_norm_
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a: (next(calls), clip(*a))[1])
+        with pytest.raises(RuntimeError):  # the generator's own StopIteration, in the fourth step of epoch 2
+            next(stopped)
+    resumed = model_of(seed=5)
+    list(fine_tune(resumed, TRAIN, DEV, chosen, tmp_path, resume=True))
+    assert torch.equal(weights(resumed), weights(unbroken))
+
+
+def test_a_checkpoint_that_is_missing_or_broken_is_told(tmp_path):
+    with pytest.raises(ValueError, match=rf"has no {FILE}"):
+        list(fine_tune(model_of(), TRAIN, DEV, settings(), tmp_path, resume=True))
+    (tmp_path / FILE).write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"cannot be read.*start the run anew"):
+        list(fine_tune(model_of(), TRAIN, DEV, settings(), tmp_path, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("select", "best"),
+    [
+        ("best-f1", lambda rows: max(rows, key=lambda r: r["dev_f1"])),
+        ("best-accuracy", lambda rows: max(rows, key=lambda r: r["dev_accuracy"])),
+        ("best-loss", lambda rows: min(rows, key=lambda r: r["dev_loss"])),
+        ("last", lambda rows: rows[-1]),
+    ],
+)
+def test_the_model_ends_with_the_weights_of_the_selected_epoch(select, best):
+    model = model_of()
+    rows = list(fine_tune(model, TRAIN, DEV, settings(epochs=6, lr=3e-3, select=select)))[1:]
+    loss = cross_entropy(predict(model, DEV[0]).numpy(), DEV[1])
+    assert loss == pytest.approx(best(rows)["dev_loss"], rel=1e-6)
+
+
+def test_patience_stops_a_run_that_no_longer_gets_better():
+    def progress(losses):
+        rows = [{"epoch": i, "dev_loss": loss, "dev_f1": -loss, "dev_accuracy": 0} for i, loss in enumerate(losses)]
+        return Progress(epoch=len(losses) - 1, rows=rows)
+
+    chosen = settings(patience=2, select="best-loss")
+    assert not out_of_patience(progress([9, 3, 2, 4]), chosen)
+    assert out_of_patience(progress([9, 3, 2, 4, 5]), chosen)
+    assert not out_of_patience(progress([1, 3, 2.5]), chosen)  # epoch 0 is before training
+    assert out_of_patience(progress([9, 3, 4, 5]), settings(patience=2, select="last"))
+    assert not out_of_patience(progress([9, 3, 4, 5, 6, 7]), settings(patience=0, select="last"))
+    rows = list(fine_tune(model_of(), TRAIN, DEV, settings(epochs=50, lr=1e-30, patience=3, select="best-loss")))
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_step_and_cause():
+    model = model_of()
+    with torch.no_grad():
+        model.bert.embeddings.word.weight[TRAIN[0][3].ids[0]] = math.nan
+    with pytest.raises(TrainingError, match=r"the loss is nan at step \d of epoch 1; likely the learning rate"):
+        list(fine_tune(model, TRAIN, DEV, settings()))
+
+
+def test_a_run_is_repeated_by_its_seed():
+    def run(seed):
+        model = model_of(seed)
+        list(fine_tune(model, TRAIN, DEV, settings(seed=seed)))
+        return weights(model)
+
+    assert torch.equal(run(1), run(1)) and not torch.equal(run(1), run(2))
+
+
+def test_looking_at_the_dev_split_draws_nothing_and_leaves_the_mode():
+    model = model_of().train()
+    state = torch.get_rng_state()
+    first, second = predict(model, DEV[0], batch_size=7), predict(model, DEV[0], batch_size=20)
+    assert torch.equal(state, torch.get_rng_state()) and model.training
+    torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-5)
+    assert predict(model, []).shape == (0, 3)
+
+
+def test_bf16_follows_fp32():
+    """Within 0.02 in the loss of every epoch: bf16 has 8 bits, and these weights are wide."""
+    losses = {}
+    for amount in ("fp32", "bf16"):
+        rows = list(fine_tune(model_of(**NO_DROPOUT), TRAIN, DEV, settings(precision=amount, lr=1e-4)))
+        losses[amount] = [row["train_loss"] for row in rows[1:]]
+    assert losses["fp32"] != losses["bf16"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], abs=0.02)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="fp16 training runs on CUDA only")
+def test_fp16_follows_fp32_on_cuda():
+    losses = {}
+    for amount in ("fp32", "fp16"):
+        rows = list(fine_tune(model_of(**NO_DROPOUT).cuda(), TRAIN, DEV, settings(precision=amount, lr=1e-4)))
+        losses[amount] = [row["train_loss"] for row in rows[1:]]
+    assert losses["fp16"] == pytest.approx(losses["fp32"], abs=0.02)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_precision_never_emulates(monkeypatch, native):
+    def supported(including_emulation):
+        return native or including_emulation  # torch says that a T4 has bf16, when emulation counts
+
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(precision, "cpu_multiplies_bf16", lambda: native)
+    assert precision.choose_precision("auto", cuda) == (torch.bfloat16 if native else torch.float16)
+    assert precision.choose_precision("auto", CPU) == (torch.bfloat16 if native else torch.float32)
+
+
+def test_a_precision_that_the_device_has_no_use_for_is_refused():
+    assert precision.choose_precision("fp16", torch.device("cuda")) == torch.float16
+    with pytest.raises(ValueError, match="fp16 is for CUDA; on cpu choose bf16 or fp32"):
+        precision.choose_precision("fp16", CPU)
+    with pytest.raises(ValueError, match="'int8' is not known"):
+        precision.choose_precision("int8", CPU)
+
+
+def test_compile_trains_the_same_model(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: compiled.append(dynamic) or model)
+    model = model_of()
+    list(fine_tune(model, TRAIN, DEV, settings(compile=True)))
+    plain = model_of()
+    list(fine_tune(plain, TRAIN, DEV, settings()))
+    assert compiled == [True] and torch.equal(weights(model), weights(plain))
+
+
+def test_the_course_recipe_is_the_courses():
+    course = RECIPES["course"]
+    assert (course.epochs, course.batch_size, course.lr, course.warmup_steps) == (10, 16, 5e-5, 500)
+    assert (course.weight_decay, course.max_length, course.select, course.accumulate) == (0.01, 128, "last", 1)
+    assert (course.label_smoothing, course.class_weights, course.max_grad_norm, course.precision) == (
+        0,
+        "none",
+        1,
+        "fp32",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("batch_size", 0), ("lr", 0.0), ("warmup_ratio", 1.0), ("label_smoothing", -0.1),
+     ("patience", -1), ("select", "best"), ("class_weights", "x"), ("max_grad_norm", 0.0)],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=name):
+        settings(**{name: value})

@@ -1,0 +1,84 @@
+"""Changing a text's characters while remembering where each came from: NFKC, lower case, dropped accents.
+
+A tokenizer reads normalized text (full-width ＡＢＣ becomes ABC, half-width ｶﾞ becomes ガ, ㍿ becomes 株式会社), but
+offsets must point into the text that the reader knows. So every change here is made on an `Aligned`: the characters,
+and beside each the span of the original that it stands for.
+
+Normalization forms: Unicode Standard Annex #15. The rule for cutting a text where normalization may be done piece by
+piece follows from its section 9 (a starter that cannot join what stands before it begins anew).
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+Span = tuple[int, int]
+
+Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+DECOMPOSED: dict[Form, Form] = {"NFC": "NFD", "NFD": "NFD", "NFKC": "NFKD", "NFKD": "NFKD"}
+
+
+class Aligned(NamedTuple):
+    """A text, and for each of its characters the (start, end) of the original that it came from.
+
+    Starts never decrease from one character to the next, nor do ends; characters made from the same stretch of the
+    original (コ and ト from ヿ) share its span.
+    """
+
+    text: str
+    spans: list[Span]
+
+    @classmethod
+    def of(cls, text: str) -> "Aligned":
+        return cls(text, [(i, i + 1) for i in range(len(text))])
+
+    def normalize(self, form: Form) -> "Aligned":
+        """The text in normal form; a character gets the whole span of the segment it came from."""
+        if unicodedata.is_normalized(form, self.text):
+            return self
+        parts: list[str] = []
+        spans: list[Span] = []
+        for start, end in segments(form, self.text):
+            part = unicodedata.normalize(form, self.text[start:end])
+            parts.append(part)
+            spans.extend([self.span(start, end)] * len(part))
+        return Aligned("".join(parts), spans)
+
+    def lower(self) -> "Aligned":
+        """In lower case. One character may become two: İ is i and a combining dot."""
+        lowered = self.text.lower()
+        if len(lowered) == len(self.text):
+            return Aligned(lowered, self.spans)
+        spans = [
+            span for character, span in zip(self.text, self.spans, strict=True) for _ in range(len(character.lower()))
+        ]
+        return Aligned(lowered, spans)
+
+    def keep(self, wanted: Callable[[str], bool]) -> "Aligned":
+        """Only the characters that are `wanted`."""
+        kept = [i for i, character in enumerate(self.text) if wanted(character)]
+        if len(kept) == len(self.text):
+            return self
+        return Aligned("".join(self.text[i] for i in kept), [self.spans[i] for i in kept])
+
+    def part(self, start: int, end: int) -> "Aligned":
+        return Aligned(self.text[start:end], self.spans[start:end])
+
+    def span(self, start: int, end: int) -> Span:
+        """Where characters start to end (at least one) lie in the original."""
+        return self.spans[start][0], self.spans[end - 1][1]
+
+
+def segments(form: Form, text: str) -> Iterator[Span]:
+    """Cut `text` into the shortest stretches whose normal forms, laid end to end, are the normal form of the whole."""
+    start = 0
+    for position in range(1, len(text)):
+        # A combining mark never begins a segment; asking this first keeps ten thousand marks in a row linear.
+        if unicodedata.combining(unicodedata.normalize(DECOMPOSED[form], text[position])[0]):
+            continue
+        last = unicodedata.normalize(form, text[start:position])[-1]
+        if unicodedata.normalize(form, last + text[position]) == last + unicodedata.normalize(form, text[position]):
+            yield start, position
+            start = position
+    if text:
+        yield start, len(text)

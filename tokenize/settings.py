@@ -1,0 +1,175 @@
+"""How a model's texts were tokenized: `tokenizer_config.json`, read strictly and written back.
+
+The names and defaults are those of transformers' classes BertJapaneseTokenizer and BertTokenizer. A setting that
+would change the ids and cannot be honoured here is an error that names it: a model fed with other tokens than it
+was trained on answers without complaint, and wrongly.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+JAPANESE, BERT = "BertJapaneseTokenizer", "BertTokenizer"
+
+# tokenizer_class in files → the class meant.
+CLASSES = {JAPANESE: JAPANESE, BERT: BERT, "BertTokenizerFast": BERT}
+WORD_TOKENIZERS = ("mecab", "basic")
+SUBWORD_TOKENIZERS = ("wordpiece", "character")
+SPECIAL_TOKENS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+
+# Which settings each class reads; transformers passes over the others without a word, so they may stand in a file.
+READ = {
+    JAPANESE: ("do_lower_case", "do_word_tokenize", "word_tokenizer_type", "subword_tokenizer_type"),
+    BERT: ("do_lower_case", "strip_accents", "tokenize_chinese_chars"),
+}
+MECAB = ("mecab_dic", "mecab_option", "normalize_text")
+
+# Settings that are not honoured, with the values that ask for nothing.
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "never_split": (None, []),
+    "do_subword_tokenize": (None, True),
+    "do_basic_tokenize": (None, True),
+    "truncation_side": (None, "right"),
+    "additional_special_tokens": (None, []),
+    "extra_special_tokens": (None, [], {}),
+}
+UNLIMITED = 10**9  # transformers writes 10³⁰ for a model_max_length that nobody gave
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything but the vocabulary. Without arguments: those of the Tohoku BERTs of version 2 and 3."""
+
+    tokenizer_class: str = JAPANESE
+    word_tokenizer_type: str = "mecab"  # or basic
+    subword_tokenizer_type: str = "wordpiece"  # or character
+    do_word_tokenize: bool = True
+    do_lower_case: bool = False
+    strip_accents: bool | None = None  # basic, BertTokenizer only; None: as do_lower_case
+    tokenize_chinese_chars: bool = False  # basic, BertTokenizer only
+    mecab_dic: str | None = "unidic_lite"
+    mecab_option: str | None = None
+    normalize_text: bool = True  # NFKC before MeCab
+    pad_token: str = "[PAD]"
+    unk_token: str = "[UNK]"
+    cls_token: str = "[CLS]"
+    sep_token: str = "[SEP]"
+    mask_token: str = "[MASK]"
+    model_max_length: int | None = None  # tokens
+
+    def __post_init__(self) -> None:
+        one_of("tokenizer_class", self.tokenizer_class, (JAPANESE, BERT))
+        one_of("word_tokenizer_type", self.word_tokenizer_type, WORD_TOKENIZERS)
+        one_of("subword_tokenizer_type", self.subword_tokenizer_type, SUBWORD_TOKENIZERS)
+        if self.tokenizer_class == BERT and (self.word_tokenizer_type, self.subword_tokenizer_type) != (
+            "basic",
+            "wordpiece",
+        ):
+            raise ValueError(f"a {BERT} has word_tokenizer_type 'basic' and subword_tokenizer_type 'wordpiece' only")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, field.type):  # type: ignore[arg-type]  # a type here, not its name
+                raise ValueError(f"tokenizer setting {field.name} is {value!r}, but must be {field.type}")
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """[PAD], [UNK], [CLS], [SEP] and [MASK], by this model's names for them."""
+        return tuple(getattr(self, name) for name in SPECIAL_TOKENS)
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> tuple["Settings", list[str]]:
+        """The settings of a model's folder, and a sentence for each thing that had to be assumed.
+
+        Raises ValueError for broken JSON and for settings that cannot be honoured, with the file's name.
+        """
+        path = folder / "tokenizer_config.json"
+        given = read_object(path)
+        notes = []
+        name = given.get("tokenizer_class") or read_object(folder / "config.json").get("tokenizer_class")
+        if name is None:
+            japanese = any(given.get(key) is not None for key in ("word_tokenizer_type", "mecab_kwargs"))
+            name = JAPANESE if japanese else BERT
+            found = "names no tokenizer_class" if given else "has no settings" if path.is_file() else "is missing"
+            why = "as its other settings are those of one" if japanese else "with the defaults of transformers"
+            notes.append(f"{path} {found}: assumed the tokenizer to be a {name}, {why}")
+        # As transformers has it: the older file for special tokens counts, unless the newer one lists them all.
+        if "added_tokens_decoder" not in given:
+            given |= read_object(folder / "special_tokens_map.json")
+        added_tokens = read_object(folder / "added_tokens.json")
+        try:
+            one_of("tokenizer_class", name, tuple(CLASSES))
+            return cls.of_json(given | {"tokenizer_class": CLASSES[name]}, added_tokens), notes
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def of_json(cls, given: dict[str, Any], added_tokens: dict[str, Any]) -> "Settings":
+        """From the contents of tokenizer_config.json (with its tokenizer_class) and added_tokens.json."""
+        name = given["tokenizer_class"]
+        values = {key: given[key] for key in READ[name] if given.get(key) is not None}
+        if name == JAPANESE:
+            values = {"word_tokenizer_type": "basic"} | values
+        else:
+            values = {"do_lower_case": True, "tokenize_chinese_chars": True, "word_tokenizer_type": "basic"} | values
+        if values["word_tokenizer_type"] == "mecab":
+            values |= mecab_settings(given.get("mecab_kwargs") or {})
+        for key in SPECIAL_TOKENS:
+            if given.get(key) is not None:
+                values[key] = content(given[key])
+        longest = given.get("model_max_length")
+        if longest is not None and longest < UNLIMITED:
+            values["model_max_length"] = int(longest)
+        settings = cls(tokenizer_class=name, **values)
+        refuse(given, added_tokens, settings)
+        return settings
+
+    def as_json(self) -> dict[str, Any]:
+        """The contents of a tokenizer_config.json that transformers reads as the same tokenizer."""
+        every = asdict(self)
+        keys = ["tokenizer_class", *READ[self.tokenizer_class], *SPECIAL_TOKENS, "model_max_length"]
+        written = {key: every[key] for key in keys if every[key] is not None}
+        if self.word_tokenizer_type == "mecab":
+            written["mecab_kwargs"] = {key: every[key] for key in MECAB}
+        return written
+
+
+def refuse(given: dict[str, Any], added_tokens: dict[str, Any], settings: Settings) -> None:
+    """Raise ValueError, by name, for settings that would change the ids and are not honoured."""
+    for key, harmless in REFUSED.items():
+        if given.get(key) not in harmless:
+            raise ValueError(f"setting {key} = {given[key]!r} is not supported")
+    decoder = given.get("added_tokens_decoder") or {}
+    for token in [*map(content, decoder.values()), *added_tokens]:
+        if token not in settings.special_tokens:
+            raise ValueError(f"added token {token!r} is not supported: only the five special tokens are")
+
+
+def mecab_settings(given: dict[str, Any]) -> dict[str, Any]:
+    unknown = [key for key in given if key not in MECAB]
+    if unknown:
+        raise ValueError(f"setting mecab_kwargs.{unknown[0]} is not supported: only {', '.join(MECAB)} are")
+    return given
+
+
+def content(token: Any) -> str:
+    """A token as files write it: itself, or an object that holds it beside its bookkeeping."""
+    return token["content"] if isinstance(token, dict) and "content" in token else token
+
+
+def one_of(name: str, value: Any, supported: tuple[str, ...]) -> None:
+    if value not in supported:
+        raise ValueError(f"setting {name} = {value!r} is not supported: only {', '.join(supported)} are")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, empty when there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a {type(found).__name__}, but must hold a JSON object {{…}}")
+    return found

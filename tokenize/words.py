@@ -1,0 +1,193 @@
+"""Text → words: 分かち書き (putting spaces between the words of Japanese) by MeCab, or splitting at spaces and marks.
+
+Each splitter is called with a text and gives its words; `aligned` gives the same words with their places in the text.
+
+- MecabWords: the lattice of dictionary words with the cheapest path through it (Kudo, Yamamoto & Matsumoto 2004,
+  "Applying Conditional Random Fields to Japanese Morphological Analysis"); the tokenizer of the Tohoku BERTs.
+- BasicWords: the first half of BERT's own tokenizer (Devlin et al. 2019, arXiv:1810.04805; `tokenization.py` of
+  google-research/bert), for English and multilingual models.
+- WholeText: no splitting, for `do_word_tokenize: false`.
+"""
+
+import importlib
+import re
+import unicodedata
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import fugashi
+
+from .normalize import Aligned
+
+DICTIONARIES = {"unidic_lite": "unidic-lite", "ipadic": "ipadic", "unidic": "unidic"}  # module → package to install
+# What MeCab prints: each word, known or unknown, and ASCII's unit separator after it; a full stop at the end.
+WORD_END = "\x1f"
+PRINTING = f'-O "" --bos-format= --node-format="%m{WORD_END}" --unk-format="%m{WORD_END}" --eos-format=.'
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class MecabWords:
+    """Words by MeCab, after NFKC.
+
+    dictionary: unidic_lite, ipadic or unidic; None when `option` names one itself (`-d FOLDER`).
+    option: further options on MeCab's command line.
+    """
+
+    def __init__(self, dictionary: str | None, option: str | None, normalize: bool, lower: bool) -> None:
+        self.options = f"{dictionary_options(dictionary)} {option or ''} {PRINTING}"
+        self.by_nodes = bool(option)  # who knows what it makes MeCab print
+        self.normalize = normalize
+        self.lower = lower
+
+    @cached_property
+    def tagger(self) -> Any:
+        return fugashi.GenericTagger(self.options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # MeCab itself cannot be pickled: a worker process makes its own when it first needs one.
+        return {name: value for name, value in vars(self).items() if name != "tagger"}
+
+    def __call__(self, text: str) -> list[str]:
+        text = writable(text)
+        if self.normalize:
+            text = unicodedata.normalize("NFKC", text)
+        surfaces = self.surfaces(text)
+        return [surface.lower() for surface in surfaces] if self.lower else surfaces
+
+    def aligned(self, text: str) -> list[Aligned]:
+        whole = Aligned.of(writable(text))
+        if self.normalize:
+            whole = whole.normalize("NFKC")
+        words = []
+        cursor = 0
+        for surface in self.surfaces(whole.text):
+            # MeCab passes over spaces between words but keeps the order, so the next occurrence is the word.
+            start = whole.text.find(surface, cursor)
+            if start < 0:
+                raise ValueError(
+                    f"MeCab's word {surface!r} is not in the text after position {cursor}: with the options "
+                    f"{self.options!r} it does not cut the text into words (is -a in mecab_option?)"
+                )
+            cursor = start + len(surface)
+            word = whole.part(start, cursor)
+            words.append(word.lower() if self.lower else word)
+        return words
+
+    def surfaces(self, text: str) -> list[str]:
+        """The words as they stand in `text`."""
+        if self.by_nodes or WORD_END in text:
+            return [node.surface for node in self.tagger(text)]
+        return self.tagger.parse(text).split(WORD_END)[:-1]  # the same, and nearly twice as fast
+
+
+def dictionary_options(dictionary: str | None) -> str:
+    """MeCab's options for a dictionary that comes as a Python package; raises ValueError, ModuleNotFoundError."""
+    if dictionary is None:
+        return ""
+    if dictionary not in DICTIONARIES:
+        raise ValueError(f"mecab_dic {dictionary!r} is not known: use one of {', '.join(DICTIONARIES)}")
+    try:
+        folder = Path(importlib.import_module(dictionary).DICDIR)
+    except ModuleNotFoundError as error:
+        package = DICTIONARIES[dictionary]
+        raise ModuleNotFoundError(
+            f"this tokenizer needs the MeCab dictionary {dictionary}: pip install {package}", name=dictionary
+        ) from error
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"the package {dictionary} is installed, but its dictionary is not at {folder}: "
+            f"python -m {dictionary} download"
+        )
+    return f'-d "{folder}" -r "{folder / "mecabrc"}"'
+
+
+def writable(text: str) -> str:
+    """`text` as it can be handed to a C program, at the same length."""
+    # A NUL ends a string in C and MeCab would lose all that follows (transformers does lose it): make it a space.
+    text = text.replace("\0", " ")
+    # Half of a surrogate pair has no UTF-8 form (transformers raises): make it the replacement character.
+    return LONE_SURROGATE.sub("\ufffd", text)
+
+
+class BasicWords:
+    """Words by whitespace, with each punctuation mark (and, if asked, each Chinese character) a word of its own.
+
+    strip_accents: drop combining marks, é → e; None means the same as `lower`.
+    compose: join letters and marks first (NFC), and give Greek its final sigma in lower case. BertJapaneseTokenizer
+        does, the BertTokenizer of transformers does not.
+    """
+
+    def __init__(self, lower: bool, strip_accents: bool | None, chinese_chars: bool, compose: bool) -> None:
+        self.lower = lower
+        self.strip_accents = lower if strip_accents is None else strip_accents
+        self.chinese_chars = chinese_chars
+        self.compose = compose
+
+    def __call__(self, text: str) -> list[str]:
+        return [word.text for word in self.aligned(text)]
+
+    def aligned(self, text: str) -> list[Aligned]:
+        whole = self.cleaned(text)
+        words = []
+        start = 0  # of the word that is being read
+        for i, character in enumerate(whole.text):
+            space = character.isspace()
+            if space or is_punctuation(character) or (self.chinese_chars and is_chinese(character)):
+                if start < i:
+                    words.append(whole.part(start, i))
+                if not space:
+                    words.append(whole.part(i, i + 1))
+                start = i + 1
+        if start < len(whole.text):
+            words.append(whole.part(start, len(whole.text)))
+        return words
+
+    def cleaned(self, text: str) -> Aligned:
+        whole = Aligned.of(text).keep(is_text)
+        if self.compose:
+            whole = whole.normalize("NFC")
+        if self.strip_accents:
+            whole = whole.normalize("NFD").keep(lambda character: unicodedata.category(character) != "Mn")
+        if self.lower:
+            if not self.compose:
+                whole = Aligned(whole.text.replace("Σ", "σ"), whole.spans)  # else lower() may write a final ς
+            whole = whole.lower()
+        return whole
+
+
+@lru_cache(maxsize=1 << 16)
+def is_text(character: str) -> bool:
+    """Whether BERT keeps it: not NUL, not the replacement character, no control or unassigned character."""
+    return character in "\t\n\r" or (character != "\ufffd" and not unicodedata.category(character).startswith("C"))
+
+
+@lru_cache(maxsize=1 << 16)
+def is_punctuation(character: str) -> bool:
+    """Punctuation by Unicode, and all ASCII marks ($, +, ^ and others, which Unicode calls symbols)."""
+    if character.isascii():
+        return character.isprintable() and not character.isalnum() and character != " "
+    return unicodedata.category(character).startswith("P")
+
+
+def is_chinese(character: str) -> bool:
+    """In a block of CJK ideographs: kanji, but not kana or hangul."""
+    code = ord(character)
+    return (
+        0x4E00 <= code <= 0x9FFF
+        or 0x3400 <= code <= 0x4DBF
+        or 0x20000 <= code <= 0x2A6DF
+        or 0x2A700 <= code <= 0x2CEAF
+        or 0xF900 <= code <= 0xFAFF
+        or 0x2F800 <= code <= 0x2FA1F
+    )
+
+
+class WholeText:
+    """The whole text as one word."""
+
+    def __call__(self, text: str) -> list[str]:
+        return [text]
+
+    def aligned(self, text: str) -> list[Aligned]:
+        return [Aligned.of(text)]

@@ -77,14 +77,19 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def circumstances() -> dict[str, Any]:
+def circumstances(device: torch.device) -> dict[str, Any]:
     """What a run needs told about itself to be repeated: command, versions, machine, git commit."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {"tezukuri": version("tezukuri")} | {name: version(name) for name in PACKAGES},
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
+        "machine": {
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        },
         "git": git_commit(),
     }
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from tezukuri.data.dataset import Example
-from tezukuri.data.load import load as load_data
 from tezukuri.eval.judge import judge
 from tezukuri.eval.metrics import softmax
 from tezukuri.eval.neutral import neutral_label, tune_width
@@ -21,7 +20,7 @@ from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import circumstances, new_run, write_json, write_jsonl
 from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_data_options, add_machine_options
+from tezukuri.scripts.options import add_data_options, add_device_option, read_data
 from tezukuri.tokenize.encoding import TRUNCATIONS
 from tezukuri.weights.load import load_with_report
 
@@ -49,21 +48,14 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
-    add_machine_options(options)
+    add_device_option(options)
     options.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    data = load_data(
-        options.data,
-        path=options.data_path,
-        text_column=options.text_column,
-        label_column=options.label_column,
-        split_column=options.split_column,
-        bad_rows=options.bad_rows,
-    )
+    data = read_data(options)
     labels = options.labels.split(",") if options.labels else None
     loaded = load_with_report(options.model, "classify", labels, revision=options.revision)
     device = choose_device(options.device)
@@ -99,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         "data": {"name": data.name, "labels": data.labels, "texts": len(examples), "notes": data.notes},
         "load_report": asdict(loaded.report),
     }
-    write_json(run / "config.json", facts | circumstances())
+    write_json(run / "config.json", facts | circumstances(device))
     if data.bad_rows:
         write_jsonl(run / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
         print(f"data    {len(data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")

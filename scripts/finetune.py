@@ -9,7 +9,8 @@ import hashlib
 import json
 import shlex
 import sys
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +18,23 @@ import numpy as np
 import torch
 
 from tezukuri.data.dataset import Dataset, Example
-from tezukuri.data.load import load as load_data
-from tezukuri.eval.judge import Judgement, judge
+from tezukuri.eval.judge import judge
 from tezukuri.eval.plots import curves
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
 from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.config import read_json
 from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_data_options, add_machine_options
+from tezukuri.scripts.options import add_data_options, add_device_option, read_data
 from tezukuri.tokenize.encoding import TRUNCATIONS, EncodedBatch
-from tezukuri.tokenize.japanese import JapaneseTokenizer
-from tezukuri.tokenize.vocabulary import vocabulary_of
+from tezukuri.train import scratch
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
-from tezukuri.train.loop import fine_tune
+from tezukuri.train.loop import chosen_epoch, fine_tune
 from tezukuri.train.settings import RECIPES, SELECTIONS, Settings
-from tezukuri.weights.hub import find
-from tezukuri.weights.load import Loaded, LoadReport, load_with_report
+from tezukuri.weights.load import Loaded, load_with_report
 from tezukuri.weights.save import save
 
-# What --model scratch starts from: small enough for a laptop, and a rate at which a new model learns.
-SCRATCH: dict[str, Any] = {
-    "hidden_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 512,
-}
-SCRATCH_LR = 2e-4
 COLUMNS = ("train_loss", "dev_loss", "dev_accuracy", "dev_precision", "dev_recall", "dev_f1", "dev_ece", "seconds")
 
 
@@ -81,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument("--precision", choices=["auto", *PRECISIONS])
     recipe.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile the model")
     recipe.add_argument("--seed", type=int, help="of head, dropout and order of the texts")
-    add_machine_options(options)
+    add_device_option(options)
     output = options.add_argument_group("output")
     output.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
     output.add_argument("--save-model", choices=["best", "none"], default="best", help="keep the chosen epoch's model")
@@ -90,60 +79,32 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+@dataclass
+class Split:
+    """One split of the data, ready for the model."""
+
+    examples: list[Example]
+    encoded: EncodedBatch
+    classes: np.ndarray  # (n,) the class number of each example
+
+
 def main(arguments: list[str] | None = None) -> int:
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(arguments)
-    run = None
-    if options.resume:
-        run, options = stopped_run(Path(options.resume), arguments)
+    options = understand(sys.argv[1:] if arguments is None else arguments)
     settings = settings_of(options)
     device = choose_device(options.device)
-
-    data = load_data(
-        options.data,
-        path=options.data_path,
-        text_column=options.text_column,
-        label_column=options.label_column,
-        split_column=options.split_column,
-        seed=settings.seed,
-        bad_rows=options.bad_rows,
-    )
-    splits = {name: data.split(name) for name in ("train", "dev")}
-    if any(example.split == "test" for example in data.examples):
-        splits["test"] = data.split("test")
+    data = read_data(options)
     torch.manual_seed(settings.seed)  # before the head is made
-    loaded = make(options, data.labels, [example.text for example in splits["train"]])
-    model, tokenizer = loaded.model.to(device), loaded.tokenizer
-    max_length = min(settings.max_length, model.config.max_position_embeddings)
-    encoded = {
-        name: tokenizer.encode_batch([e.text for e in examples], max_length=max_length, truncation=settings.truncation)
-        for name, examples in splits.items()
-    }
-    precision = choose_precision(settings.precision, device)
-    facts: dict[str, Any] = {
-        "options": vars(options),
-        "settings": asdict(settings),
-        "data": describe(data, encoded),
-        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "precision": str(precision).removeprefix("torch."),
-        "load_report": asdict(loaded.report),
-    }
-    if run is None:
-        run = new_run(Path(options.output_dir), options.model)
-        write_json(run / "config.json", facts | circumstances())
-    else:
-        check_same_data(run, facts["data"])
-    introduce(run, data, splits, encoded, max_length, loaded.report, facts)
-    if data.bad_rows:
-        write_jsonl(run / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
+    loaded = make(options, data)
+    model = loaded.model.to(device)
+    splits = encode(data, loaded, settings)
+    run = begin(options, settings, data, splits, loaded, device)
 
     rows: list[dict[str, Any]] = []
-    head = "epoch  " + "".join(f"{name.removeprefix('dev_'):>11}" for name in COLUMNS)
-    print(head)
+    print("\nepoch  " + "".join(f"{name.removeprefix('dev_'):>11}" for name in COLUMNS))
     for row in fine_tune(
         model,
-        (encoded["train"], numbers(splits["train"], data.labels)),
-        (encoded["dev"], numbers(splits["dev"], data.labels)),
+        (splits["train"].encoded, splits["train"].classes),
+        (splits["dev"].encoded, splits["dev"].classes),
         settings,
         checkpoints=run if options.checkpoint else None,
         resume=bool(options.resume),
@@ -151,37 +112,36 @@ def main(arguments: list[str] | None = None) -> int:
         rows.append(row)
         write_csv(run / "log.csv", rows)
         print(f"{row['epoch']:>5}  " + "".join(f"{'—' if row[c] is None else f'{row[c]:.4f}':>11}" for c in COLUMNS))
-    best = chosen_epoch(rows, settings)
-    write_whole(run / "curves.png", curves(rows, best))
 
-    judgements = {
-        name: judge_split(name, splits[name], model, encoded[name], data.labels, precision)
-        for name in splits
-        if name != "train"
-    }
-    conclude(run, judgements, best)
-    if options.save_model == "best":
-        save(model, tokenizer, run / "model")
-    (run / CHECKPOINT).unlink(missing_ok=True)
+    best = chosen_epoch(rows, settings.select)
+    write_whole(run / "curves.png", curves(rows, best))
+    conclude(run, model, data, splits, settings, best)
     print(f"\nrun     {run}")
     if options.save_model == "best":
-        print(
-            f"model   {run / 'model'}\n\nnext:   python scripts/predict.py --model {shlex.quote(str(run / 'model'))} 文"
-        )
+        save(model, loaded.tokenizer, run / "model")
+        print(f"model   {run / 'model'}\n\nnext    tezukuri predict --model {shlex.quote(str(run / 'model'))} 文")
+    (run / CHECKPOINT).unlink(missing_ok=True)
     return 0
 
 
-def stopped_run(run: Path, arguments: list[str]) -> tuple[Path, argparse.Namespace]:
-    """A run's folder and the options that it was started with."""
-    if not (run / "config.json").is_file():
-        raise ValueError(f"{run} is no run: it has no config.json")
+def understand(arguments: list[str]) -> argparse.Namespace:
+    """The options; with --resume, those that the run was started with.
+
+    Raises:
+        ValueError: there is nothing to resume, or --resume stands beside another option.
+    """
+    options = parser().parse_args(arguments)
+    if not options.resume:
+        return options
+    run = Path(options.resume)
     others = [a for a in arguments if a.startswith("--") and a.split("=")[0] != "--resume"]
     if others:
         raise ValueError(f"--resume goes on with the options that the run was started with: leave out {others[0]}")
-    options = json.loads((run / "config.json").read_text(encoding="utf-8"))["options"]
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run} is no run of finetune: it has no config.json")
     if not (run / CHECKPOINT).is_file():
         raise ValueError(f"{run} has no {CHECKPOINT}: it ended, stopped before its first epoch, or kept no checkpoints")
-    return run, argparse.Namespace(**options | {"resume": str(run)})
+    return argparse.Namespace(**read_json(run / "config.json")["options"] | {"resume": str(run)})
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -189,14 +149,14 @@ def settings_of(options: argparse.Namespace) -> Settings:
     given = {field.name: getattr(options, field.name) for field in fields(Settings)}
     changed = {name: value for name, value in given.items() if value is not None}
     if options.model == "scratch":
-        changed = {"lr": SCRATCH_LR} | changed
+        changed = {"lr": scratch.LR} | changed
     if "warmup_ratio" in changed:
         changed["warmup_steps"] = None
     return replace(RECIPES[options.recipe], **changed)
 
 
-def make(options: argparse.Namespace, labels: tuple[str, ...], texts: list[str]) -> Loaded:
-    """The model to be trained, its head ready for `labels`, and its tokenizer."""
+def make(options: argparse.Namespace, data: Dataset) -> Loaded:
+    """The model to be trained, its head ready for the data's labels, and its tokenizer."""
     rates = {
         "hidden_dropout_prob": options.hidden_dropout,
         "attention_probs_dropout_prob": options.attention_dropout,
@@ -204,106 +164,94 @@ def make(options: argparse.Namespace, labels: tuple[str, ...], texts: list[str])
     }
     changes: dict[str, Any] = {name: rate for name, rate in rates.items() if rate is not None}
     changes["attention_kernel"] = options.attention
-    if options.model != "scratch":
-        if options.tokenizer:
-            raise ValueError(
-                "--tokenizer is for --model scratch; a checkpoint brings the tokenizer it was trained with"
-            )
-        return load_with_report(
-            options.model,
-            "classify",
-            labels,
-            revision=options.revision,
-            reset_head=options.reset_head,
-            changes=changes,
-        )
+    if options.model == "scratch":
+        texts = [example.text for example in data.split("train")]
+        return scratch.scratch(data.labels, texts, options.tokenizer, options.revision, changes)
     if options.tokenizer:
-        files = find(options.tokenizer, options.revision, weights=False)
-        tokenizer, source = JapaneseTokenizer.from_pretrained(files.folder), f"scratch, vocabulary of {files.source}"
-    else:
-        tokenizer, source = JapaneseTokenizer(vocabulary_of(texts)), "scratch, vocabulary of the training texts"
-    config = BertConfig(**SCRATCH | {"vocab_size": tokenizer.vocab_size, "labels": labels} | changes)
-    model = BertClassifier(config)
-    new = [name for name, _ in model.named_parameters()]
-    return Loaded(model, tokenizer, LoadReport(source, new=["all"] if new else [], notes=tokenizer.notes))
+        raise ValueError("--tokenizer is for --model scratch; a checkpoint brings the tokenizer it was trained with")
+    return load_with_report(
+        options.model,
+        "classify",
+        data.labels,
+        revision=options.revision,
+        reset_head=options.reset_head,
+        changes=changes,
+    )
 
 
-def describe(data: Dataset, encoded: dict[str, EncodedBatch]) -> dict[str, Any]:
-    """What the run was trained on, with a fingerprint by which a resumed run knows it again."""
-    content = json.dumps([[e.id, e.text, e.label, e.split] for e in data.examples], ensure_ascii=False)
-    return {
+def encode(data: Dataset, loaded: Loaded, settings: Settings) -> dict[str, Split]:
+    """The splits train, dev and, where the data has one, test."""
+    longest = min(settings.max_length, loaded.model.config.max_position_embeddings)
+    splits = {}
+    for name in ("train", "dev", "test"):
+        if name == "test" and all(example.split != "test" for example in data.examples):
+            continue
+        examples = data.split(name)
+        encoded = loaded.tokenizer.encode_batch(
+            [example.text for example in examples], max_length=longest, truncation=settings.truncation
+        )
+        classes = np.array([data.labels.index(example.label) for example in examples], dtype=np.int64)
+        splits[name] = Split(examples, encoded, classes)
+        counts = ", ".join(f"{n} {label}" for n, label in zip(np.bincount(classes), data.labels, strict=False))
+        cut = f"; {encoded.truncated_share:.1%} cut to {longest} tokens" if encoded.truncated_share else ""
+        print(f"{name:<7} {len(examples)} texts ({counts}){cut}")
+    return splits
+
+
+def begin(
+    options: argparse.Namespace,
+    settings: Settings,
+    data: Dataset,
+    splits: Mapping[str, Split],
+    loaded: Loaded,
+    device: torch.device,
+) -> Path:
+    """Make the run folder, with all that is needed to repeat the run, or check that a resumed one is the same."""
+    content = json.dumps([[e.id, e.text, e.label, e.split] for e in data.examples])
+    facts = {
         "name": data.name,
         "labels": list(data.labels),
-        "texts": {name: len(batch) for name, batch in encoded.items()},
-        "truncated_share": {name: batch.truncated_share for name, batch in encoded.items()},
+        "texts": {name: len(split.examples) for name, split in splits.items()},
+        "truncated_share": {name: split.encoded.truncated_share for name, split in splits.items()},
         "bad_rows": len(data.bad_rows),
         "notes": data.notes,
-        "sha256": hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest(),
+        "sha256": hashlib.sha256(content.encode()).hexdigest(),
     }
-
-
-def check_same_data(run: Path, data: dict[str, Any]) -> None:
-    before = json.loads((run / "config.json").read_text(encoding="utf-8"))["data"]
-    if before["sha256"] != data["sha256"]:
-        raise ValueError(f"the data is not what {run} was started with ({before['name']}): its texts or splits changed")
-
-
-def introduce(
-    run: Path,
-    data: Dataset,
-    splits: dict[str, list[Example]],
-    encoded: dict[str, EncodedBatch],
-    max_length: int,
-    report: LoadReport,
-    facts: dict[str, Any],
-) -> None:
-    """Say what is about to happen."""
-    print(f"run     {run}\nmodel   {report}\ndevice  {facts['device']}, {facts['precision']}")
-    for name, examples in splits.items():
-        counts = ", ".join(f"{sum(e.label == label for e in examples)} {label}" for label in data.labels)
-        cut = encoded[name].truncated_share
-        print(
-            f"{name:<7} {len(examples)} texts ({counts})" + (f"; {cut:.1%} cut to {max_length} tokens" if cut else "")
-        )
+    precision = str(choose_precision(settings.precision, device)).removeprefix("torch.")
+    if options.resume:
+        run = Path(options.resume)
+        before = read_json(run / "config.json")["data"]
+        if before["sha256"] != facts["sha256"]:
+            raise ValueError(
+                f"the data is not what {run} was started with: texts, labels or splits of {data.name} changed"
+            )
+    else:
+        run = new_run(Path(options.output_dir), options.model)
+        told = {"options": vars(options), "settings": asdict(settings), "data": facts, "precision": precision}
+        write_json(run / "config.json", told | {"load_report": asdict(loaded.report)} | circumstances(device))
     for note in data.notes:
         print(f"data    {note}")
     if data.bad_rows:
+        write_jsonl(run / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
         print(f"data    {len(data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
-    print()
+    print(f"model   {loaded.report}\ndevice  {device}, {precision}\nrun     {run}")
+    return run
 
 
-def numbers(examples: list[Example], labels: tuple[str, ...]) -> np.ndarray:
-    """(n,) the class number of each example."""
-    return np.array([labels.index(example.label) for example in examples], dtype=np.int64)
-
-
-def chosen_epoch(rows: list[dict[str, Any]], settings: Settings) -> int:
-    from tezukuri.train.loop import score_of
-
-    return max(rows[1:], key=lambda row: score_of(row, settings.select))["epoch"]
-
-
-def judge_split(
-    name: str,
-    examples: list[Example],
-    model: BertClassifier,
-    encoded: EncodedBatch,
-    labels: tuple[str, ...],
-    precision: torch.dtype,
-) -> Judgement:
-    logits = predict(model, encoded, precision=precision, progress=name).numpy()
-    return judge(name, examples, logits, model.config.labels, labels)
-
-
-def conclude(run: Path, judgements: dict[str, Judgement], best: int) -> None:
-    """Write and show what came out: the test split's report, or the dev split's where there is no other."""
-    last = list(judgements)[-1]
-    for name, judgement in judgements.items():
-        if name != last:
+def conclude(run: Path, model: Any, data: Dataset, splits: Mapping[str, Split], settings: Settings, best: int) -> None:
+    """Judge dev and test; show and draw the test split, or the dev split where there is no other."""
+    precision = choose_precision(settings.precision, next(model.parameters()).device)
+    for name in ("dev", "test"):
+        if name not in splits:
+            continue
+        logits = predict(model, splits[name].encoded, precision=precision, progress=name).numpy()
+        judgement = judge(name, splits[name].examples, logits, model.config.labels, data.labels)
+        if name == "dev" and "test" in splits:
             write_metrics(run, judgement)
             write_predictions(run, judgement)
-    print(f"\n{last} split, model of epoch {best}:\n\n{write_report(run, judgements[last])}")
-    print("  ".join(f"{k} {v:.4f}" for k, v in judgements[last].metrics.items() if isinstance(v, float)))
+        else:
+            print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run, judgement)}")
+            print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
 
 
 if __name__ == "__main__":

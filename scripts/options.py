@@ -1,6 +1,9 @@
-"""Options that several scripts take."""
+"""Options that several scripts take, and what is made of them."""
 
 import argparse
+
+from tezukuri.data.dataset import Dataset
+from tezukuri.data.load import load
 
 
 def add_data_options(options: argparse.ArgumentParser) -> None:
@@ -10,9 +13,21 @@ def add_data_options(options: argparse.ArgumentParser) -> None:
     data.add_argument("--text-column", default="text", metavar="NAME", help="(%(default)s)")
     data.add_argument("--label-column", default="label", metavar="NAME", help="(%(default)s)")
     data.add_argument("--split-column", metavar="NAME", help="holds train, dev, test (split, where there is one)")
+    data.add_argument("--split-seed", type=int, default=0, help="for a file without splits (%(default)s)")
     data.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or go on without them")
 
 
-def add_machine_options(options: argparse.ArgumentParser) -> None:
-    machine = options.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (auto: a GPU where there is one)")
+def read_data(options: argparse.Namespace) -> Dataset:
+    return load(
+        options.data,
+        path=options.data_path,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        split_column=options.split_column,
+        seed=options.split_seed,
+        bad_rows=options.bad_rows,
+    )
+
+
+def add_device_option(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (auto: a GPU where there is one)")

@@ -15,7 +15,7 @@ from tezukuri.data.texts import read_texts
 from tezukuri.eval.classifier import Classifier, Prediction
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_machine_options
+from tezukuri.scripts.options import add_device_option
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--format", choices=["table", "jsonl"], default="table")
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
-    add_machine_options(options)
+    add_device_option(options)
     return options
 
 

@@ -20,9 +20,7 @@ class Progress:
 
     epoch: int = 0  # finished
     rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv, from epoch 0 (before training) on
-    best_epoch: int | None = None
-    best_score: float = -float("inf")  # higher is better
-    best_weights: dict[str, Tensor] | None = None  # on the CPU; None where the last epoch is wanted anyway
+    best_weights: dict[str, Tensor] | None = None  # of the epoch chosen so far, on the CPU; None where it is the last
 
 
 def save_checkpoint(

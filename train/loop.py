@@ -122,11 +122,8 @@ def fine_tune(
         }
         progress.epoch = epoch
         progress.rows.append(row)
-        score = score_of(row, settings.select)
-        if score > progress.best_score:
-            progress.best_epoch, progress.best_score = epoch, score
-            if settings.select != "last":
-                progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+        if settings.select != "last" and chosen_epoch(progress.rows, settings.select) == epoch:
+            progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
         if checkpoints:
             save_checkpoint(checkpoints, progress, model, optimizer, scaler)
         yield row
@@ -164,13 +161,17 @@ def score_of(row: dict[str, Any], select: str) -> float:
     return scores.get(select, float(row["epoch"]))
 
 
+def chosen_epoch(rows: list[dict[str, Any]], select: str) -> int:
+    """The epoch whose weights the model ends with."""
+    return max(rows[1:], key=lambda row: score_of(row, select))["epoch"]
+
+
 def out_of_patience(progress: Progress, settings: Settings) -> bool:
     """Whether the last `patience` epochs brought nothing better; with `last`, dev loss decides."""
     if not settings.patience or not progress.epoch:
         return False
     select = settings.select if settings.select != "last" else "best-loss"
-    scores = [score_of(row, select) for row in progress.rows[1:]]
-    return len(scores) - 1 - int(np.argmax(scores)) >= settings.patience
+    return progress.epoch - chosen_epoch(progress.rows, select) >= settings.patience
 
 
 def check_finite(losses: list[Tensor], epoch: int, settings: Settings, precision: torch.dtype) -> None:

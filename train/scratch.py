@@ -1,0 +1,45 @@
+"""A small BERT without any pretraining, for where no checkpoint can be had, and to see what pretraining is worth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..model.config import BertConfig
+from ..model.heads import BertClassifier
+from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.vocabulary import vocabulary_of
+from ..weights.hub import find
+from ..weights.load import Loaded, LoadReport
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+}
+LR = 2e-4  # a new model learns nothing at the rates that suit a pretrained one
+
+
+def scratch(
+    labels: Sequence[str],
+    texts: Sequence[str],
+    vocabulary: str | None,
+    revision: str | None,
+    changes: Mapping[str, Any],
+) -> Loaded:
+    """A new classifier and its tokenizer.
+
+    Args:
+        texts: those of the training split; without `vocabulary`, theirs is made.
+        vocabulary: folder or hub id of a tokenizer to use.
+        revision: of that hub id.
+        changes: fields of BertConfig to set differently.
+    """
+    if vocabulary is None:
+        tokenizer, source = JapaneseTokenizer(vocabulary_of(texts)), "the training texts"
+    else:
+        files = find(vocabulary, revision, weights=False)
+        tokenizer, source = JapaneseTokenizer.from_pretrained(files.folder), files.source
+    sizes = SIZES | {"vocab_size": tokenizer.vocab_size, "labels": tuple(labels)} | dict(changes)
+    model = BertClassifier(BertConfig(**sizes))
+    report = LoadReport("scratch", new=["everything"], notes=[f"its vocabulary is that of {source}", *tokenizer.notes])
+    return Loaded(model, tokenizer, report)

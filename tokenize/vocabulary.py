@@ -29,7 +29,7 @@ def write_vocabulary(path: Path, vocabulary: list[str]) -> None:
     for number, token in enumerate(vocabulary):
         if "\n" in token or "\r" in token:
             raise ValueError(f"token {number}, {token!r}, holds a line break and cannot be a line of {path}")
-    path.write_text("".join(token + "\n" for token in vocabulary), encoding="utf-8")
+    path.write_text("".join(token + "\n" for token in vocabulary), encoding="utf-8", newline="\n")
 
 
 def word_splitter(settings: Settings) -> MecabWords | BasicWords | WholeText:

@@ -1,0 +1,313 @@
+"""The commands as people run them: every flag, every file of a run, stopping and going on, and what errors say."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from sklearn.metrics import classification_report
+
+import tezukuri
+from tezukuri.data.load import load as load_data
+from tezukuri.eval.classifier import Classifier
+from tezukuri.eval.metrics import expected_calibration_error, scores
+from tezukuri.scripts import evaluate, finetune, predict
+from tezukuri.scripts.command import main as command
+
+LABELS = ("negative", "normal", "positive")
+FILES = {
+    "config.json", "log.csv", "val-metrics.json", "test-metrics.json", "predictions-dev.jsonl",
+    "predictions-test.jsonl", "classification_report.txt", "confusion_matrix.png", "curves.png", "model",
+}  # fmt: skip
+FLAGS = {
+    finetune: """
+        --model --revision --tokenizer --reset-head --hidden-dropout --attention-dropout --classifier-dropout
+        --attention --data --data-path --text-column --label-column --split-column --split-seed --bad-rows
+        --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
+        --max-length --truncation --label-smoothing --class-weights --select --patience --precision --compile
+        --no-compile --seed --device --output-dir --save-model --checkpoint --no-checkpoint --resume""",
+    evaluate: """
+        --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
+        --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir""",
+    predict: "--model --revision --labels --file --text-column --format --batch-size --precision --device",
+}
+TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "2e-3", "--batch-size", "8", "--precision", "fp32"]
+
+
+def only_run(root: Path) -> Path:
+    (run,) = root.glob("*/*/*")
+    return run
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("outputs")
+    assert command(["finetune", *TRAINING, "--epochs", "2", "--output-dir", str(root)]) == 0
+    return only_run(root)
+
+
+@pytest.mark.parametrize("script", FLAGS, ids=lambda script: script.__name__.split(".")[-1])
+def test_the_flags_are_these(script):
+    options = {name for action in script.parser()._actions for name in action.option_strings}
+    assert options - {"-h", "--help"} == set(FLAGS[script].split())
+
+
+def test_a_run_has_all_its_files(run):
+    assert {path.name for path in run.iterdir()} == FILES
+    assert {path.name for path in (run / "model").iterdir()} == {
+        "config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json",
+    }  # fmt: skip
+    assert run.relative_to(run.parents[2]).parts[0] == "scratch"
+    assert (run / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_metrics_are_those_of_the_predictions_file(run):
+    rows = rows_of(run / "predictions-test.jsonl")
+    examples = load_data("sample").split("test")
+    assert [(r["id"], r["text"], r["label"]) for r in rows] == [(e.id, e.text, e.label) for e in examples]
+    assert set(rows[0]) == {"id", "text", "label", "predicted", "probabilities"}
+    gold, predicted = [r["label"] for r in rows], [r["predicted"] for r in rows]
+    probabilities = np.array([[r["probabilities"][label] for label in LABELS] for r in rows])
+    assert [LABELS[i] for i in probabilities.argmax(1)] == predicted
+    assert probabilities.sum(1) == pytest.approx(1)
+    metrics = json.loads((run / "test-metrics.json").read_text())
+    assert set(metrics) == {"loss", "accuracy", "precision", "recall", "f1", "ece", "examples"}
+    expected = scores(gold, predicted, LABELS)
+    expected["ece"] = expected_calibration_error(probabilities.max(1), np.array(gold) == np.array(predicted))
+    expected["loss"] = -np.log(probabilities[np.arange(len(gold)), [LABELS.index(g) for g in gold]]).mean()
+    assert metrics == pytest.approx(expected | {"examples": len(gold)}, rel=1e-6)
+    table = classification_report(gold, predicted, labels=LABELS, digits=4, zero_division=0)
+    assert (run / "classification_report.txt").read_text().startswith(table)
+
+
+def test_the_log_has_a_row_an_epoch_and_the_kept_epoch_is_the_best_of_them(run):
+    log = list(csv.DictReader((run / "log.csv").open()))
+    assert [row["epoch"] for row in log] == ["0", "1", "2"] and log[0]["train_loss"] == ""
+    kept = json.loads((run / "val-metrics.json").read_text())
+    assert max(float(row["dev_f1"]) for row in log[1:]) == kept["f1"]
+
+
+def test_the_configuration_tells_how_to_repeat_the_run(run):
+    told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert told["settings"]["lr"] == 2e-3 and told["settings"]["epochs"] == 2 and told["settings"]["seed"] == 42
+    assert (
+        told["versions"]["torch"]
+        and told["command"]
+        and told["data"]["texts"]["test"] == len(rows_of(run / "predictions-test.jsonl"))
+    )
+    assert json.loads((run / "model" / "config.json").read_text())["id2label"] == dict(zip("012", LABELS, strict=True))
+
+
+def test_evaluate_finds_what_finetune_found(run, tmp_path, capsys):
+    arguments = [
+        "--model",
+        str(run / "model"),
+        "--data",
+        "sample",
+        "--precision",
+        "fp32",
+        "--output-dir",
+        str(tmp_path),
+    ]
+    assert command(["evaluate", *arguments]) == 0
+    found = only_run(tmp_path)
+    assert found.parents[1].name == run.parents[1].name  # called by what was fine-tuned, not "model"
+    assert {path.name for path in found.iterdir()} == FILES - {
+        "log.csv", "val-metrics.json", "predictions-dev.jsonl", "curves.png", "model",
+    }  # fmt: skip
+    mine, before = (json.loads((folder / "test-metrics.json").read_text()) for folder in (found, run))
+    assert mine == pytest.approx(before, rel=1e-5)
+    assert "negative" in capsys.readouterr().out
+
+
+def test_a_neutral_band_makes_three_labels_of_two(run, tmp_path):
+    """A model that knows negative and positive only, made from the trained one by leaving a row of its head out."""
+    model, tokenizer = tezukuri.load(run / "model", "classify")
+    keep = [0, 2]
+    model.config.labels = ("negative", "positive")
+    model.classifier.weight.data = model.classifier.weight.data[keep]
+    model.classifier.bias.data = model.classifier.bias.data[keep]
+    from tezukuri.weights.save import save
+
+    save(model, tokenizer, tmp_path / "two")
+    results = {}
+    for band in ("none", "auto", "1"):
+        root = tmp_path / f"band-{band}"
+        arguments = ["--model", str(tmp_path / "two"), "--data", "sample", "--neutral-band", band]
+        assert command(["evaluate", *arguments, "--output-dir", str(root)]) == 0
+        predicted = {row["predicted"] for row in rows_of(only_run(root) / "predictions-test.jsonl")}
+        results[band] = json.loads((only_run(root) / "config.json").read_text())["neutral_band"], predicted
+        assert "accuracy at best" in (only_run(root) / "classification_report.txt").read_text()
+    assert results["none"][0] is None and "normal" not in results["none"][1]
+    assert 0 <= results["auto"][0]["width"] <= 1
+    assert results["1"] == ({"label": "normal", "width": 1.0}, {"normal"})
+
+
+def test_predict_from_arguments_file_and_standard_input(run, tmp_path, capsys, monkeypatch):
+    model, texts = str(run / "model"), ["駅から近い。", "部屋が\x1b[31m汚い。"]
+    assert command(["predict", "--model", model, *texts]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] in LABELS for line in table] == [True, True] and "\x1b" not in table[1]
+    (tmp_path / "texts.txt").write_text("駅から近い。\n\nよい\n", encoding="utf-8")
+    assert command(["predict", "--model", model, "--file", str(tmp_path / "texts.txt"), "--format", "jsonl"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["id"], row["text"]) for row in rows] == [("texts.txt:1", "駅から近い。"), ("texts.txt:3", "よい")]
+    lines = b'{"id": 7, "review": "\\u3088\\u3044"}\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    assert command(["predict", "--model", model, "--text-column", "review", "--format", "jsonl"]) == 0
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (row["id"], row["text"]) == ("7", "よい") and row["probabilities"] == pytest.approx(rows[1]["probabilities"])
+
+
+def test_predict_reads_no_further_than_it_has_answered(run):
+    """Constant memory: of endless texts, a batch at a time is taken."""
+    classifier, taken = Classifier.load(run / "model", precision="fp32"), []
+
+    def endless():
+        while True:
+            taken.append("よい部屋でした。")
+            yield str(len(taken)), taken[-1]
+
+    answers = predict.predictions(classifier, endless(), batch_size=4)
+    for _ in range(6):
+        next(answers)
+    assert len(taken) <= 9
+
+
+def test_a_classifier_in_python(run):
+    classifier = tezukuri.Classifier.load(run / "model", precision="fp32")
+    one = classifier("駅から近くて便利でした。")
+    assert one.label in LABELS and one.probability == max(one.probabilities.values()) and not one.truncated
+    many = classifier(["駅から近くて便利でした。", "最悪", "あ" * 2000])
+    assert many[0].probabilities == pytest.approx(one.probabilities, rel=1e-4)
+    assert [prediction.truncated for prediction in many] == [False, False, True]
+    assert classifier([]) == []
+    assert set(classifier("[SEP][CLS]").probabilities) == set(LABELS)
+
+
+def test_a_stopped_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
+    arguments = ["finetune", *TRAINING, "--epochs", "3"]
+    assert command([*arguments, "--output-dir", str(tmp_path / "whole")]) == 0
+    write = finetune.write_csv
+
+    def pull_the_plug(path, rows):
+        write(path, rows)
+        if len(rows) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "write_csv", pull_the_plug)
+        assert command([*arguments, "--output-dir", str(tmp_path / "cut")]) == 130
+    cut, whole = only_run(tmp_path / "cut"), only_run(tmp_path / "whole")
+    assert (cut / "checkpoint.pt").is_file() and not (cut / "model").exists()
+    assert command(["finetune", "--resume", str(cut)]) == 0
+    assert {path.name for path in cut.iterdir()} == FILES
+    assert (cut / "predictions-test.jsonl").read_bytes() == (whole / "predictions-test.jsonl").read_bytes()
+    mine, other = (load_file(folder / "model" / "model.safetensors") for folder in (cut, whole))
+    assert mine.keys() == other.keys() and all(mine[name].equal(other[name]) for name in mine)
+
+
+def test_what_cannot_be_resumed_is_told(run, tmp_path, capsys):
+    for arguments, message in (
+        (["--resume", str(tmp_path)], "is no run of finetune"),
+        (["--resume", str(run)], "has no checkpoint.pt: it ended"),
+        (["--resume", str(run), "--epochs", "9"], "leave out --epochs"),
+    ):
+        assert command(["finetune", *arguments]) == 1
+        assert message in capsys.readouterr().err
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    (other / "checkpoint.pt").write_bytes(b"")
+    told = json.loads((other / "config.json").read_text())
+    told["data"]["sha256"] = "0"
+    (other / "config.json").write_text(json.dumps(told))
+    assert command(["finetune", "--resume", str(other)]) == 1
+    assert "the data is not what" in capsys.readouterr().err
+
+
+def test_ones_own_table_with_bad_rows_and_other_labels(tmp_path, capsys):
+    lines = ["review,stars", *(f"とても良い部屋 {i},5" for i in range(12)), *(f"ひどい接客 {i},1" for i in range(12))]
+    lines[5:5] = [",5", "三列,5,余り"]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    arguments = ["finetune", "--model", "scratch", "--data", str(table), "--text-column", "review"]
+    arguments += ["--label-column", "stars", "--epochs", "1", "--output-dir", str(tmp_path / "out")]
+    assert command(arguments) == 1
+    assert "mine.csv:6" in capsys.readouterr().err
+    assert command([*arguments, "--bad-rows", "skip"]) == 0
+    run = only_run(tmp_path / "out")
+    assert [row["line"] for row in rows_of(run / "bad-rows.jsonl")] == [6, 7]
+    assert json.loads((run / "model" / "config.json").read_text())["label2id"] == {"1": 0, "5": 1}
+
+
+def test_a_classifier_of_other_labels_needs_reset_head(run, tmp_path, capsys):
+    table = tmp_path / "mine.tsv"
+    table.write_text("text\tlabel\n" + "".join(f"文{i}\t{'ab'[i % 2]}\n" for i in range(24)), encoding="utf-8")
+    arguments = ["finetune", "--model", str(run / "model"), "--data", str(table), "--epochs", "1"]
+    arguments += ["--output-dir", str(tmp_path / "out")]
+    assert command(arguments) == 1
+    assert "it needs a new head: say --reset-head" in capsys.readouterr().err
+    assert command([*arguments, "--reset-head"]) == 0
+    assert "its head was reset" in capsys.readouterr().out
+    assert not (only_run(tmp_path / "out") / "checkpoint.pt").exists()
+
+
+def test_the_options_reach_the_run(tmp_path):
+    arguments = [
+        *["--epochs", "5", "--patience", "1", "--select", "best-loss", "--save-model", "none", "--no-checkpoint"],
+        *["--label-smoothing", "0.1", "--class-weights", "balanced", "--accumulate", "2", "--warmup-steps", "3"],
+        *["--hidden-dropout", "0", "--attention-dropout", "0.2", "--classifier-dropout", "0.3", "--lr", "1e-9"],
+        *["--max-length", "6", "--truncation", "head_tail", "--attention", "eager"],
+    ]
+    assert (
+        command(["finetune", "--model", "scratch", "--data", "sample", *arguments, "--output-dir", str(tmp_path)]) == 0
+    )
+    run = only_run(tmp_path)
+    assert {path.name for path in run.iterdir()} == FILES - {"model"}
+    told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    settings = told["settings"]
+    assert (settings["label_smoothing"], settings["class_weights"], settings["accumulate"]) == (0.1, "balanced", 2)
+    assert (settings["warmup_steps"], settings["max_length"], settings["truncation"]) == (3, 6, "head_tail")
+    assert told["data"]["truncated_share"]["train"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "no/such/folder", "--data", "sample"], "there is no folder no/such/folder"),
+        (["--model", "scratch", "--data", "nothing.csv"], "'nothing.csv' is not a file"),
+        (["--model", "scratch", "--data", "sample", "--lr", "0"], "lr is 0.0; it must be above 0"),
+        (["--model", "scratch", "--data", "sample", "--precision", "fp16", "--device", "cpu"], "fp16 is for CUDA"),
+        (["--model", "some/model", "--data", "sample", "--tokenizer", "x"], "--tokenizer is for --model scratch"),
+        (["--model", "scratch", "--data", "sample", "--data-path", "x.tsv"], "--data-path is for --data jrte"),
+        (["--model", "some/model", "--data", "sample"], "some/model is not in the cache and HF_HUB_OFFLINE is set"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_to_do(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command(["finetune", *arguments]) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error and len(error.splitlines()) == 1 and error.startswith("finetune: error: ")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_command_lists_its_scripts(capsys):
+    assert command(["--help"]) == 0 and command(["nonsense"]) == 2
+    assert "finetune" in capsys.readouterr().out
+
+
+def test_a_random_encoder_learns_jrte(data_folder, tmp_path):
+    """One epoch of a new model, to see the real data go through: more than the 60.8 % of the largest class."""
+    folder = data_folder / "data"
+    arguments = ["--model", "scratch", "--data", "jrte", "--data-path", str(folder / "jrte" / "pn.tsv")]
+    arguments += ["--tokenizer", str(folder / "tohoku-v3"), "--lr", "1e-3", "--epochs", "1", "--save-model", "none"]
+    assert command(["finetune", *arguments, "--no-checkpoint", "--output-dir", str(tmp_path)]) == 0
+    assert json.loads((only_run(tmp_path) / "test-metrics.json").read_text())["accuracy"] > 0.68

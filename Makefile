@@ -2,8 +2,8 @@
 # make test   pass the tests
 # make lint   ruff and mypy
 #
-# PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=URL the index that torch is taken from, for another build
-# (https://download.pytorch.org/whl/cpu is the small one, without CUDA).
+# PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=URL an index with another build of torch, which goes before the
+# usual one (https://download.pytorch.org/whl/cpu is the small one, without CUDA).
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
@@ -15,7 +15,7 @@ setup: .venv/ready
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt setuptools wheel
-	$(BIN)/python -m pip install -q -c constraints.txt torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) --extra-index-url https://pypi.org/simple)
+	$(BIN)/python -m pip install -q -c constraints.txt torch $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[test]'
 	mkdir -p .venv/types && ln -sfn ../.. .venv/types/tezukuri
 	touch .venv/ready

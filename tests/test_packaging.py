@@ -1,0 +1,103 @@
+"""A wheel, built from the checkout's files and installed alone in a new environment, does the whole job there."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from checkout import ROOT, files, modules, package_files
+
+from tezukuri.scripts.command import SCRIPTS
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """What a command prints, run away from the checkout."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=env | {"PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    for path in files():
+        copy = folder / "source" / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, copy)
+    pip = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index")
+    run(*pip, "-w", folder, folder / "source", cwd=folder)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """An environment with the wheel, its console command, and a folder to work in.
+
+    What tezukuri requires is read from where this Python has it: a plain path in a .pth file, which leaves the .pth
+    files over there (an editable install's among them) unread.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder / "venv", symlinks=os.name != "nt", with_pip=False)
+    binaries = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    python = binaries / Path(sys.executable).name
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel, cwd=folder)
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    Path(site, "requirements.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return SimpleNamespace(python=python, tezukuri=binaries / "tezukuri", site=Path(site), cwd=folder)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+        metadata = next(archive.read(name).decode("utf-8") for name in names if name.endswith(".dist-info/METADATA"))
+    code = {name for name in names if ".dist-info/" not in name}
+    assert code == {f"tezukuri/{path.as_posix()}" for path in package_files()}
+    assert {"tezukuri/py.typed", "tezukuri/data/sample/reviews.tsv", "tezukuri/weights/known-answers.json"} <= code
+    assert not any(name.startswith(("tezukuri/tests/", "tezukuri/benchmarks/", "tezukuri/build/")) for name in code)
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert "\nLicense-Expression: Apache-2.0\n" in metadata and "\nRequires-Dist: torch>=" in metadata
+
+
+def test_every_module_can_be_imported_where_the_wheel_is_installed(installed: SimpleNamespace):
+    code = f"""
+import importlib, importlib.metadata, sys, tezukuri
+assert "torch" not in sys.modules
+assert tezukuri.__version__ == importlib.metadata.version("tezukuri")
+for name in {sorted(modules())}:
+    print(importlib.import_module(name).__file__)
+"""
+    found = run(installed.python, "-c", code, cwd=installed.cwd).split("\n")[:-1]
+    assert sorted(found) == sorted(str(installed.site / "tezukuri" / path) for path in modules().values())
+
+
+def test_the_console_command_lists_its_scripts(installed: SimpleNamespace):
+    printed = run(installed.tezukuri, "--help", cwd=installed.cwd)
+    assert all(f"\n  {name} " in printed for name in SCRIPTS)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_console_command_has_every_script(installed: SimpleNamespace, name: str):
+    assert run(installed.tezukuri, name, "--help", cwd=installed.cwd).startswith(f"usage: {name} ")
+
+
+def test_a_model_is_made_and_used_where_the_wheel_is_installed(installed: SimpleNamespace):
+    options = ("--model", "scratch", "--data", "sample", "--epochs", "1", "--device", "cpu", "--output-dir", "runs")
+    run(installed.tezukuri, "finetune", *options, cwd=installed.cwd)
+    (model,) = installed.cwd.glob("runs/scratch/*/*/model")
+    printed = run(installed.tezukuri, "predict", "--model", model, "よかったです", cwd=installed.cwd)
+    assert "よかったです" in printed and any(label in printed for label in ("negative", "normal", "positive"))

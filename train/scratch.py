@@ -11,10 +11,10 @@ from ..weights.hub import find
 from ..weights.load import Loaded, LoadReport
 
 SIZES: dict[str, Any] = {
-    "hidden_size": 128,
+    "hidden_size": 256,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "intermediate_size": 512,
+    "intermediate_size": 1024,
 }
 LR = 2e-4  # a new model learns nothing at the rates that suit a pretrained one
 

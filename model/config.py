@@ -40,9 +40,14 @@ SUPPORTED = {
     "add_cross_attention": (False,),
     "tie_word_embeddings": (True,),
     "pruned_heads": ({},),
-    "problem_type": (None, "single_label_classification"),
 }
-LABEL_KEYS = {"id2label", "label2id", "num_labels", "_num_labels"}  # read in weights/, for classifiers only
+LABEL_KEYS = {
+    "id2label",
+    "label2id",
+    "num_labels",
+    "_num_labels",
+    "problem_type",
+}  # read in weights/, for classifiers only
 # Book-keeping of the hub and of pretraining, and switches of the library that wrote the file.
 HARMLESS = LABEL_KEYS | {
     "architectures", "bos_token_id", "chunk_size_feed_forward", "directionality", "dtype", "eos_token_id",

@@ -116,10 +116,10 @@ def with_weights(files: Files, get: Callable[[str], Path | None]) -> Files:
                 raise CheckpointError(f"{files.source}: {name} lists {', '.join(lost)}, not there: fetch it again")
             files.weights = [path for path in found.values() if path is not None]
         return files
-    raise CheckpointError(
-        f"{files.source} has no weights that can be read here ({', '.join(WEIGHT_FILES)}); "
-        "choose another revision or model, or convert its weights to safetensors"
-    )
+    advice = "choose another revision or model, or convert its weights to safetensors"
+    if constants.is_offline_mode() and not Path(files.source).is_dir():
+        advice = "only the cache was looked at: unset HF_HUB_OFFLINE to fetch them"
+    raise CheckpointError(f"{files.source} has no weights that can be read here ({', '.join(WEIGHT_FILES)}); {advice}")
 
 
 def fetch(repository: str, name: str, revision: str) -> Path | None:
@@ -153,5 +153,5 @@ def fetch(repository: str, name: str, revision: str) -> Path | None:
     except HFValidationError as error:
         raise CheckpointError(f"{repository!r} is neither a folder here nor a hub id (owner/name)") from error
     except (HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"fetching {name} of {repository} failed ({reason}): try again, it resumes") from error

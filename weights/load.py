@@ -110,6 +110,8 @@ def load_with_report(
         config = replace(config, labels=settle_labels(settings, tensors, labels, reset_head, report))
     if reset_head:
         drop_head(tensors, task, report)
+    if task == "fill-mask":
+        check_head(tensors, reset_head, report)
     model = build(config, task, tensors, report)
     tokenizer = JapaneseTokenizer.from_pretrained(files.folder)
     report.notes += tokenizer.notes
@@ -130,7 +132,7 @@ def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
             else:
                 content = torch.load(path, map_location="cpu", weights_only=True)
         except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(f"{path} cannot be read ({reason}): delete it and fetch it again") from error
         except Exception as error:  # pickle.UnpicklingError says in many lines that it met code instead of tensors
             raise CheckpointError(f"{path} holds more than tensors and is refused: ask for safetensors") from error
@@ -236,8 +238,6 @@ def build(config: BertConfig, task: Task, tensors: dict[str, Tensor], report: Lo
         parts = [take(tensors, name, parameter.shape, len(names), report) for name in names]
         state[ours] = torch.cat(parts) if len(parts) > 1 else parts[0]  # 3 × (H, H) -> (3H, H)
         used.update(names)
-    if task == "fill-mask":
-        check_head(tensors, missing, any("its head was reset" in why for why in report.left_out.values()), report)
     model.load_state_dict(state, strict=False, assign=True)
     for module in model.modules():
         if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
@@ -268,12 +268,12 @@ def materialise(module: nn.Module, std: float) -> None:
     initialise(module, std)
 
 
-def check_head(tensors: dict[str, Tensor], missing: list[str], reset: bool, report: LoadReport) -> None:
-    """A masked-language head must be whole, and its decoder must be the word embeddings."""
-    if missing and not reset:
+def check_head(tensors: dict[str, Tensor], reset_head: bool, report: LoadReport) -> None:
+    """A masked-language head must be there, and its decoder must be the word embeddings."""
+    if not reset_head and not any(name.startswith("cls.predictions.") for name in tensors):
         raise CheckpointError(
-            f"{report.source} has no head for masked words ({', '.join(hub_names(missing[0]))} is missing): choose a "
-            "model that was pretrained, or say reset_head=True and train one"
+            f"{report.source} has no head for masked words: choose a model that was pretrained, or say "
+            "reset_head=True and train one"
         )
     for name, twin in (
         ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),

@@ -1,0 +1,173 @@
+"""Fetching checkpoints with the real huggingface_hub client from a stand-in hub: what works, and what failures say.
+
+Each load runs in a process of its own, as a user's would, since the client reads its settings when it is imported.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hub_server import commit_of, hub
+from tiny_checkpoint import TOKENIZER, checkpoint, files_of, oracle
+
+V3 = "tohoku-nlp/bert-base-japanese-v3"
+PROGRAM = """
+import sys
+from huggingface_hub import constants
+constants.DOWNLOAD_CHUNK_SIZE = 4096  # so that these small files come in parts, as large ones do
+from tezukuri.weights.hub import CheckpointError
+from tezukuri.weights.load import load_with_report
+for name, revision in zip(sys.argv[1::2], sys.argv[2::2]):
+    try:
+        loaded = load_with_report(name, "classify", ["a", "b"], revision=revision or None)
+    except CheckpointError as error:
+        print("refused:", error)
+    else:
+        print(loaded.report)
+        print("first weight", float(loaded.model.bert.embeddings.word.weight[0, 0]))
+"""
+
+
+@pytest.fixture(scope="module")
+def safe(tmp_path_factory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("safe")
+    checkpoint(folder, "BertForPreTraining")
+    return files_of(folder)
+
+
+@pytest.fixture(scope="module")
+def pickled(safe, tmp_path_factory) -> dict[str, bytes]:
+    """The same checkpoint with a pickle in the place of the safetensors."""
+    from safetensors.torch import load
+
+    folder = tmp_path_factory.mktemp("pickled")
+    torch.save(load(safe["model.safetensors"]), folder / "pytorch_model.bin")
+    return {name: content for name, content in safe.items() if name != "model.safetensors"} | files_of(folder)
+
+
+def environment(url: str, cache: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    quick = {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "2", "HF_HUB_DISABLE_XET": "1"}
+    return kept | quick | {"HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"} | more
+
+
+def load(url: str, cache: Path, *names: str, **more: str) -> str:
+    """What a process prints that loads these names and revisions, one after the other (by default V3)."""
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *(names or (V3, ""))],
+        env=environment(url, cache, **more),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_safetensors_come_from_the_revision_that_has_them_and_pickles_from_main_with_a_notice(safe, pickled, tmp_path):
+    with hub({V3: {"main": pickled, "refs/pr/2": safe}}) as server:
+        by_default = load(server.url, tmp_path)
+        assert f"{V3} @ refs/pr/2 ({commit_of('refs/pr/2')[:12]})" in by_default
+        assert "note" not in by_default and "pytorch_model.bin" not in server.downloads()
+        others = load(server.url, tmp_path, V3, "main", V3, commit_of("refs/pr/2"))
+        assert "no safetensors there: read pytorch_model.bin, a pickle, restricted to tensors" in others
+        weights = [line for line in (by_default + others).splitlines() if line.startswith("first weight")]
+        assert len(weights) == 3 and len(set(weights)) == 1
+
+
+def test_a_second_load_downloads_nothing_and_offline_needs_nobody(safe, tmp_path):
+    with hub({V3: {"refs/pr/2": safe}}) as server:
+        first = load(server.url, tmp_path)
+        downloads = list(server.downloads())
+        assert "model.safetensors" in downloads and "first weight" in first
+        before = len(server.requests)
+        assert load(server.url, tmp_path) == first
+        assert server.downloads() == downloads
+        assert len(server.requests) - before <= 1  # the look at what the branch points to
+        asked = len(server.requests)
+        assert load(server.url, tmp_path, HF_HUB_OFFLINE="1") == first
+        assert len(server.requests) == asked
+        url = server.url
+    assert load(url, tmp_path) == first  # the server is gone; what is cached serves
+
+
+def test_a_dropped_connection_is_taken_up_again_within_the_call(safe, tmp_path):
+    with hub({V3: {"refs/pr/2": safe}}) as server:
+        server.cut_once.add("model.safetensors")
+        assert "first weight" in load(server.url, tmp_path)
+        ranges = [asked for method, path, asked in server.requests if method == "GET" and "safetensors" in path]
+        assert ranges[0] is None and ranges[1].startswith("bytes=") and int(ranges[1][6:].split("-")[0]) > 0
+
+
+def test_a_killed_download_leaves_no_half_file_that_is_used(safe, tmp_path):
+    with hub({V3: {"refs/pr/2": safe}}) as server:
+        server.stall.add("model.safetensors")
+        more = {"HF_HUB_DOWNLOAD_TIMEOUT": "60"}
+        child = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, V3, ""],
+            env=environment(server.url, tmp_path, **more),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert server.stalled.wait(60)
+        time.sleep(0.5)  # let the half that was sent reach the disk
+        child.send_signal(signal.SIGKILL) if hasattr(signal, "SIGKILL") else child.kill()
+        child.wait()
+        assert not list(tmp_path.rglob("model.safetensors"))
+        offline = load(server.url, tmp_path, HF_HUB_OFFLINE="1")
+        assert f"refused: {V3} @ refs/pr/2" in offline and "unset HF_HUB_OFFLINE to fetch them" in offline
+        server.stall.clear()
+        server.released.set()
+        assert "first weight" in load(server.url, tmp_path)
+        (stored,) = tmp_path.rglob("model.safetensors")
+        assert stored.read_bytes() == safe["model.safetensors"]
+
+
+def test_each_failure_is_one_sentence_that_says_what_to_do(safe, tmp_path):
+    bare = {name: content for name, content in safe.items() if name != "model.safetensors"}
+    no_vocabulary = {name: content for name, content in safe.items() if name != "vocab.txt"}
+    with hub({"a/bare": {"main": bare}, "a/none": {"main": no_vocabulary}, "a/gated": {"main": safe}}) as server:
+        server.gated.add("a/gated")
+        cases = (
+            ("a/missing", "", "there is no model 'a/missing', neither as a folder here nor on http://127.0.0.1"),
+            ("a/bare", "", "a/bare @ main"),
+            ("a/bare", "", "has no weights that can be read here (model.safetensors"),
+            ("a/bare", "v9", "a/bare has no revision 'v9': give a branch, a tag or a commit"),
+            ("a/none", "", "the repository a/none has no vocab.txt"),
+            ("a/gated", "", "a/gated is gated: accept its terms on its page and set HF_TOKEN"),
+            ("not an id!", "", "is neither a folder here nor a hub id (owner/name)"),
+        )
+        names = [word for name, revision, _ in cases for word in (name, revision)]
+        lines = load(server.url, tmp_path, *names).splitlines()
+        assert len(lines) == len(cases)
+        for line, (_, _, sentence) in zip(lines, cases, strict=True):
+            assert line.startswith("refused: ") and sentence in line
+
+
+def test_without_a_network_the_sentence_names_the_way_out(tmp_path):
+    offline = load("http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
+    assert (
+        f"{V3} is not in the cache and HF_HUB_OFFLINE is set: connect and try again, or give a local folder" in offline
+    )
+    down = load("http://127.0.0.1:9", tmp_path)
+    assert f"{V3} is not in the cache and http://127.0.0.1:9 cannot be reached" in down
+
+
+def test_a_sharded_checkpoint_is_fetched_whole(tmp_path):
+    folder = tmp_path / "sharded"
+    oracle("BertForMaskedLM").save_pretrained(folder, max_shard_size="20KB")
+    TOKENIZER.save(folder)
+    files = files_of(folder)
+    shards = [name for name in files if name.startswith("model-")]
+    assert len(shards) > 2 and "model.safetensors" not in files
+    with hub({"a/sharded": {"main": files}}) as server:
+        assert "first weight" in load(server.url, tmp_path / "cache", "a/sharded", "")
+        assert set(shards) <= set(server.downloads())
+    lacking = {name: content for name, content in files.items() if name != shards[1]}
+    with hub({"a/sharded": {"main": lacking}}) as server:
+        assert f"lists {shards[1]}, not there" in load(server.url, tmp_path / "other", "a/sharded", "")

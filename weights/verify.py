@@ -1,0 +1,123 @@
+"""A downloaded model against the answers that are published for it: proof that the download and this code agree with
+the world.
+
+The answers are facts from the models' own pages and from their reference implementation, kept in `known-answers.json`
+by model: `vocab_sha256`; `ids` and `pairs` of the tokenizer; `fill-mask` with its likeliest words; `classify` with
+label and score; `cosines` between (means of) word embeddings.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from ..model.packing import pack
+from .hub import CheckpointError
+from .load import Loaded, load_with_report
+
+ANSWERS = Path(__file__).parent / "known-answers.json"
+ODDS = 0.02  # how far log(p / (1 - p)) may be from the published one; 0.02 is about 2 % of a small probability
+COSINE = 5e-4  # cosines are published with four digits
+
+
+@dataclass(frozen=True)
+class Check:
+    """One published fact and what was found."""
+
+    what: str
+    published: str
+    found: str
+    agrees: bool
+
+
+def verify(model: str, revision: str | None = None, answers: Path = ANSWERS) -> Iterator[Check]:
+    """Load `model` and compare; a check for each published fact, as it is made.
+
+    Raises:
+        CheckpointError: the model cannot be had, or nothing is published about it in `answers`.
+    """
+    known = json.loads(answers.read_text(encoding="utf-8"))
+    if model not in known:
+        raise CheckpointError(
+            f"no answers are known for {model}; they are for {', '.join(known)} (--answers FILE for more)"
+        )
+    facts = known[model]
+    encoder = load_with_report(model, "encode", revision=revision)
+    if "vocab_sha256" in facts:
+        found = vocabulary_hash(encoder.tokenizer.vocabulary)
+        yield Check("vocab.txt", facts["vocab_sha256"][:12], found[:12], found == facts["vocab_sha256"])
+    yield from tokenizer_checks(encoder, facts)
+    for cosine in facts.get("cosines", []):
+        a, b = (word_vector(encoder, cosine[side]) for side in "ab")
+        value = float(F.cosine_similarity(a, b, dim=0))
+        what = f"cosine of {'+'.join(cosine['a'])} and {'+'.join(cosine['b'])}"
+        yield Check(what, f"{cosine['value']:.4f}", f"{value:.4f}", abs(value - cosine["value"]) <= COSINE)
+    if "fill-mask" in facts:
+        yield from fill_mask_checks(load_with_report(model, "fill-mask", revision=revision), facts["fill-mask"])
+    if "classify" in facts:
+        yield from classify_checks(load_with_report(model, "classify", revision=revision), facts["classify"])
+
+
+def vocabulary_hash(vocabulary: list[str]) -> str:
+    """The sha256 of a vocab.txt."""
+    return hashlib.sha256("".join(token + "\n" for token in vocabulary).encode("utf-8")).hexdigest()
+
+
+def tokenizer_checks(encoder: Loaded, facts: dict[str, Any]) -> Iterator[Check]:
+    for kind in ("ids", "pairs"):
+        wrong = []
+        for fact in facts.get(kind, []):
+            encoding = encoder.tokenizer.encode(fact["text"], fact.get("pair"), special_tokens=True)
+            if (encoding.ids, encoding.type_ids) != (fact["ids"], fact.get("type_ids", encoding.type_ids)):
+                wrong.append(fact["text"])
+        if kind in facts:
+            found = f"wrong for {wrong[0]!r}" if wrong else "the same"
+            yield Check(f"tokenizer, {kind}", f"{len(facts[kind])} texts", found, not wrong)
+
+
+def word_vector(encoder: Loaded, pieces: list[str]) -> torch.Tensor:
+    ids = [encoder.tokenizer.vocabulary.index(piece) for piece in pieces]
+    return encoder.model.embeddings.word.weight[ids].mean(dim=0)
+
+
+@torch.inference_mode()
+def fill_mask_checks(masked: Loaded, facts: list[dict[str, Any]]) -> Iterator[Check]:
+    """The published words, in their order and with their probabilities, are the likeliest at [MASK]."""
+    for fact in facts:
+        encoding = masked.tokenizer.encode(fact["text"], special_tokens=True)
+        place = torch.tensor([encoding.ids.index(masked.tokenizer.mask_id)])
+        probabilities = masked.model(pack([encoding]), at=place).logits[0].double().softmax(dim=-1)
+        best = probabilities.topk(len(fact["top"]))
+        for rank, word in enumerate(fact["top"]):
+            found, i = float(best.values[rank]), int(best.indices[rank])
+            yield Check(
+                f"{fact['text']} ({rank + 1})",
+                f"{word['token']} {word['probability']:.5f}",
+                f"{masked.tokenizer.vocabulary[i]} {found:.5f}",
+                i == word["id"] and same_odds(found, word["probability"]),
+            )
+
+
+@torch.inference_mode()
+def classify_checks(classifier: Loaded, facts: list[dict[str, Any]]) -> Iterator[Check]:
+    for fact in facts:
+        logits = classifier.model(pack([classifier.tokenizer.encode(fact["text"])])).logits[0]
+        found, i = (x.item() for x in logits.double().softmax(dim=-1).max(dim=-1))
+        label = classifier.model.config.labels[i]
+        agrees = label == fact["label"] and same_odds(found, fact["score"])
+        yield Check(fact["text"], f"{fact['label']} {fact['score']:.6f}", f"{label} {found:.6f}", agrees)
+
+
+def same_odds(p: float, published: float) -> bool:
+    """Whether two probabilities agree, by their log-odds: near 0 and near 1 a fixed distance would see nothing."""
+
+    def log_odds(q: float) -> float:
+        return math.log(max(q, 1e-12) / max(1 - q, 1e-12))
+
+    return abs(log_odds(p) - log_odds(published)) <= ODDS

@@ -9,7 +9,7 @@ from typing import overload
 from ..model.heads import BertClassifier
 from ..model.precision import choose_device, choose_precision
 from ..tokenize.japanese import JapaneseTokenizer
-from ..weights.load import load
+from ..weights.load import load_ready_classifier, log
 from .predict import predict
 
 
@@ -52,13 +52,17 @@ class Classifier:
         device: str = "auto",
         precision: str = "auto",
     ) -> "Classifier":
-        """A fine-tuned model from a folder or the hub; errors are those of `tezukuri.load`.
+        """A fine-tuned model from a folder or the hub.
+
+        Errors are those of `tezukuri.load`; a head that was never trained is one more.
 
         Args:
             labels: names for the rows of its head, where its own configuration has none.
         """
-        model, tokenizer = load(name_or_folder, "classify", labels, revision=revision)
-        return cls(model, tokenizer, device, precision)
+        loaded = load_ready_classifier(name_or_folder, labels, revision)
+        if loaded.report.notes:
+            log.warning("%s", loaded.report)
+        return cls(loaded.model, loaded.tokenizer, device, precision)
 
     @overload
     def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]

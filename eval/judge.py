@@ -5,11 +5,11 @@ Letters: n examples, C classes of the model.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from .metrics import expected_calibration_error, measure, scores, softmax
+from .metrics import cross_entropy, expected_calibration_error, scores, softmax
 from .neutral import ceiling, decide, shared_labels
 
 
@@ -53,37 +53,29 @@ def judge(
 ) -> Judgement:
     """Compare (n, C) logits with the labels of n examples, by name.
 
-    Where model and data have the same labels, all metrics are there. Else the loss is None, since labels that the model
-    lacks have no probability; so is the calibration error where a band of doubt decides (`neutral`, `width`), since
-    what it calls neutral has none either. Means are over the data's labels.
+    Where the model lacks a label of the data, the loss is None, since that label has no probability; so is the
+    calibration error where a band of doubt decides (`neutral`, `width`), since what it calls neutral has none either.
+    Means are over the data's labels.
     """
     labels = shared_labels(model_labels, data_labels)
     probabilities = softmax(logits)
     predicted = decide(probabilities, model_labels, neutral, width)
     gold = [example.label for example in examples]
-    metrics: dict[str, Any]
-    remarks = []
-    if sorted(model_labels) == sorted(data_labels):
-        order = [list(model_labels).index(label) for label in data_labels]
-        classes = np.array([list(data_labels).index(label) for label in gold])
-        metrics = dict(measure(logits[:, order], classes, data_labels))
+    right = np.array(predicted) == np.array(gold)
+    loss, remarks = None, []
+    if set(data_labels) <= set(model_labels):
+        loss = cross_entropy(logits, np.array([list(model_labels).index(label) for label in gold]))
     else:
-        right = np.array(predicted) == np.array(gold)
-        ece = None if neutral else expected_calibration_error(probabilities.max(axis=1), right)
-        metrics = {"loss": None, **scores(gold, predicted, data_labels), "ece": ece}
         remarks.append(
             f"The model knows {', '.join(model_labels)}; the data has {', '.join(data_labels)}. "
             f"Without a label of its own for the others, it reaches {ceiling(gold, model_labels):.1%} accuracy at best."
         )
-        if neutral:
-            remarks.append(f"Predictions whose two probabilities differ by less than {width:g} are called {neutral}.")
-    return Judgement(
-        split,
-        examples,
-        tuple(model_labels),
-        labels,
-        probabilities,
-        predicted,
-        metrics | {"examples": len(gold)},
-        remarks,
-    )
+    if neutral:
+        remarks.append(f"Predictions whose two probabilities differ by less than {width:g} are called {neutral}.")
+    metrics = {
+        "loss": loss,
+        **scores(gold, predicted, data_labels),
+        "ece": None if neutral else expected_calibration_error(probabilities.max(axis=1), right),
+        "examples": len(gold),
+    }
+    return Judgement(split, examples, tuple(model_labels), labels, probabilities, predicted, metrics, remarks)

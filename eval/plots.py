@@ -1,6 +1,8 @@
 """Pictures of one run: the confusion matrix and the learning curves."""
 
 import io
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,8 @@ JAPANESE_FONTS = (
     "MS Gothic",
 )
 
+log = logging.getLogger("tezukuri")
+
 
 def fonts() -> list[str]:
     """Fonts to write with: a Japanese one where the machine has it, for labels, then matplotlib's own."""
@@ -26,8 +30,13 @@ def fonts() -> list[str]:
 
 
 def png(figure: Figure) -> bytes:
+    """A figure as a file; where no font has a label's characters, one sentence says so instead of many warnings."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
+    if any("missing from font" in str(warning.message) for warning in caught):
+        log.warning("no font here has the characters of the labels: the picture shows boxes; install Noto Sans CJK JP")
     return buffer.getvalue()
 
 

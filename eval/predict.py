@@ -12,6 +12,10 @@ from ..model.packing import Encodings, pack
 from ..model.precision import autocast
 
 
+class NotFiniteError(ValueError):
+    """A model that answers with infinities or with what is no number."""
+
+
 @torch.inference_mode()
 def predict(
     model: BertClassifier,
@@ -29,6 +33,9 @@ def predict(
 
     Returns:
         Logits (n, C), fp32, on the CPU, in the order of the texts.
+
+    Raises:
+        NotFiniteError: a logit is infinite or no number.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -40,4 +47,8 @@ def predict(
         with autocast(device, precision):
             logits.append(model(pack(batch).to(device)).logits.float())  # (B, C)
     model.train(was_training)
-    return torch.cat(logits).cpu() if logits else torch.empty(0, len(model.config.labels))
+    scores = torch.cat(logits).cpu() if logits else torch.empty(0, len(model.config.labels))
+    if not scores.isfinite().all():
+        number = int((~scores.isfinite()).any(dim=1).nonzero()[0])
+        raise NotFiniteError(f"the model's scores for text {number + 1} are no finite numbers: its weights are broken")
+    return scores

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,12 +38,13 @@ def new_run(root: Path, model: str) -> Path:
 def folder_name(model: str) -> str:
     """A model's name as one folder: `owner/name` → `owner--name`; a local folder by its own name.
 
-    The `model/` folder of a run is called by what was fine-tuned there.
+    The `model/` folder of a run, `<model>/<date>/<time>/model`, is called by what was fine-tuned there.
     """
     path = Path(model)
     if path.is_dir():
         path = path.resolve()
-        return path.parents[2].name if path.name == "model" and len(path.parents) > 3 else path.name
+        is_run = path.name == "model" and re.fullmatch(r"\d{4}-\d\d-\d\d", path.parent.parent.name)
+        return path.parents[2].name if is_run else path.name
     return model.replace("/", "--")
 
 

@@ -48,6 +48,10 @@ LABEL_KEYS = {
     "_num_labels",
     "problem_type",
 }  # read in weights/, for classifiers only
+SIZES = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size",
+)  # fmt: skip
 # Book-keeping of the hub and of pretraining, and switches of the library that wrote the file.
 HARMLESS = LABEL_KEYS | {
     "architectures", "bos_token_id", "chunk_size_feed_forward", "directionality", "dtype", "eos_token_id",
@@ -84,6 +88,10 @@ class BertConfig:
     attention_kernel: str = "sdpa"  # a matter of this machine, not of the checkpoint: see attention.py
 
     def __post_init__(self) -> None:
+        for name in SIZES:
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} is {size!r}; it must be a whole number above 0")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} cannot be divided into {self.num_attention_heads} attention heads"
@@ -92,8 +100,8 @@ class BertConfig:
             raise ValueError(f"hidden_act {self.hidden_act!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             rate = getattr(self, name)
-            if rate is not None and not 0 <= rate < 1:
-                raise ValueError(f"{name} is {rate}; a dropout rate lies in [0, 1)")
+            if rate is not None and not (isinstance(rate, int | float) and 0 <= rate < 1):
+                raise ValueError(f"{name} is {rate!r}; a dropout rate lies in [0, 1)")
 
     @classmethod
     def from_hub(cls, settings: dict[str, Any]) -> tuple["BertConfig", list[str]]:

@@ -12,10 +12,20 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA where there is a GPU, else the CPU; any other name is torch's own (`cuda:1`, `mps`)."""
+    """`auto` is CUDA where there is a GPU, else the CPU; any other name is torch's own (`cuda:1`, `mps`).
+
+    Raises:
+        ValueError: an unknown device, or a GPU that is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:1 or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"there is no {name} here: torch sees {torch.cuda.device_count()} GPUs; choose cpu or auto")
+    return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -44,6 +54,11 @@ def cpu_multiplies_bf16() -> bool:
         has = torch.cpu.get_capabilities()
         return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def name_of(precision: torch.dtype) -> str:
+    """`bf16` for torch.bfloat16, and so on."""
+    return next(name for name, dtype in PRECISIONS.items() if dtype == precision)
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:

@@ -1,6 +1,8 @@
 """The console command `tezukuri <script> …`, which is also what `python scripts/<script>.py …` runs."""
 
 import importlib
+import io
+import os
 import sys
 from pathlib import Path
 
@@ -13,22 +15,33 @@ SCRIPTS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one script; what went wrong comes as one line, and 1 as the exit status."""
+    """Run one script; what went wrong comes as one line (with TEZUKURI_TRACEBACK=1 in full), 1 as the exit status."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    write_utf8()
     if name not in SCRIPTS:
         print("usage: tezukuri SCRIPT …    (tezukuri SCRIPT --help tells more)\n")
         print("\n".join(f"  {script:<10}{what}" for script, what in SCRIPTS.items()))
         return 0 if name in ("-h", "--help") else 2
     try:
         return importlib.import_module(f"tezukuri.scripts.{name}").main(rest)
+    except BrokenPipeError:  # who reads the output has seen enough (… | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
-        if type(error) is RuntimeError:  # torch's own: its place in the code tells more than its message
-            raise
+        if type(error) is RuntimeError or os.environ.get("TEZUKURI_TRACEBACK"):
+            raise  # torch's own errors are RuntimeErrors: their place in the code tells more than their message
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         return 130
+
+
+def write_utf8() -> None:
+    """Into files and pipes write UTF-8 whatever the system's own encoding is; on a terminal, what it can show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
 
 
 def run_file(file: str) -> None:

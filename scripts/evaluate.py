@@ -18,11 +18,11 @@ from tezukuri.eval.neutral import neutral_label, tune_width
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import circumstances, new_run, write_json, write_jsonl
-from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision
+from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_data_options, add_device_option, read_data
+from tezukuri.scripts.options import add_data_options, add_device_option, label_list, positive, read_data
 from tezukuri.tokenize.encoding import TRUNCATIONS
-from tezukuri.weights.load import load_with_report
+from tezukuri.weights.load import load_ready_classifier
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
     model = options.add_argument_group("model")
     model.add_argument("--model", required=True, help="folder or hub id of a classifier")
     model.add_argument("--revision", help="branch, tag or commit of the hub")
-    model.add_argument("--labels", help="names of the head's rows, in order, with commas: negative,positive")
+    model.add_argument(
+        "--labels", type=label_list, help="names of the head's rows, in order, with commas: negative,positive"
+    )
     model.add_argument(
         "--neutral-band",
         default="none",
@@ -41,12 +43,12 @@ def parser() -> argparse.ArgumentParser:
     add_data_options(options)
     options.add_argument("--split", default="test", choices=["train", "dev", "test"])
     options.add_argument(
-        "--max-length", type=int, help="tokens of a text; longer ones are cut (what the model can read)"
+        "--max-length", type=positive, help="tokens of a text; longer ones are cut (what the model can read)"
     )
     options.add_argument(
         "--truncation", choices=[t for t in TRUNCATIONS if t != "only_second"], default="longest_first"
     )
-    options.add_argument("--batch-size", type=int, default=64)
+    options.add_argument("--batch-size", type=positive, default=64)
     options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
     add_device_option(options)
     options.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
@@ -56,13 +58,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     data = read_data(options)
-    labels = options.labels.split(",") if options.labels else None
-    loaded = load_with_report(options.model, "classify", labels, revision=options.revision)
+    loaded = load_ready_classifier(options.model, options.labels, options.revision)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     model, model_labels = loaded.model.to(device), loaded.model.config.labels
     max_length = min(options.max_length or sys.maxsize, model.config.max_position_embeddings)
-    print(f"model   {loaded.report}\ndevice  {device}, {precision}")
+    print(f"model   {loaded.report}\ndevice  {device}, {name_of(precision)}")
 
     def logits_of(examples: list[Example], title: str) -> np.ndarray:
         texts = [example.text for example in examples]

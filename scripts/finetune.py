@@ -24,9 +24,16 @@ from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
 from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
 from tezukuri.model.config import read_json
-from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision
+from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_data_options, add_device_option, read_data
+from tezukuri.scripts.options import (
+    add_data_options,
+    add_device_option,
+    positive,
+    read_data,
+    stopped_run,
+    with_whole_paths,
+)
 from tezukuri.tokenize.encoding import TRUNCATIONS, EncodedBatch
 from tezukuri.train import scratch
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
@@ -52,16 +59,16 @@ def parser() -> argparse.ArgumentParser:
     add_data_options(options)
     recipe = options.add_argument_group("recipe (each option changes one value of it)")
     recipe.add_argument("--recipe", choices=RECIPES, default="default")
-    recipe.add_argument("--epochs", type=int)
-    recipe.add_argument("--batch-size", type=int, help="texts in a micro-batch")
-    recipe.add_argument("--accumulate", type=int, help="micro-batches in a step")
+    recipe.add_argument("--epochs", type=positive)
+    recipe.add_argument("--batch-size", type=positive, help="texts in a micro-batch")
+    recipe.add_argument("--accumulate", type=positive, help="micro-batches in a step")
     recipe.add_argument("--lr", type=float, help="highest learning rate")
     recipe.add_argument("--weight-decay", type=float)
     warmup = recipe.add_mutually_exclusive_group()
     warmup.add_argument("--warmup-ratio", type=float, help="share of all steps in which the rate rises")
     warmup.add_argument("--warmup-steps", type=int, help="the same as a number")
     recipe.add_argument("--max-grad-norm", type=float, help="longer gradients are cut to this length")
-    recipe.add_argument("--max-length", type=int, help="tokens of a text; longer ones are cut")
+    recipe.add_argument("--max-length", type=positive, help="tokens of a text; longer ones are cut")
     recipe.add_argument("--truncation", choices=[t for t in TRUNCATIONS if t != "only_second"])
     recipe.add_argument("--label-smoothing", type=float, metavar="E")
     recipe.add_argument("--class-weights", choices=["none", "balanced"])
@@ -89,10 +96,14 @@ class Split:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = understand(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(arguments)
+    options = stopped_run(options, arguments) if options.resume else with_whole_paths(options)
     settings = settings_of(options)
     device = choose_device(options.device)
     data = read_data(options)
+    if len(data.labels) < 2:
+        raise ValueError(f"{data.name} has one label only, {data.labels[0]!r}: is it in column {options.label_column}?")
     torch.manual_seed(settings.seed)  # before the head is made
     loaded = make(options, data)
     model = loaded.model.to(device)
@@ -101,17 +112,22 @@ def main(arguments: list[str] | None = None) -> int:
 
     rows: list[dict[str, Any]] = []
     print("\nepoch  " + "".join(f"{name.removeprefix('dev_'):>11}" for name in COLUMNS))
-    for row in fine_tune(
-        model,
-        (splits["train"].encoded, splits["train"].classes),
-        (splits["dev"].encoded, splits["dev"].classes),
-        settings,
-        checkpoints=run if options.checkpoint else None,
-        resume=bool(options.resume),
-    ):
-        rows.append(row)
-        write_csv(run / "log.csv", rows)
-        print(f"{row['epoch']:>5}  " + "".join(f"{'—' if row[c] is None else f'{row[c]:.4f}':>11}" for c in COLUMNS))
+    try:
+        for row in fine_tune(
+            model,
+            (splits["train"].encoded, splits["train"].classes),
+            (splits["dev"].encoded, splits["dev"].classes),
+            settings,
+            checkpoints=run if options.checkpoint else None,
+            resume=bool(options.resume),
+        ):
+            rows.append(row)
+            write_csv(run / "log.csv", rows)
+            print(f"{row['epoch']:>5}  " + "".join(f"{'' if row[c] is None else f'{row[c]:.4f}':>11}" for c in COLUMNS))
+    except KeyboardInterrupt:
+        if (run / CHECKPOINT).is_file():
+            print(f"\ngo on with    tezukuri finetune --resume {shlex.quote(str(run))}", file=sys.stderr)
+        raise
 
     best = chosen_epoch(rows, settings.select)
     write_whole(run / "curves.png", curves(rows, best))
@@ -122,26 +138,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"model   {run / 'model'}\n\nnext    tezukuri predict --model {shlex.quote(str(run / 'model'))} 文")
     (run / CHECKPOINT).unlink(missing_ok=True)
     return 0
-
-
-def understand(arguments: list[str]) -> argparse.Namespace:
-    """The options; with --resume, those that the run was started with.
-
-    Raises:
-        ValueError: there is nothing to resume, or --resume stands beside another option.
-    """
-    options = parser().parse_args(arguments)
-    if not options.resume:
-        return options
-    run = Path(options.resume)
-    others = [a for a in arguments if a.startswith("--") and a.split("=")[0] != "--resume"]
-    if others:
-        raise ValueError(f"--resume goes on with the options that the run was started with: leave out {others[0]}")
-    if not (run / "config.json").is_file():
-        raise ValueError(f"{run} is no run of finetune: it has no config.json")
-    if not (run / CHECKPOINT).is_file():
-        raise ValueError(f"{run} has no {CHECKPOINT}: it ended, stopped before its first epoch, or kept no checkpoints")
-    return argparse.Namespace(**read_json(run / "config.json")["options"] | {"resume": str(run)})
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -192,7 +188,8 @@ def encode(data: Dataset, loaded: Loaded, settings: Settings) -> dict[str, Split
         )
         classes = np.array([data.labels.index(example.label) for example in examples], dtype=np.int64)
         splits[name] = Split(examples, encoded, classes)
-        counts = ", ".join(f"{n} {label}" for n, label in zip(np.bincount(classes), data.labels, strict=False))
+        numbers = np.bincount(classes, minlength=len(data.labels))
+        counts = ", ".join(f"{number} {label}" for number, label in zip(numbers, data.labels, strict=True))
         cut = f"; {encoded.truncated_share:.1%} cut to {longest} tokens" if encoded.truncated_share else ""
         print(f"{name:<7} {len(examples)} texts ({counts}){cut}")
     return splits
@@ -217,7 +214,7 @@ def begin(
         "notes": data.notes,
         "sha256": hashlib.sha256(content.encode()).hexdigest(),
     }
-    precision = str(choose_precision(settings.precision, device)).removeprefix("torch.")
+    precision = name_of(choose_precision(settings.precision, device))
     if options.resume:
         run = Path(options.resume)
         before = read_json(run / "config.json")["data"]

@@ -1,9 +1,27 @@
 """Options that several scripts take, and what is made of them."""
 
 import argparse
+from pathlib import Path
 
 from tezukuri.data.dataset import Dataset
 from tezukuri.data.load import load
+from tezukuri.model.config import read_json
+from tezukuri.train.checkpoint import FILE
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def label_list(text: str) -> list[str]:
+    """`negative, positive` → their names; empty and double ones are an error, for argparse."""
+    names = [name.strip() for name in text.split(",")]
+    if "" in names or len(set(names)) != len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} must be different names with commas between them")
+    return names
 
 
 def add_data_options(options: argparse.ArgumentParser) -> None:
@@ -31,3 +49,32 @@ def read_data(options: argparse.Namespace) -> Dataset:
 
 def add_device_option(options: argparse.ArgumentParser) -> None:
     options.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (auto: a GPU where there is one)")
+
+
+def stopped_run(options: argparse.Namespace, arguments: list[str]) -> argparse.Namespace:
+    """The options that the run of `--resume` was started with.
+
+    Raises:
+        ValueError: there is nothing to resume, or --resume stands beside another option.
+    """
+    run = Path(options.resume).resolve()
+    others = [a for a in arguments if a.startswith("--") and a.split("=")[0] != "--resume"]
+    if others:
+        raise ValueError(f"--resume goes on with the options that the run was started with: leave out {others[0]}")
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run} is no run: it has no config.json")
+    if not (run / FILE).is_file():
+        raise ValueError(f"{run} has no {FILE}: it ended, stopped before its first one, or kept no checkpoints")
+    before = read_json(run / "config.json").get("options")
+    if not isinstance(before, dict):
+        raise ValueError(f"{run / 'config.json'} does not tell the options that the run was started with")
+    return argparse.Namespace(**before | {"resume": str(run)})
+
+
+def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:
+    """Options whose files and folders are given from the root, so that a run can be resumed from anywhere."""
+    for name in ("data", "data_path", "model", "tokenizer"):
+        value = getattr(options, name)
+        if value and value not in ("jrte", "sample", "scratch") and Path(value).exists():
+            setattr(options, name, str(Path(value).resolve()))
+    return options

@@ -15,7 +15,7 @@ from tezukuri.data.texts import read_texts
 from tezukuri.eval.classifier import Classifier, Prediction
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_device_option
+from tezukuri.scripts.options import add_device_option, label_list, positive
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,11 +23,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("texts", nargs="*", help="the texts; without any, a line each from --file or standard input")
     options.add_argument("--model", required=True, help="folder or hub id of a classifier")
     options.add_argument("--revision", help="branch, tag or commit of the hub")
-    options.add_argument("--labels", help="names of the head's rows, in order, with commas: negative,positive")
+    options.add_argument(
+        "--labels", type=label_list, help="names of the head's rows, in order, with commas: negative,positive"
+    )
     options.add_argument("--file", help="a text a line, or .jsonl")
     options.add_argument("--text-column", metavar="NAME", help="lines are JSON objects with the text in this column")
     options.add_argument("--format", choices=["table", "jsonl"], default="table")
-    options.add_argument("--batch-size", type=int, default=64)
+    options.add_argument("--batch-size", type=positive, default=64)
     options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
     add_device_option(options)
     return options
@@ -35,10 +37,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    if options.texts and options.file:
-        raise ValueError("give the texts as arguments or in --file, not both")
-    labels = options.labels.split(",") if options.labels else None
-    classifier = Classifier.load(options.model, labels, options.revision, options.device, options.precision)
+    if options.texts and (options.file or options.text_column):
+        raise ValueError("texts come as arguments, or from --file or standard input (--text-column), not both")
+    classifier = Classifier.load(options.model, options.labels, options.revision, options.device, options.precision)
     rows: Iterable[tuple[str, str]]
     if options.texts:
         rows = ((str(number), text) for number, text in enumerate(options.texts, start=1))
@@ -75,7 +76,7 @@ def jsonl(rows: Iterable[tuple[str, str, Prediction]]) -> Iterator[str]:
             "probabilities": prediction.probabilities,
             "truncated": prediction.truncated,
         }
-        yield json.dumps(row, ensure_ascii=False)
+        yield json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
 if __name__ == "__main__":

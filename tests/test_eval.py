@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tezukuri.eval import runs
+from tezukuri.eval import plots, runs
 from tezukuri.eval.judge import judge
 from tezukuri.eval.metrics import METRICS, cross_entropy, expected_calibration_error, measure, scores, softmax
 from tezukuri.eval.neutral import ceiling, decide, neutral_label, shared_labels, tune_width
@@ -87,7 +87,7 @@ def test_labels_in_another_order_are_matched_by_name():
     logits = np.array([[3.0, 0, 1], [0, 4.0, 1], [0, 1, 5.0]])
     mine = judge("test", gold, logits, ("positive", "negative", "normal"), LABELS)
     sorted_ = judge("test", gold, logits[:, [1, 2, 0]], LABELS, LABELS)
-    assert mine.metrics == sorted_.metrics and mine.metrics["accuracy"] == 1.0
+    assert mine.metrics == pytest.approx(sorted_.metrics) and mine.metrics["accuracy"] == 1.0
     assert mine.predicted == ["positive", "negative", "normal"]
 
 
@@ -103,6 +103,15 @@ def test_two_labels_against_three(tmp_path):
     assert banded.metrics["accuracy"] == 0.75 and banded.metrics["ece"] is None
     assert "differ by less than 0.2 are called normal" in write_report(tmp_path, banded)
     assert json.loads((tmp_path / "test-metrics.json").read_text())["loss"] is None
+
+
+def test_a_model_with_a_label_more_has_a_loss_and_no_ceiling():
+    gold = examples(["positive", "negative", "normal"])
+    logits = np.log(np.array([[0.1, 0.1, 0.2, 0.6], [0.5, 0.2, 0.2, 0.1], [0.1, 0.3, 0.4, 0.2]]))
+    judgement = judge("test", gold, logits, ("negative", "normal", "mixed", "positive"), LABELS)
+    assert judgement.predicted == ["positive", "negative", "mixed"] and judgement.remarks == []
+    assert judgement.labels == (*LABELS, "mixed")
+    assert judgement.metrics["loss"] == pytest.approx(-np.log([0.6, 0.5, 0.3]).mean())
 
 
 def test_a_two_label_model_reaches_74_9_percent_on_jrte(data_folder):
@@ -145,6 +154,9 @@ def test_the_model_folder_of_a_run_is_called_by_what_was_fine_tuned(tmp_path):
     model.mkdir(parents=True)
     assert runs.folder_name(str(model)) == "owner--name"
     assert runs.folder_name(str(tmp_path / "outputs")) == "outputs"
+    other = tmp_path / "somebody" / "projects" / "mine" / "model"
+    other.mkdir(parents=True)
+    assert runs.folder_name(str(other)) == "model"
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -164,11 +176,14 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # where the machine has no Japanese font
-def test_pictures_are_drawn_even_with_japanese_labels_and_without_training_rows(tmp_path):
+def test_pictures_are_drawn_even_with_japanese_labels_and_without_training_rows(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(plots, "fonts", lambda: ["DejaVu Sans"])  # as on a machine without a Japanese font
     labels = ("良い", "悪い")
     judgement = judge("test", examples(["良い", "悪い"]), np.array([[1.0, 0], [0, 1]]), labels, labels)
     write_report(tmp_path, judgement)
     row = {"epoch": 0, "train_loss": None, "dev_loss": 1.1, "dev_accuracy": 0.3, "dev_f1": 0.2, "dev_ece": 0.1}
     for picture in ((tmp_path / "confusion_matrix.png").read_bytes(), curves([row])):
         assert picture.startswith(b"\x89PNG") and len(picture) > 5000
+    assert [record.getMessage() for record in caplog.records] == [
+        "no font here has the characters of the labels: the picture shows boxes; install Noto Sans CJK JP"
+    ]

@@ -3,20 +3,27 @@
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 from sklearn.metrics import classification_report
+from tiny_checkpoint import checkpoint
 
 import tezukuri
 from tezukuri.data.load import load as load_data
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.metrics import expected_calibration_error, scores
+from tezukuri.eval.metrics import expected_calibration_error, scores, softmax
+from tezukuri.eval.neutral import tune_width
+from tezukuri.eval.predict import predict as predict_logits
 from tezukuri.scripts import evaluate, finetune, predict
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.options import label_list
 
 LABELS = ("negative", "normal", "positive")
 FILES = {
@@ -142,12 +149,16 @@ def test_a_neutral_band_makes_three_labels_of_two(run, tmp_path):
     for band in ("none", "auto", "1"):
         root = tmp_path / f"band-{band}"
         arguments = ["--model", str(tmp_path / "two"), "--data", "sample", "--neutral-band", band]
+        arguments += ["--precision", "fp32"]
         assert command(["evaluate", *arguments, "--output-dir", str(root)]) == 0
         predicted = {row["predicted"] for row in rows_of(only_run(root) / "predictions-test.jsonl")}
         results[band] = json.loads((only_run(root) / "config.json").read_text())["neutral_band"], predicted
         assert "accuracy at best" in (only_run(root) / "classification_report.txt").read_text()
     assert results["none"][0] is None and "normal" not in results["none"][1]
-    assert 0 <= results["auto"][0]["width"] <= 1
+    logits = predict_logits(model.eval(), tokenizer.encode_batch([e.text for e in load_data("sample").split("dev")]))
+    gold = [example.label for example in load_data("sample").split("dev")]
+    tuned = tune_width(softmax(logits.numpy()), gold, ("negative", "positive"), LABELS)
+    assert results["auto"][0] == {"label": "normal", "width": tuned} and 0 < tuned < 1
     assert results["1"] == ({"label": "normal", "width": 1.0}, {"normal"})
 
 
@@ -193,7 +204,7 @@ def test_a_classifier_in_python(run):
     assert set(classifier("[SEP][CLS]").probabilities) == set(LABELS)
 
 
-def test_a_stopped_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
+def test_a_stopped_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch, capsys):
     arguments = ["finetune", *TRAINING, "--epochs", "3"]
     assert command([*arguments, "--output-dir", str(tmp_path / "whole")]) == 0
     write = finetune.write_csv
@@ -206,6 +217,8 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(finetune, "write_csv", pull_the_plug)
         assert command([*arguments, "--output-dir", str(tmp_path / "cut")]) == 130
+    assert f"tezukuri finetune --resume {only_run(tmp_path / 'cut')}" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
     cut, whole = only_run(tmp_path / "cut"), only_run(tmp_path / "whole")
     assert (cut / "checkpoint.pt").is_file() and not (cut / "model").exists()
     assert command(["finetune", "--resume", str(cut)]) == 0
@@ -217,7 +230,7 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
 
 def test_what_cannot_be_resumed_is_told(run, tmp_path, capsys):
     for arguments, message in (
-        (["--resume", str(tmp_path)], "is no run of finetune"),
+        (["--resume", str(tmp_path)], "is no run: it has no config.json"),
         (["--resume", str(run)], "has no checkpoint.pt: it ended"),
         (["--resume", str(run), "--epochs", "9"], "leave out --epochs"),
     ):
@@ -284,7 +297,7 @@ def test_the_options_reach_the_run(tmp_path):
     [
         (["--model", "no/such/folder", "--data", "sample"], "there is no folder no/such/folder"),
         (["--model", "scratch", "--data", "nothing.csv"], "'nothing.csv' is not a file"),
-        (["--model", "scratch", "--data", "sample", "--lr", "0"], "lr is 0.0; it must be above 0"),
+        (["--model", "scratch", "--data", "sample", "--lr", "0"], "lr is 0.0; it must be a number above 0"),
         (["--model", "scratch", "--data", "sample", "--precision", "fp16", "--device", "cpu"], "fp16 is for CUDA"),
         (["--model", "some/model", "--data", "sample", "--tokenizer", "x"], "--tokenizer is for --model scratch"),
         (["--model", "scratch", "--data", "sample", "--data-path", "x.tsv"], "--data-path is for --data jrte"),
@@ -297,6 +310,85 @@ def test_an_error_is_one_line_that_says_what_to_do(arguments, message, tmp_path,
     error = capsys.readouterr().err.strip()
     assert message in error and len(error.splitlines()) == 1 and error.startswith("finetune: error: ")
     assert not (tmp_path / "outputs").exists()
+
+
+def test_files_are_found_again_when_a_run_is_resumed_from_elsewhere(tmp_path, monkeypatch):
+    rows = "".join(f"{'良い悪い'[i % 2 * 2 :][:2]}部屋 {i},{i % 2}\n" for i in range(30))
+    (tmp_path / "mine.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "curves", lambda *_: 1 / 0)  # stops after training
+        with pytest.raises(ZeroDivisionError):
+            command(["finetune", "--model", "scratch", "--data", "mine.csv", "--epochs", "1"])
+    run = only_run(tmp_path / "outputs")
+    monkeypatch.chdir(run)
+    assert command(["finetune", "--resume", "."]) == 0
+    assert {path.name for path in run.iterdir()} >= FILES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "toaster"], "device 'toaster' is not known"),
+        (["--device", "cuda:77"], "there is no cuda:77 here: torch sees"),
+        (["--file", "nothing.txt"], "no such file: nothing.txt"),
+        (["--file", "x", "よい"], "texts come as arguments, or from --file"),
+    ],
+)
+def test_what_predict_cannot_do_is_told(run, arguments, message, capsys):
+    assert command(["predict", "--model", str(run / "model"), *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_only_a_trained_classifier_is_evaluated_and_used(run, tmp_path, capsys):
+    assert command(["predict", "--model", str(run), "よい"]) == 1
+    assert f"is the folder of a run: give the model in it, {run / 'model'}" in capsys.readouterr().err
+    checkpoint(tmp_path / "encoder", "BertForMaskedLM")
+    for script in ("evaluate", "predict"):
+        arguments = [script, "--model", str(tmp_path / "encoder"), "--labels", "negative,normal,positive"]
+        assert command(arguments + (["--data", "sample"] if script == "evaluate" else ["よい"])) == 1
+        assert "is no trained classifier (it lacks bert.pooler.dense.weight" in capsys.readouterr().err
+
+
+def test_numbers_and_labels_that_cannot_be_are_refused_at_once(capsys):
+    for arguments in (
+        ["predict", "--model", "x", "--batch-size", "0"],
+        ["predict", "--model", "x", "--labels", "a,a"],
+        ["evaluate", "--model", "x", "--max-length", "-1"],
+        ["evaluate", "--model", "x", "--labels", "a,,b"],
+        ["finetune", "--epochs", "0"],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            command(arguments)
+        assert caught.value.code == 2 and "error: argument --" in capsys.readouterr().err
+    assert label_list("negative, normal , positive") == list(LABELS)
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "cp1252"])
+def test_pipes_carry_utf8_whatever_the_system_writes(run, encoding, tmp_path):
+    """As on Windows: output into a file or a pipe, with a text that the system's own encoding lacks."""
+    program = "from tezukuri.scripts.command import main; raise SystemExit(main())"
+    answer = subprocess.run(
+        [sys.executable, "-c", program, "predict", "--model", str(run / "model"), "--format", "jsonl", "よい👍한글"],
+        env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout.decode("utf-8"))["text"] == "よい👍한글"
+
+
+def test_who_stops_reading_stops_predict_quietly(run):
+    program = "from tezukuri.scripts.command import main; raise SystemExit(main())"
+    lines = subprocess.Popen(
+        [sys.executable, "-c", program, "predict", "--model", str(run / "model"), *["よい" * 40] * 2000],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    lines.stdout.readline()
+    lines.stdout.close()
+    assert lines.wait(timeout=120) == 0 and lines.stderr.read() == b""
+    lines.stderr.close()
 
 
 def test_the_command_lists_its_scripts(capsys):

@@ -156,3 +156,14 @@ def normal_form(stretch: str, tokenizer: JapaneseTokenizer) -> str:
         return unicodedata.normalize("NFKC", stretch)
     lowered = "".join(character.lower() for character in unicodedata.normalize("NFD", stretch))
     return "".join(character for character in lowered if unicodedata.category(character) != "Mn")
+
+
+@pytest.mark.parametrize("text", ["あ" * 1_000_000, "駅から近い。" * 50_000])
+def test_a_text_of_any_length_is_read_to_its_end(text):
+    """MeCab's stack overflows at about a million characters without a break, and takes the process with it."""
+    tokenizer = JapaneseTokenizer(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "あ", "##あ", "駅", "から", "近い", "。"]
+    )
+    batch = tokenizer.encode_batch([text, "駅"], max_length=12, truncation="head_tail")
+    assert batch.truncated.tolist() == [True, False]
+    assert tokenizer.decode(batch[0].ids[-2:-1]) in ("。", "あ", "##あ")

@@ -10,11 +10,19 @@ from test_model_parity import padded, twins
 from tiny import random_texts, tiny
 
 from tezukuri.eval.metrics import cross_entropy
-from tezukuri.eval.predict import predict
+from tezukuri.eval.predict import NotFiniteError, predict
 from tezukuri.model import precision
 from tezukuri.model.heads import BertClassifier
-from tezukuri.train.checkpoint import FILE, Progress
-from tezukuri.train.loop import TrainingError, fine_tune, out_of_patience
+from tezukuri.model.packing import pack
+from tezukuri.train.checkpoint import FILE
+from tezukuri.train.loop import (
+    Progress,
+    TrainingError,
+    chosen_epoch,
+    fine_tune,
+    out_of_patience,
+    weights_of_classes,
+)
 from tezukuri.train.optimizer import learning_rate, parameter_groups
 from tezukuri.train.settings import RECIPES, Settings
 
@@ -125,6 +133,43 @@ def test_class_weights_and_smoothing_make_torchs_own_weighted_mean():
     assert list(fine_tune(model, TRAIN, DEV, chosen))[1]["train_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_a_class_that_the_training_texts_lack_weighs_nothing():
+    gold = np.array([0, 0, 0, 2])
+    balanced = weights_of_classes(gold, 3, settings(class_weights="balanced"))
+    assert balanced.tolist() == pytest.approx([4 / (2 * 3), 0, 4 / (2 * 1)])
+    assert weights_of_classes(gold, 3, settings()).tolist() == [1, 1, 1]
+
+
+def test_dropout_acts_where_it_acts_in_the_reference(monkeypatch):
+    """Dropout replaced by a fixed change of size p in both models: every place of it shows in the logits."""
+
+    def fixed(x, p=0.5, training=True, inplace=False):
+        return x * (1 + p) if training else x
+
+    monkeypatch.setattr(torch.nn.functional, "dropout", fixed)
+    rates = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.2, "classifier_dropout": 0.3}
+    config = tiny(**rates, attention_kernel="eager")
+    ours, oracle = twins(config, BertClassifier(config), transformers.BertForSequenceClassification)
+    plain = ours(pack(DEV[0])).logits
+    with torch.no_grad():
+        mine, theirs = ours.train()(pack(DEV[0])).logits, oracle.train()(**padded(DEV[0])).logits
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(mine, plain, atol=0.05)
+
+
+def test_gradients_are_unscaled_before_they_are_clipped(monkeypatch):
+    """A scaler at work on the CPU, as fp16 has it on CUDA: the run is that without one."""
+    results = []
+    real = torch.amp.GradScaler
+    for scaler in (real, lambda device, enabled: real("cpu", init_scale=2.0**10, enabled=True)):
+        monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+        model = model_of(**NO_DROPOUT)
+        rows = list(fine_tune(model, TRAIN, DEV, settings(select="last", max_grad_norm=0.5)))
+        results.append((predict(model, DEV[0]), rows[-1]["grad_norm"]))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=2e-5)
+    assert results[0][1] == pytest.approx(results[1][1], rel=1e-4)
+
+
 def test_the_reported_losses_are_means_over_all_texts():
     """With a rate of almost zero the model stays as it is, so both losses can be computed from outside."""
     model = model_of(**NO_DROPOUT)
@@ -215,12 +260,44 @@ def test_patience_stops_a_run_that_no_longer_gets_better():
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
 
 
+def test_patience_counts_on_after_a_stop(tmp_path):
+    chosen = settings(epochs=50, lr=1e-30, patience=3, select="best-loss")
+    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path)
+    for _ in range(4):
+        next(stopped)
+    stopped.close()  # after epoch 3
+    rows = list(fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path, resume=True))
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+
+
+def test_of_equally_good_epochs_the_one_with_the_lower_loss_is_kept():
+    rows = [
+        {"epoch": i, "dev_f1": 0.25, "dev_accuracy": 0.6, "dev_loss": loss} for i, loss in enumerate([9, 0.9, 0.8, 0.8])
+    ]
+    assert chosen_epoch(rows, "best-f1") == 2 and chosen_epoch(rows, "last") == 3
+
+
 def test_a_loss_that_is_no_number_stops_the_run_with_step_and_cause():
     model = model_of()
+    only_in_train = {int(i) for e in TRAIN[0] for i in e.ids} - {int(i) for e in DEV[0] for i in e.ids}
     with torch.no_grad():
-        model.bert.embeddings.word.weight[TRAIN[0][3].ids[0]] = math.nan
+        model.bert.embeddings.word.weight[min(only_in_train)] = math.nan
     with pytest.raises(TrainingError, match=r"the loss is nan at step \d of epoch 1; likely the learning rate"):
         list(fine_tune(model, TRAIN, DEV, settings()))
+
+
+def test_weights_broken_by_the_last_step_of_an_epoch_are_noticed_before_they_are_kept(tmp_path):
+    chosen = settings(epochs=1, batch_size=64, lr=1e38, warmup_ratio=0.0)  # one step
+    with pytest.raises(
+        TrainingError, match=r"after the last step of epoch 1, the model's scores .* likely the learning"
+    ):
+        list(fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path))
+    assert not (tmp_path / FILE).exists()
+    broken = model_of()
+    with torch.no_grad():
+        broken.classifier.bias.fill_(math.nan)
+    with pytest.raises(NotFiniteError, match="for text 1 are no finite numbers"):
+        predict(broken, DEV[0])
 
 
 def test_a_run_is_repeated_by_its_seed():
@@ -304,7 +381,8 @@ def test_the_course_recipe_is_the_courses():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 0), ("batch_size", 0), ("lr", 0.0), ("warmup_ratio", 1.0), ("label_smoothing", -0.1),
+    [("epochs", 0), ("batch_size", 0), ("lr", 0.0), ("lr", math.nan), ("lr", math.inf), ("warmup_steps", -5),
+     ("seed", -1), ("precision", "int8"), ("truncation", "middle"), ("warmup_ratio", 1.0), ("label_smoothing", -0.1),
      ("patience", -1), ("select", "best"), ("class_weights", "x"), ("max_grad_norm", 0.0)],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused_by_name(name, value):

@@ -74,6 +74,8 @@ def test_safetensors_come_from_the_revision_that_has_them_and_pickles_from_main_
         by_default = load(server.url, tmp_path)
         assert f"{V3} @ refs/pr/2 ({commit_of('refs/pr/2')[:12]})" in by_default
         assert "note" not in by_default and "pytorch_model.bin" not in server.downloads()
+        asked = {path.rsplit("/", 1)[1] for _, path, _ in server.requests}
+        assert {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"} <= asked
         others = load(server.url, tmp_path, V3, "main", V3, commit_of("refs/pr/2"))
         assert "no safetensors there: read pytorch_model.bin, a pickle, restricted to tensors" in others
         weights = [line for line in (by_default + others).splitlines() if line.startswith("first weight")]

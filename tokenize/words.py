@@ -24,6 +24,7 @@ DICTIONARIES = {"unidic_lite": "unidic-lite", "ipadic": "ipadic", "unidic": "uni
 # What MeCab prints: each word, known or unknown, and ASCII's unit separator after it; a full stop at the end.
 WORD_END = "\x1f"
 PRINTING = f'-O "" --bos-format= --node-format="%m{WORD_END}" --unk-format="%m{WORD_END}" --eos-format=.'
+LONGEST_TEXT = 50_000  # characters; MeCab's time grows with the square, and at a million its stack overflows
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -76,6 +77,9 @@ class MecabWords:
 
     def surfaces(self, text: str) -> list[str]:
         """The words as they stand in `text`."""
+        if len(text) > LONGEST_TEXT:
+            starts = range(0, len(text), LONGEST_TEXT)
+            return [word for start in starts for word in self.surfaces(text[start : start + LONGEST_TEXT])]
         if self.by_nodes or WORD_END in text:
             return [node.surface for node in self.tagger(text)]
         return self.tagger.parse(text).split(WORD_END)[:-1]  # the same, and nearly twice as fast

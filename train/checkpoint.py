@@ -4,31 +4,25 @@ The file is written with torch.save and read with weights_only=True: it can hold
 """
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 FILE = "checkpoint.pt"
 
 
-@dataclass
-class Progress:
-    """How far a run has come."""
-
-    epoch: int = 0  # finished
-    rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv, from epoch 0 (before training) on
-    best_weights: dict[str, Tensor] | None = None  # of the epoch chosen so far, on the CPU; None where it is the last
-
-
 def save_checkpoint(
-    folder: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    folder: Path,
+    progress: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
 ) -> None:
-    """Write the state after a finished epoch; the file of the epoch before stays until this one is whole."""
+    """Write the state of a run, and how far it has come; the file before stays until this one is whole."""
     state = {
-        "progress": vars(progress),
+        "progress": progress,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
@@ -42,15 +36,15 @@ def save_checkpoint(
 
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-) -> Progress:
-    """Put a run's state back; the random numbers go on where they stopped.
+) -> dict[str, Any]:
+    """Put a run's state back, and return how far it had come; the random numbers go on where they stopped.
 
     Raises:
         ValueError: there is no checkpoint, or it is broken.
     """
     path = folder / FILE
     if not path.is_file():
-        raise ValueError(f"{folder} has no {FILE}: it was finished, stopped before its first epoch, or is no run")
+        raise ValueError(f"{folder} has no {FILE}: it was finished, stopped before its first one, or is no run")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever a broken file makes it stumble over
@@ -61,4 +55,4 @@ def load_checkpoint(
     torch.set_rng_state(state["random"])
     if torch.cuda.is_available() and state["random_cuda"]:
         torch.cuda.set_rng_state_all(state["random_cuda"])
-    return Progress(**state["progress"])
+    return state["progress"]

@@ -6,6 +6,7 @@ Letters: B texts in a micro-batch, C classes, n texts of the training split.
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..eval.metrics import measure
-from ..eval.predict import predict
+from ..eval.predict import NotFiniteError, predict
 from ..model.heads import BertClassifier
 from ..model.packing import Encodings, pack
 from ..model.precision import autocast, choose_precision
-from .checkpoint import Progress, load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, save_checkpoint
 from .optimizer import adamw, learning_rate
 from .settings import Settings
 
@@ -29,6 +30,15 @@ LOOK_EVERY = 20  # steps between two looks at the loss, since each look waits fo
 
 class TrainingError(RuntimeError):
     """Training that cannot go on; the message says where it stopped and the likely cause."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    epoch: int = 0  # finished
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv, from epoch 0 (before training) on
+    best_weights: dict[str, Tensor] | None = None  # of the epoch chosen so far, on the CPU; None where it is the last
 
 
 def fine_tune(
@@ -68,7 +78,9 @@ def fine_tune(
     steps_per_epoch = math.ceil(len(gold) / window_size)
     steps = settings.epochs * steps_per_epoch
 
-    progress = load_checkpoint(checkpoints, model, optimizer, scaler) if resume and checkpoints else Progress()
+    progress = Progress()
+    if resume and checkpoints:
+        progress = Progress(**load_checkpoint(checkpoints, model, optimizer, scaler))
     if not progress.rows:
         progress.rows.append({"epoch": 0, "lr": 0.0, "train_loss": None, "grad_norm": None, "seconds": 0.0})
         progress.rows[0] |= look(model, dev, precision)
@@ -109,15 +121,23 @@ def fine_tune(
             losses.append(loss)
             sizes.append(size)
             if len(losses) % LOOK_EVERY == 0 or len(losses) == steps_per_epoch:
-                check_finite(losses, epoch, settings, precision)
-                bar.set_postfix(loss=f"{float(torch.stack(losses[-LOOK_EVERY:]).mean()):.3f}")
+                lately = torch.stack(losses[-LOOK_EVERY:]).tolist()
+                bad = [i for i, value in enumerate(lately) if not math.isfinite(value)]
+                if bad:
+                    at = len(losses) - len(lately) + bad[0] + 1
+                    raise stopped(f"the loss is {lately[bad[0]]} at step {at} of epoch {epoch}", settings, precision)
+                bar.set_postfix(loss=f"{np.mean(lately):.3f}")
 
+        try:
+            seen = look(model, dev, precision)
+        except NotFiniteError as error:
+            raise stopped(f"after the last step of epoch {epoch}, {error}", settings, precision) from error
         row = {
             "epoch": epoch,
             "lr": optimizer.param_groups[0]["lr"],
             "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # all texts, with dropout
             "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
-            **look(model, dev, precision),
+            **seen,
             "seconds": time.perf_counter() - started,
         }
         progress.epoch = epoch
@@ -125,7 +145,7 @@ def fine_tune(
         if settings.select != "last" and chosen_epoch(progress.rows, settings.select) == epoch:
             progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
         if checkpoints:
-            save_checkpoint(checkpoints, progress, model, optimizer, scaler)
+            save_checkpoint(checkpoints, vars(progress), model, optimizer, scaler)
         yield row
 
     if progress.best_weights is not None:
@@ -142,11 +162,16 @@ def task_loss(logits: Tensor, targets: Tensor, class_weights: Tensor, label_smoo
 
 
 def weights_of_classes(gold: np.ndarray, classes: int, settings: Settings) -> Tensor:
-    """(C,) the weight of each class in the loss: all 1, or inversely proportional to how often it occurs."""
+    """(C,) the weight of each class in the loss: all 1, or inversely proportional to how often it occurs.
+
+    A class that never occurs weighs nothing, so that label smoothing does not teach it either.
+    """
     counts = np.bincount(gold, minlength=classes)
     if settings.class_weights == "none":
         return torch.ones(classes)
-    return torch.from_numpy(len(gold) / (classes * np.maximum(counts, 1))).float()
+    there = counts > 0
+    balanced = len(gold) / (there.sum() * np.maximum(counts, 1))
+    return torch.from_numpy(np.where(there, balanced, 0.0)).float()
 
 
 def look(model: BertClassifier, dev: tuple[Encodings, np.ndarray], precision: torch.dtype) -> dict[str, float]:
@@ -156,14 +181,14 @@ def look(model: BertClassifier, dev: tuple[Encodings, np.ndarray], precision: to
 
 
 def score_of(row: dict[str, Any], select: str) -> float:
-    """What an epoch is chosen by; higher is better, and of equals the first is kept."""
+    """What an epoch is chosen by; higher is better."""
     scores = {"best-f1": row["dev_f1"], "best-accuracy": row["dev_accuracy"], "best-loss": -row["dev_loss"]}
     return scores.get(select, float(row["epoch"]))
 
 
 def chosen_epoch(rows: list[dict[str, Any]], select: str) -> int:
-    """The epoch whose weights the model ends with."""
-    return max(rows[1:], key=lambda row: score_of(row, select))["epoch"]
+    """The epoch whose weights the model ends with; of equally good ones that with the lower loss, then the first."""
+    return max(rows[1:], key=lambda row: (score_of(row, select), -row["dev_loss"]))["epoch"]
 
 
 def out_of_patience(progress: Progress, settings: Settings) -> bool:
@@ -174,12 +199,9 @@ def out_of_patience(progress: Progress, settings: Settings) -> bool:
     return progress.epoch - chosen_epoch(progress.rows, select) >= settings.patience
 
 
-def check_finite(losses: list[Tensor], epoch: int, settings: Settings, precision: torch.dtype) -> None:
-    """Stop a run whose loss has become infinite or no number."""
-    bad = (~torch.stack(losses).isfinite()).nonzero().flatten().tolist()
-    if bad:
-        likely = "fp16 overflowed: try bf16 or fp32" if precision == torch.float16 else "the learning rate is too high"
-        raise TrainingError(
-            f"the loss is {float(losses[bad[0]])} at step {bad[0] + 1} of epoch {epoch}; likely {likely} "
-            f"(lr is {settings.lr:g}), or the checkpoint holds numbers that are not finite"
-        )
+def stopped(what: str, settings: Settings, precision: torch.dtype) -> TrainingError:
+    """The error for a run whose numbers are no longer finite, with the likely cause."""
+    likely = "fp16 overflowed: try bf16 or fp32" if precision == torch.float16 else "the learning rate is too high"
+    return TrainingError(
+        f"{what}; likely {likely} (lr is {settings.lr:g}), or the checkpoint holds such numbers itself"
+    )

@@ -41,5 +41,6 @@ def scratch(
         tokenizer, source = JapaneseTokenizer.from_pretrained(files.folder), files.source
     sizes = SIZES | {"vocab_size": tokenizer.vocab_size, "labels": tuple(labels)} | dict(changes)
     model = BertClassifier(BertConfig(**sizes))
-    report = LoadReport("scratch", new=["everything"], notes=[f"its vocabulary is that of {source}", *tokenizer.notes])
+    size = sum(parameter.numel() for parameter in model.parameters())
+    report = LoadReport(f"a model of {size:,} parameters, its vocabulary that of {source}", notes=tokenizer.notes)
     return Loaded(model, tokenizer, report)

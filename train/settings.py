@@ -1,6 +1,10 @@
 """What a fine-tuning run is told, and the two recipes."""
 
+import math
 from dataclasses import dataclass
+
+from ..model.precision import PRECISIONS
+from ..tokenize.encoding import TRUNCATIONS
 
 SELECTIONS = ("best-f1", "best-accuracy", "best-loss", "last")
 
@@ -40,15 +44,21 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("lr", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("weight_decay", "patience"):
-            if getattr(self, name) < 0:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a number above 0")
+        for name in ("weight_decay", "patience", "warmup_steps", "seed"):
+            if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it cannot be below 0")
         for name in ("warmup_ratio", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it lies in [0, 1)")
-        for name, choices in (("select", SELECTIONS), ("class_weights", ("none", "balanced"))):
+        choices_of = {
+            "select": SELECTIONS,
+            "class_weights": ("none", "balanced"),
+            "precision": ("auto", *PRECISIONS),
+            "truncation": TRUNCATIONS,
+        }
+        for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not known; choose one of {', '.join(choices)}")
 

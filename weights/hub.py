@@ -26,7 +26,7 @@ DEFAULT_REVISIONS = {
     "tohoku-nlp/bert-base-japanese-v3": "refs/pr/2",
     "cl-tohoku/bert-base-japanese-v3": "refs/pr/2",  # the same repository by its former name
 }
-TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 # One of these holds the weights; the first that is there is read. An index lists the shards of a large model.
 WEIGHT_FILES = (
     "model.safetensors",
@@ -68,6 +68,8 @@ def find(name_or_folder: str, revision: str | None = None, weights: bool = True)
         files = Files(str(folder), folder, [])
         if not weights:
             return files
+        if (folder / "model" / "config.json").is_file():
+            raise CheckpointError(f"{folder} is the folder of a run: give the model in it, {folder / 'model'}")
         if not (folder / "config.json").is_file():
             raise CheckpointError(f"{folder} is no checkpoint: it has no config.json; give the folder that holds one")
         return with_weights(files, lambda name: existing(folder / name))
@@ -109,7 +111,9 @@ def with_weights(files: Files, get: Callable[[str], Path | None]) -> Files:
             )
         files.weights = [path]
         if name.endswith(".index.json"):
-            shards = sorted(set(read_json(path)["weight_map"].values()))
+            shards = sorted(set(read_json(path).get("weight_map", {}).values()))
+            if not shards:
+                raise CheckpointError(f"{files.source}: {name} lists no shards (it has no weight_map): fetch it again")
             found = {shard: get(shard) for shard in shards}
             lost = [shard for shard, path in found.items() if path is None]
             if lost:

@@ -40,11 +40,11 @@ class LoadReport:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"loaded {len(self.loaded)} tensors from {self.source}"]
+        lines = [f"loaded {len(self.loaded)} tensors from {self.source}" if self.loaded else f"new: {self.source}"]
         for why in dict.fromkeys(self.left_out.values()):
             names = [name for name, reason in self.left_out.items() if reason == why]
             lines.append(f"  left out: {', '.join(names[:3])}{' …' if len(names) > 3 else ''} ({why})")
-        if self.new:
+        if self.loaded and self.new:
             lines.append(f"  new, to be trained: {', '.join(self.new)}")
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
@@ -122,6 +122,19 @@ def load_with_report(
     return Loaded(model.eval(), tokenizer, report)
 
 
+def load_ready_classifier(
+    name_or_folder: str | Path, labels: Sequence[str] | None = None, revision: str | None = None
+) -> Loaded:
+    """A classifier to be used as it is: one with a part that was never trained is a CheckpointError."""
+    loaded = load_with_report(name_or_folder, "classify", labels, revision=revision)
+    if loaded.report.new:
+        raise CheckpointError(
+            f"{loaded.report.source} is no trained classifier (it lacks {', '.join(loaded.report.new)}): fine-tune it "
+            "first (tezukuri finetune)"
+        )
+    return loaded
+
+
 def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
     """All tensors of a checkpoint by their canonical names."""
     tensors: dict[str, Tensor] = {}
@@ -136,6 +149,8 @@ def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
             raise CheckpointError(f"{path} cannot be read ({reason}): delete it and fetch it again") from error
         except Exception as error:  # pickle.UnpicklingError says in many lines that it met code instead of tensors
             raise CheckpointError(f"{path} holds more than tensors and is refused: ask for safetensors") from error
+        if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+            raise CheckpointError(f"{path} does not hold tensors by name, as a checkpoint does: choose another file")
         tensors |= {canonical(name): tensor for name, tensor in content.items()}
     alias, bias = "cls.predictions.decoder.bias", "cls.predictions.bias"
     if alias in tensors and bias not in tensors:
@@ -155,6 +170,8 @@ def settle_labels(
     The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
     """
     head = ["classifier.weight", "classifier.bias"]
+    if wanted is not None and len(set(wanted)) != len(wanted):
+        raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
     named = label_names(settings)
     architecture = " ".join(settings.get("architectures") or [])
     if not set(head) <= tensors.keys() or "TokenClassification" in architecture or "MultipleChoice" in architecture:
@@ -163,20 +180,17 @@ def settle_labels(
                 report.left_out[name] = f"the head of a {architecture}"
         if wanted is None:
             raise CheckpointError(
-                f"{report.source} has no classifier for sentences: fine-tune it first (scripts/finetune.py), or give "
+                f"{report.source} has no classifier for sentences: fine-tune it first (tezukuri finetune), or give "
                 "the labels of the head to be trained (labels=…)"
             )
         return tuple(wanted)
+    rows = len(tensors[head[0]])
+    told = settings.get("num_labels", settings.get("_num_labels", len(named) or rows))
+    for number in {told, len(named) or rows} - {rows}:
+        report.notes.append(f"config.json speaks of {number} labels, but the head has {rows} rows: the head decides")
+    named = (named + [f"LABEL_{i}" for i in range(len(named), rows)])[:rows]
     if reset_head:
         return tuple(named if wanted is None else wanted)
-    rows = len(tensors[head[0]])
-    told = settings.get("num_labels", settings.get("_num_labels", rows))
-    if rows not in (len(named), 0) or told != rows:
-        report.notes.append(
-            f"config.json speaks of {told if told != rows else len(named)} labels, but the head has {rows} rows: "
-            "the head decides"
-        )
-        named = (named + [f"LABEL_{i}" for i in range(len(named), rows)])[:rows]
     if wanted is None or list(wanted) == named:
         return tuple(named)
     if len(wanted) == rows and all(PLACEHOLDER.fullmatch(name) for name in named):
@@ -195,7 +209,7 @@ def settle_labels(
 
 
 def label_names(settings: dict[str, Any]) -> list[str]:
-    """The class names of a `config.json`; LABEL_0, LABEL_1, … where it has none."""
+    """The class names of a `config.json`, none where it does not say."""
     if settings.get("problem_type") not in (None, "single_label_classification"):
         raise CheckpointError(
             f"config.json: problem_type is {settings['problem_type']}; classes here exclude each other"
@@ -207,7 +221,7 @@ def label_names(settings: dict[str, Any]) -> list[str]:
         raise CheckpointError(f"config.json: id2label is {json.dumps(names)}; it must map 0, 1, … to names") from None
     if sorted(names) != list(range(len(names))) or len(set(names.values())) != len(names):
         raise CheckpointError(f"config.json: id2label is {json.dumps(names)}; it must map 0, 1, … to different names")
-    return [names[row] for row in sorted(names)] or [f"LABEL_{i}" for i in range(settings.get("num_labels", 2))]
+    return [names[row] for row in sorted(names)]
 
 
 def drop_head(tensors: dict[str, Tensor], task: Task, report: LoadReport) -> None:

@@ -20,12 +20,12 @@ def read_texts(source: str | Path | BinaryIO, text_column: str | None = None) ->
     stream: AbstractContextManager[Iterable[bytes]]
     if isinstance(source, str | Path):
         path = Path(source)
-        if not path.is_file():
-            raise DataError(f"no such file: {path}")
         if path.suffix.lower() in (".csv", ".tsv"):
             raise DataError(f"{path}: texts to judge are read from .jsonl, or from plain text with one text a line")
         if path.suffix.lower() == ".jsonl":
             text_column = text_column or "text"
+        if not path.is_file():
+            raise DataError(f"no such file: {path}")
         stream = path.open("rb")
     else:
         path, stream = Path("stdin"), nullcontext(source)

@@ -10,6 +10,8 @@ SCRIPTS = {
     "finetune": "train a classifier on labelled texts",
     "evaluate": "judge a ready classifier on labelled texts",
     "predict": "label texts with a classifier",
+    "pretrain": "train a BERT to guess masked words",
+    "build_vocab": "make a WordPiece vocabulary from texts",
     "verify": "check a downloaded model against its published answers",
 }
 
@@ -20,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     write_utf8()
     if name not in SCRIPTS:
         print("usage: tezukuri SCRIPT …    (tezukuri SCRIPT --help tells more)\n")
-        print("\n".join(f"  {script:<10}{what}" for script, what in SCRIPTS.items()))
+        print("\n".join(f"  {script:<13}{what}" for script, what in SCRIPTS.items()))
         return 0 if name in ("-h", "--help") else 2
     try:
         return importlib.import_module(f"tezukuri.scripts.{name}").main(rest)

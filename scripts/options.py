@@ -74,7 +74,9 @@ def stopped_run(options: argparse.Namespace, arguments: list[str]) -> argparse.N
 def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:
     """Options whose files and folders are given from the root, so that a run can be resumed from anywhere."""
     for name in ("data", "data_path", "model", "tokenizer"):
-        value = getattr(options, name)
+        value = getattr(options, name, None)
         if value and value not in ("jrte", "sample", "scratch") and Path(value).exists():
             setattr(options, name, str(Path(value).resolve()))
+    if getattr(options, "text", None):
+        options.text = [str(Path(path).resolve()) for path in options.text]
     return options

@@ -6,9 +6,11 @@ import shlex
 import pytest
 from checkout import ROOT
 
-from tezukuri.scripts import evaluate, finetune, predict, verify
+from tezukuri.scripts import build_vocab, evaluate, finetune, predict, pretrain, verify
 
-SCRIPTS = {"finetune": finetune, "evaluate": evaluate, "predict": predict, "verify": verify}
+SCRIPTS = {
+    module.__name__.split(".")[-1]: module for module in (finetune, evaluate, predict, pretrain, build_vocab, verify)
+}
 READMES = ("README.md", "README.ja.md")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .settings import Settings
+from .settings import Pretraining, Settings
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -27,12 +27,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def adamw(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
+def adamw(model: nn.Module, settings: Settings | Pretraining) -> torch.optim.AdamW:
     """AdamW in one fused kernel, with its usual constants (β 0.9 and 0.999, ε 1e-8)."""
     return torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr, fused=True)
 
 
-def learning_rate(step: int, steps: int, settings: Settings) -> float:
+def learning_rate(step: int, steps: int, settings: Settings | Pretraining) -> float:
     """The rate of step 0, 1, …: a straight rise from 0 over the warm-up, then a straight fall to 0 at the end."""
     warmup = settings.warmup_steps if settings.warmup_steps is not None else round(steps * settings.warmup_ratio)
     if step < warmup:

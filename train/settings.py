@@ -63,6 +63,42 @@ class Settings:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not known; choose one of {', '.join(choices)}")
 
 
+@dataclass(frozen=True)
+class Pretraining:
+    """Everything that decides the outcome of pretraining besides model and text.
+
+    The defaults suit an encoder of a few million weights; larger ones want a smaller rate (BERT-base: 1e-4).
+    """
+
+    steps: int = 10_000
+    batch_tokens: int = 4096  # in a step, or a passage more
+    max_length: int = 128  # tokens of a sequence; a longer passage becomes several
+    mask_rate: float = 0.15
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_ratio: float = 0.06
+    warmup_steps: int | None = None
+    max_grad_norm: float = 1.0
+    look_every: int = 250  # steps between two looks at the validation passages, each with a checkpoint
+    precision: str = "auto"
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_tokens", "look_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.max_length < 3:
+            raise ValueError(f"max_length is {self.max_length}; [CLS], one token and [SEP] need 3")
+        for name in ("lr", "max_grad_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a number above 0")
+        for name in ("weight_decay", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it cannot be below 0")
+        if not 0 < self.mask_rate < 1 or not 0 <= self.warmup_ratio < 1:
+            raise ValueError(f"mask_rate {self.mask_rate} and warmup_ratio {self.warmup_ratio} are shares of 1")
+
+
 RECIPES = {
     "default": Settings(),
     # The course's Level 2 as its library runs it: all other values are that library's defaults, fp32 among them.

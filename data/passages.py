@@ -1,0 +1,65 @@
+"""Plain text for pretraining: files with one passage a line, streamed in random order, never wholly in memory."""
+
+import gzip
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from .dataset import DataError
+
+BUFFER = 20_000  # passages held back to be handed out in random order
+
+
+def open_text(path: Path) -> IO[bytes]:
+    """A file, or what is in it where its name ends in .gz."""
+    if not path.is_file():
+        raise DataError(f"no such text: {path} is not a file")
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def count_lines(path: Path) -> int:
+    try:
+        with open_text(path) as lines:
+            return sum(1 for _ in lines)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is a broken gzip file ({error}): fetch it again") from error
+
+
+def passages(paths: Sequence[Path], sizes: Sequence[int], seed: int | Sequence[int]) -> Iterator[str]:
+    """Every line of every file once, in an order that depends on `seed` alone.
+
+    The files are mixed evenly from beginning to end: the next line is from each with a chance in proportion to the
+    lines that it has left (`sizes`, by `count_lines`, at the start), and is swapped with one of BUFFER lines held back.
+
+    Raises:
+        DataError: a line that is not UTF-8, by file and line.
+    """
+    order = random.Random(str(seed))
+    left = list(sizes)
+    readers = [enumerate(open_text(path), start=1) for path in paths]
+    held: list[str] = []
+    while any(left):
+        (chosen,) = order.choices(range(len(paths)), weights=left)
+        number, line = next(readers[chosen])
+        left[chosen] -= 1
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{paths[chosen]}:{number}: not UTF-8 ({error.reason}): convert or remove it") from error
+        if not text:
+            continue
+        if len(held) < BUFFER:
+            held.append(text)
+            continue
+        place = order.randrange(BUFFER)
+        held[place], text = text, held[place]
+        yield text
+    order.shuffle(held)
+    yield from held
+
+
+def is_held_out(text: str, share: float = 0.002) -> bool:
+    """Whether a passage is for validation: decided by the passage itself, so by no order and no file."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass")) % 10_000 < share * 10_000

@@ -1,0 +1,240 @@
+"""Streaming text, whole-word masks, and the pretraining loop with its two scripts."""
+
+import gzip
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from test_model_parity import padded, twins
+from test_scripts import only_run
+from tiny import random_texts, tiny
+from tiny_checkpoint import TEXTS, TOKENIZER, checkpoint
+
+import tezukuri
+from tezukuri.data.dataset import DataError
+from tezukuri.data.passages import BUFFER, count_lines, is_held_out, passages
+from tezukuri.model.heads import BertMaskedLM
+from tezukuri.scripts import build_vocab, pretrain
+from tezukuri.scripts.command import main as command
+from tezukuri.tokenize.japanese import JapaneseTokenizer
+from tezukuri.train.masking import Masker
+from tezukuri.train.pretraining import batches, masked_loss
+from tezukuri.train.pretraining import pretrain as train
+from tezukuri.train.settings import Pretraining
+
+LINES = [f"{text}{place}の{number}号室です。" for number in range(60) for text in TEXTS for place in ("東京", "京都")]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two files of passages, one of them packed, with empty lines in between."""
+    (tmp_path / "a.txt").write_text("\n".join(LINES[:300]) + "\n\n", encoding="utf-8")
+    with gzip.open(tmp_path / "b.txt.gz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(LINES[300:]))
+    return [tmp_path / "a.txt", tmp_path / "b.txt.gz"]
+
+
+def settings(**changes) -> Pretraining:
+    return Pretraining(**({"steps": 6, "batch_tokens": 300, "look_every": 2, "precision": "fp32"} | changes))
+
+
+def small_model(seed: int = 0) -> BertMaskedLM:
+    torch.manual_seed(seed)
+    return BertMaskedLM(tiny(vocab_size=TOKENIZER.vocab_size, max_position_embeddings=128, initializer_range=0.02))
+
+
+def test_every_passage_comes_once_in_an_order_that_the_seed_decides(files):
+    sizes = [count_lines(path) for path in files]
+    assert sizes == [301, len(LINES) - 300]
+    one, again, other = (list(passages(files, sizes, seed)) for seed in ([1, 0], [1, 0], [1, 1]))
+    assert one == again and one != other and sorted(one) == sorted(other) == sorted(LINES)
+    first_half = one[: len(one) // 2]
+    assert 0.3 < sum(text in set(LINES[:300]) for text in first_half) / len(first_half) < 0.95  # the files are mixed
+
+
+def test_text_is_streamed_and_a_bad_line_is_named(tmp_path):
+    long = tmp_path / "long.txt"
+    long.write_text("".join(f"{i}\n" for i in range(3 * BUFFER)), encoding="utf-8")
+    stream = passages([long], [3 * BUFFER], 0)
+    held = [next(stream) for _ in range(10)]
+    assert all(int(text) < BUFFER + 20 for text in held)  # it has read no further
+    assert len(set(held) | set(stream)) == 3 * BUFFER
+    (tmp_path / "bad.txt").write_bytes("良い\n".encode() + b"\xff\xfe\n")
+    with pytest.raises(DataError, match=r"bad\.txt:2: not UTF-8"):
+        list(passages([tmp_path / "bad.txt"], [2], 0))
+    (tmp_path / "bad.gz").write_bytes(b"\x1f\x8bnothing")
+    for path, message in (("bad.gz", "is a broken gzip file"), ("none.txt", "is not a file")):
+        with pytest.raises(DataError, match=message):
+            count_lines(tmp_path / path)
+
+
+def test_a_passage_is_held_out_by_its_own_words():
+    share = np.mean([is_held_out(f"文 {i}", 0.05) for i in range(20_000)])
+    assert share == pytest.approx(0.05, abs=0.01)
+
+
+def test_masks_fall_on_whole_words_in_the_published_proportions():
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"あいうえお", *(f"##{c}" for c in "かきくけこ")]
+    tokenizer = JapaneseTokenizer(vocabulary)
+    masker, rng = Masker.of(tokenizer), np.random.default_rng(0)
+    word = [5, 10, 11]  # あ ##か ##き
+    ids = np.array(([2] + word * 8 + [1, 3]) * 3000)
+    before = ids.copy()
+    shown, at, targets = masker(ids, rng)
+    assert (ids == before).all() and (targets == ids[at]).all()
+    assert not np.isin(ids[at], [1, 2, 3]).any()  # neither [CLS] nor [SEP] nor [UNK]
+    chosen = np.zeros(len(ids), dtype=bool)
+    chosen[at] = True
+    pieces = chosen.reshape(3000, -1)[:, 1:-2].reshape(-1, 3)
+    assert (pieces.all(axis=1) | ~pieces.any(axis=1)).all()  # a word as a whole, or not at all
+    assert pieces.mean() == pytest.approx(0.15, abs=0.01)
+    assert (shown[at] == 4).mean() == pytest.approx(0.8, abs=0.01)
+    kept = (shown[at] == targets).mean()
+    assert kept == pytest.approx(0.1 + 0.1 / 10, abs=0.01)  # a random token is the right one at times
+    assert not np.isin(shown[at], [0, 1, 2, 3]).any() and (shown[~chosen] == ids[~chosen]).all()
+
+
+def test_the_loss_is_the_references_on_the_same_masks():
+    config = tiny()
+    ours, oracle = twins(config, BertMaskedLM(config), transformers.BertForMaskedLM)
+    masker = Masker(np.arange(97) < 5, np.arange(97) % 3 == 0, mask_id=4, rate=0.5)
+    batch = random_texts(config)
+    loss, right, total = masked_loss(ours, batch, masker, np.random.default_rng(1), torch.float32)
+    shown, at, targets = masker(np.concatenate([text.ids for text in batch]), np.random.default_rng(1))
+    rows = padded(batch)
+    real = rows["attention_mask"].bool()
+    rows["input_ids"][real] = torch.from_numpy(shown)
+    labels = torch.full((int(real.sum()),), -100)
+    labels[at] = torch.from_numpy(targets)
+    everywhere = torch.full_like(rows["input_ids"], -100)
+    everywhere[real] = labels
+    expected = oracle(**rows, labels=everywhere)
+    torch.testing.assert_close(loss, expected.loss, rtol=1e-5, atol=1e-5)
+    guesses = expected.logits[real].argmax(-1)[at]
+    assert total == len(at) > 5 and int(right) == int((guesses == torch.from_numpy(targets)).sum())
+
+
+def test_batches_hold_every_token_once_and_long_passages_in_several_sequences():
+    long = "駅から近くて便利でした。" * 30
+    made = list(batches([*LINES, long], TOKENIZER, settings(max_length=16)))
+    sequences = [sequence.ids.tolist() for batch in made for sequence in batch]
+    assert all(s[0] == TOKENIZER.cls_id and s[-1] == TOKENIZER.sep_id and len(s) <= 16 for s in sequences)
+    inside = sum(len(s) - 2 for s in sequences)
+    assert inside == sum(len(TOKENIZER.ids_of(text)) for text in [*LINES, long])
+    sizes = [sum(len(sequence.ids) for sequence in batch) for batch in made]
+    assert max(sizes) < 300 + 16 and np.median(sizes) >= 300
+
+
+def test_it_learns_and_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(files, tmp_path):
+    chosen = settings(steps=60, look_every=20, lr=3e-3)
+    unbroken = small_model()
+    rows = list(train(unbroken, TOKENIZER, files, chosen, tmp_path))
+    assert [row["step"] for row in rows] == [20, 40, 60]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"] - 0.5 and rows[-1]["tokens"] > 60 * 300
+    assert rows[-1]["val_loss"] is None or rows[-1]["val_loss"] > 0
+    stopped = train(small_model(), TOKENIZER, files, chosen, tmp_path)
+    next(stopped)
+    stopped.close()
+    torch.manual_seed(9)
+    resumed = small_model(seed=3)
+    again = list(train(resumed, TOKENIZER, files, chosen, tmp_path, resume=True))
+    assert all(torch.equal(a, b) for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True))
+    assert [row["train_loss"] for row in again] == [row["train_loss"] for row in rows]
+
+
+def test_a_vocabulary_serves_both_tokenizers(files, tmp_path):
+    arguments = ["build_vocab", "--text", *map(str, files), "--size", "120", "--output", str(tmp_path / "v")]
+    assert command(arguments) == 0
+    ours = JapaneseTokenizer.from_pretrained(tmp_path / "v")
+    assert ours.vocabulary[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] and ours.vocab_size <= 120
+    single = [len(piece.removeprefix("##")) == 1 for piece in ours.vocabulary[5:]]
+    assert single == sorted(single, reverse=True) and not all(single)  # characters, then pieces
+    (tmp_path / "v" / "config.json").write_text('{"model_type": "bert"}')
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "v")
+    assert theirs(TEXTS)["input_ids"] == [encoding.ids.tolist() for encoding in ours.encode_batch(TEXTS)]
+    assert ours.unk_id not in ours.encode(LINES[0]).ids
+
+
+def test_without_the_extra_the_way_to_it_is_told(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert command(["build_vocab", "--text", str(files[0]), "--output", str(tmp_path / "v")]) == 1
+    assert 'pip install "tezukuri[pretrain]"' in capsys.readouterr().err
+
+
+def test_from_scratch_to_a_model_that_finetune_takes(files, tmp_path, capsys):
+    TOKENIZER.save(tmp_path / "v")
+    arguments = [
+        "pretrain",
+        "--tokenizer",
+        str(tmp_path / "v"),
+        "--text",
+        *map(str, files),
+        "--output-dir",
+        str(tmp_path),
+    ]
+    small = ["--layers", "1", "--hidden-size", "32", "--heads", "2", "--steps", "4", "--look-every", "2"]
+    assert command([*arguments, *small, "--batch-tokens", "300"]) == 0
+    run = only_run(tmp_path)
+    assert {path.name for path in run.iterdir()} == {"config.json", "log.csv", "model"}
+    assert len((run / "log.csv").read_text().splitlines()) == 3
+    told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert told["settings"]["steps"] == 4 and told["options"]["text"] == [str(path) for path in files]
+    transformers.AutoModelForMaskedLM.from_pretrained(run / "model")
+    model, tokenizer = tezukuri.load(run / "model", "fill-mask")
+    assert model.config.num_hidden_layers == 1 and tokenizer.vocabulary == TOKENIZER.vocabulary
+    capsys.readouterr()
+    finetune = ["finetune", "--model", str(run / "model"), "--data", "sample", "--epochs", "1"]
+    assert command([*finetune, "--output-dir", str(tmp_path / "tuned")]) == 0
+    assert "new, to be trained: bert.pooler.dense.weight" in capsys.readouterr().out
+
+
+def test_going_on_from_a_checkpoint_and_after_a_stop(files, tmp_path, monkeypatch, capsys):
+    checkpoint(tmp_path / "before", "BertForPreTraining", initializer_range=0.02)
+    arguments = ["pretrain", "--model", str(tmp_path / "before"), "--text", *map(str, files), "--steps", "6"]
+    arguments += ["--look-every", "2", "--batch-tokens", "300", "--precision", "fp32", "--lr", "1e-3"]
+    assert command([*arguments, "--output-dir", str(tmp_path / "whole")]) == 0
+
+    def pull_the_plug(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "save", pull_the_plug)
+        assert command([*arguments, "--output-dir", str(tmp_path / "cut")]) == 130
+    cut, whole = only_run(tmp_path / "cut"), only_run(tmp_path / "whole")
+    assert command(["pretrain", "--resume", str(cut)]) == 0
+    mine, other = (load_file(run / "model" / "model.safetensors") for run in (cut, whole))
+    assert mine.keys() == other.keys() and all(mine[name].equal(other[name]) for name in mine)
+    before = load_file(tmp_path / "before" / "model.safetensors")
+    name = "bert.encoder.layer.0.output.dense.weight"
+    assert not before[name].equal(mine[name]) and torch.allclose(before[name], mine[name], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--text", "x.txt"], "--model scratch needs a vocabulary: --tokenizer FOLDER"),
+        ([], "say what to learn from: --text FILE"),
+        (["--text", "x.txt", "--mask-rate", "2"], "mask_rate 2.0 and warmup_ratio"),
+        (["--text", "x.txt", "--steps", "0"], "steps is 0; it must be at least 1"),
+    ],
+)
+def test_what_pretraining_cannot_do_is_told(arguments, message, capsys):
+    assert command(["pretrain", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_flags_are_these():
+    flags_of = {
+        build_vocab: "--text --size --characters --passages --dictionary --lower --output",
+        pretrain: """
+            --model --revision --tokenizer --layers --hidden-size --heads --attention --dropout --text --steps
+            --batch-tokens --max-length --mask-rate --lr --weight-decay --warmup-ratio --look-every --precision --seed
+            --device --output-dir --resume""",
+    }
+    for script, flags in flags_of.items():
+        options = {name for action in script.parser()._actions for name in action.option_strings}
+        assert options - {"-h", "--help"} == set(flags.split())

@@ -256,8 +256,6 @@ def build(config: BertConfig, task: Task, tensors: dict[str, Tensor], report: Lo
     for module in model.modules():
         if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
             materialise(module, config.initializer_range)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
     report.loaded, report.new = sorted(used), missing
     account_for_the_rest(tensors, used, report)
     return model

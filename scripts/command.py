@@ -12,6 +12,7 @@ SCRIPTS = {
     "predict": "label texts with a classifier",
     "pretrain": "train a BERT to guess masked words",
     "build_vocab": "make a WordPiece vocabulary from texts",
+    "check_data": "look through labelled texts before training",
     "verify": "check a downloaded model against its published answers",
 }
 

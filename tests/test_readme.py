@@ -6,10 +6,11 @@ import shlex
 import pytest
 from checkout import ROOT
 
-from tezukuri.scripts import build_vocab, evaluate, finetune, predict, pretrain, verify
+from tezukuri.scripts import build_vocab, check_data, evaluate, finetune, predict, pretrain, verify
 
 SCRIPTS = {
-    module.__name__.split(".")[-1]: module for module in (finetune, evaluate, predict, pretrain, build_vocab, verify)
+    module.__name__.split(".")[-1]: module
+    for module in (finetune, evaluate, predict, pretrain, build_vocab, check_data, verify)
 }
 READMES = ("README.md", "README.ja.md")
 

@@ -1,0 +1,109 @@
+"""Looking through labelled texts, and the command that does it."""
+
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tezukuri.data.check import balance, contradictions, duplicates, near_duplicates
+from tezukuri.data.dataset import Example
+from tezukuri.scripts import check_data
+from tezukuri.scripts.command import main as command
+
+CLEAN = [
+    ("駅から近くて便利でした。", "positive", "train"),
+    ("部屋が狭い。", "negative", "train"),
+    ("素泊まりで利用。", "normal", "dev"),
+    ("朝食のパンが焼きたて！", "positive", "test"),
+]
+
+
+def examples_of(*rows: tuple[str, str, str]) -> list[Example]:
+    return [Example(str(number), *row) for number, row in enumerate(rows, start=1)]
+
+
+def ids(group: list[Example]) -> list[str]:
+    return [example.id for example in group]
+
+
+def test_nothing_is_found_where_there_is_nothing() -> None:
+    examples = examples_of(*CLEAN)
+    assert duplicates(examples) == [] and contradictions([]) == [] and near_duplicates(examples) == []
+    assert balance(examples)["positive", "train"] == 1 and balance(examples).total() == 4
+    assert near_duplicates([]) == []
+
+
+def test_a_text_twice_is_a_duplicate_and_with_another_label_a_contradiction() -> None:
+    examples = examples_of(*CLEAN, ("部屋が狭い。", "negative", "test"), ("素泊まりで利用。", "positive", "dev"))
+    same = duplicates(examples)
+    assert [ids(group) for group in same] == [["2", "5"], ["3", "6"]]
+    assert [ids(group) for group in contradictions(same)] == [["3", "6"]]
+    assert near_duplicates(examples) == []  # told already
+
+
+def test_all_but_the_same_text_in_another_split_is_a_near_duplicate() -> None:
+    near = ("駅から近くて便利でしたよ。", "positive", "test")
+    ((alike, a, b),) = near_duplicates(examples_of(*CLEAN, near))
+    assert (a.id, b.id) == ("1", "5") and alike == pytest.approx(24 / 25)
+    assert near_duplicates(examples_of(*CLEAN, near), threshold=0.97) == []
+    assert near_duplicates(examples_of(*CLEAN, (near[0], "positive", "train"))) == []
+
+
+def test_widths_do_not_make_texts_different() -> None:
+    rows = ("ＷｉＦｉが速い", "positive", "train"), ("WiFiが速い", "positive", "dev")
+    assert [alike for alike, _, _ in near_duplicates(examples_of(*rows))] == [1.0]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.text("あいう", min_size=1, max_size=14), st.just("x"), st.sampled_from(["train", "test"]))),
+    st.sampled_from([0.5, 0.7, 0.8, 0.85, 0.9]),
+)
+def test_the_shared_bigrams_lose_no_pair(rows: list[tuple[str, str, str]], threshold: float) -> None:
+    examples = examples_of(*dict.fromkeys(rows))
+    every = {
+        (a.id, b.id)
+        for number, b in enumerate(examples)
+        for a in examples[:number]
+        if a.split != b.split and a.text != b.text
+        if SequenceMatcher(None, a.text, b.text, autojunk=False).ratio() > threshold
+    }
+    assert {(a.id, b.id) for _, a, b in near_duplicates(examples, threshold)} == every
+
+
+def test_the_flags_of_the_command_are_these() -> None:
+    options = {name for action in check_data.parser()._actions for name in action.option_strings}
+    expected = """
+        --data --data-path --text-column --label-column --split-column --split-seed --bad-rows --threshold --show"""
+    assert options - {"-h", "--help"} == set(expected.split())
+
+
+def test_the_command_tells_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [*CLEAN, ("部屋が狭い。", "normal", "dev"), ("駅から近くて便利でしたよ\x1b。", "positive", "test")]
+    file = tmp_path / "reviews.tsv"
+    file.write_text("".join("\t".join(row) + "\n" for row in [("text", "label", "split"), *rows]), encoding="utf-8")
+    assert command(["check_data", "--data", str(file), "--threshold", "0.9"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("reviews.tsv: 6 texts, 0 bad rows left out\n")
+    assert "positive          1 ( 50.0 %)      0 (  0.0 %)      2 (100.0 %)      3 ( 50.0 %)" in told
+    assert "\ntexts that stand more than once: 1\n  部屋が狭い。  " in told
+    assert "\nof them with contradicting labels: 1\n  部屋が狭い。  " in told
+    assert "\npairs across splits more alike than 0.9: 1\n  0.9" in told and "\x1b" not in told
+    assert "longest texts\n     14  " in told and "shortest texts\n      6  " in told
+
+
+def test_the_list_is_cut_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "reviews.csv"
+    rows = [f"{text},{label},train\n" * 2 for text, label, _ in CLEAN]
+    file.write_text("text,label,split\n" + "".join(rows), encoding="utf-8")
+    assert command(["check_data", "--data", str(file), "--show", "1"]) == 0
+    assert "texts that stand more than once: 4\n" in (told := capsys.readouterr().out)
+    assert "  … and 3 more (--show 4)\n" in told
+
+
+@pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "x"])
+def test_a_threshold_is_from_0_to_1(threshold: str) -> None:
+    with pytest.raises(SystemExit):
+        command(["check_data", "--data", "sample", "--threshold", threshold])

@@ -42,7 +42,7 @@ FLAGS = {
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir""",
     predict: "--model --revision --labels --file --text-column --format --batch-size --precision --device",
 }
-TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "2e-3", "--batch-size", "8", "--precision", "fp32"]
+TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]
 
 
 def only_run(root: Path) -> Path:
@@ -104,7 +104,7 @@ def test_the_log_has_a_row_an_epoch_and_the_kept_epoch_is_the_best_of_them(run):
 
 def test_the_configuration_tells_how_to_repeat_the_run(run):
     told = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    assert told["settings"]["lr"] == 2e-3 and told["settings"]["epochs"] == 2 and told["settings"]["seed"] == 42
+    assert told["settings"]["lr"] == 1e-3 and told["settings"]["epochs"] == 2 and told["settings"]["seed"] == 42
     assert (
         told["versions"]["torch"]
         and told["command"]
@@ -158,7 +158,7 @@ def test_a_neutral_band_makes_three_labels_of_two(run, tmp_path):
     logits = predict_logits(model.eval(), tokenizer.encode_batch([e.text for e in load_data("sample").split("dev")]))
     gold = [example.label for example in load_data("sample").split("dev")]
     tuned = tune_width(softmax(logits.numpy()), gold, ("negative", "positive"), LABELS)
-    assert results["auto"][0] == {"label": "normal", "width": tuned} and 0 < tuned < 1
+    assert results["auto"][0] == {"label": "normal", "width": tuned} and 0 < tuned < 1  # on test it would be another
     assert results["1"] == ({"label": "normal", "width": 1.0}, {"normal"})
 
 

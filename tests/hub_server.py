@@ -16,16 +16,17 @@ def commit_of(revision: str) -> str:
 
 
 class Hub(ThreadingHTTPServer):
-    """repositories: id → revision → file → bytes. gated: ids that answer 403. requests: (method, path, Range)."""
+    """repositories: id → revision → file → bytes. refusals: id → status, code. requests: (method, path, Range)."""
 
     daemon_threads = True
 
     def __init__(self, repositories: dict[str, dict[str, dict[str, bytes]]]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories = repositories
-        self.gated: set[str] = set()
+        self.refusals: dict[str, tuple[int, str]] = {}
         self.requests: list[tuple[str, str, str | None]] = []
         self.cut_once: set[str] = set()  # files whose first download breaks off in the middle
+        self.silent: set[str] = set()  # files of which no download ever gives a byte
         self.stall: set[str] = set()  # files whose download stops in the middle and goes no further
         self.stalled = threading.Event()
         self.released = threading.Event()
@@ -54,10 +55,10 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, path, self.headers.get("Range")))
         repository, _, rest = path.removeprefix("/").partition("/resolve/")
         revisions = self.server.repositories.get(repository)
+        if repository in self.server.refusals:
+            return self.refuse(*self.server.refusals[repository])
         if revisions is None:
             return self.refuse(404, "RepoNotFound")
-        if repository in self.server.gated:
-            return self.refuse(403, "GatedRepo")
         named = {name: name for name in revisions} | {commit_of(name): name for name in revisions}
         found = next((name for name in named if rest.startswith(name + "/")), None)
         if found is None:
@@ -85,6 +86,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.cut_once.remove(name)
             self.wfile.write(content[:half])
             self.close_connection = True  # before all that was promised
+        elif name in self.server.silent:
+            self.close_connection = True
         elif name in self.server.stall:
             self.wfile.write(content[:half])
             self.wfile.flush()
@@ -96,7 +99,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuse(self, status: int, code: str, commit: str | None = None) -> None:
         self.send_response(status)
-        self.send_header("X-Error-Code", code)
+        if code:
+            self.send_header("X-Error-Code", code)
         if commit:
             self.send_header("X-Repo-Commit", commit)
         self.send_header("Content-Length", "0")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -112,11 +113,14 @@ def test_one_wrong_tensor_fails_whichever_it_is(served, tmp_path):
     vocabulary = repositories[MASKED]["vocab.txt"].decode().split("\n")
     vocabulary[-2] += "い"
     broken[f"{MASKED}-vocabulary"] = repositories[MASKED] | {"vocab.txt": "\n".join(vocabulary).encode()}
+    vocabulary = vocabulary[:10]  # the words of the cosine are lost, and ids that the model finds have no word
+    broken[f"{MASKED}-short"] = repositories[MASKED] | {"vocab.txt": "\n".join(vocabulary).encode()}
     told = json.loads(answers.read_text(encoding="utf-8"))
     copied = tmp_path / "answers.json"
     copied.write_text(json.dumps({name: told[name.split("-")[0]] for name in broken}), encoding="utf-8")
     statuses, printed = verify(broken, copied, tmp_path / "cache")
     assert statuses == [1] * len(broken) and "WRONG" in printed
+    assert re.search(r"WRONG .* nan .* cosine", printed) and re.search(r"WRONG .* id \d+ 0\.\d+ ", printed)
 
 
 def test_a_model_that_nothing_is_known_about_is_told(served, tmp_path, capsys):

@@ -5,9 +5,12 @@ Each load runs in a process of its own, as a user's would, since the client read
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,16 @@ from hub_server import commit_of, hub
 from tiny_checkpoint import TOKENIZER, checkpoint, files_of, oracle
 
 V3 = "tohoku-nlp/bert-base-japanese-v3"
-PROGRAM = """
-import sys
+INDEX = "model.safetensors.index.json"
+CLIENT = """
+import sys, time
 from huggingface_hub import constants
 constants.DOWNLOAD_CHUNK_SIZE = 4096  # so that these small files come in parts, as large ones do
+time.sleep = lambda seconds: None  # the client waits longer and longer between its attempts
+"""
+PROGRAM = (
+    CLIENT
+    + """
 from tezukuri.weights.hub import CheckpointError
 from tezukuri.weights.load import load_with_report
 for name, revision in zip(sys.argv[1::2], sys.argv[2::2]):
@@ -31,6 +40,15 @@ for name, revision in zip(sys.argv[1::2], sys.argv[2::2]):
         print(loaded.report)
         print("first weight", float(loaded.model.bert.embeddings.word.weight[0, 0]))
 """
+)
+COMMANDS = (
+    CLIENT
+    + """
+from tezukuri.scripts.command import main
+for name, revision in zip(sys.argv[1::2], sys.argv[2::2]):
+    print(main(["predict", "text", "--model", name, *(["--revision", revision] if revision else [])]))
+"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,28 +76,39 @@ def environment(url: str, cache: Path, **more: str) -> dict[str, str]:
 
 def load(url: str, cache: Path, *names: str, **more: str) -> str:
     """What a process prints that loads these names and revisions, one after the other (by default V3)."""
+    return run(PROGRAM, url, cache, *(names or (V3, "")), **more).stdout
+
+
+def errors(url: str, cache: Path, *names: str, **more: str) -> list[str]:
+    """What `tezukuri predict` says of these names and revisions, all of which it must refuse, a sentence for each."""
+    result = run(COMMANDS, url, cache, *names, **more)
+    assert result.stdout.split() == ["1"] * (len(names) // 2) and "Traceback" not in result.stderr
+    return [line.split("error: ", 1)[1] for line in result.stderr.splitlines() if line.startswith("predict: error: ")]
+
+
+def run(program: str, url: str, cache: Path, *names: str, **more: str) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *(names or (V3, ""))],
+        [sys.executable, "-c", program, *names],
         env=environment(url, cache, **more),
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    return result.stdout
+    return result
 
 
 def test_safetensors_come_from_the_revision_that_has_them_and_pickles_from_main_with_a_notice(safe, pickled, tmp_path):
     with hub({V3: {"main": pickled, "refs/pr/2": safe}}) as server:
-        by_default = load(server.url, tmp_path)
-        assert f"{V3} @ refs/pr/2 ({commit_of('refs/pr/2')[:12]})" in by_default
-        assert "note" not in by_default and "pytorch_model.bin" not in server.downloads()
+        printed = load(server.url, tmp_path, V3, "", V3, "main", V3, commit_of("refs/pr/2"))
         asked = {path.rsplit("/", 1)[1] for _, path, _ in server.requests}
         assert {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"} <= asked
-        others = load(server.url, tmp_path, V3, "main", V3, commit_of("refs/pr/2"))
-        assert "no safetensors there: read pytorch_model.bin, a pickle, restricted to tensors" in others
-        weights = [line for line in (by_default + others).splitlines() if line.startswith("first weight")]
-        assert len(weights) == 3 and len(set(weights)) == 1
+        assert server.downloads().count("model.safetensors") == server.downloads().count("pytorch_model.bin") == 1
+    by_default, main, pinned, end = printed.split("first weight ")
+    assert f"{V3} @ refs/pr/2 ({commit_of('refs/pr/2')[:12]})" in by_default and "note" not in by_default
+    assert "no safetensors there: read pytorch_model.bin, a pickle, restricted to tensors" in main
+    assert f"{V3} @ {commit_of('refs/pr/2')}\n" in pinned
+    assert main.splitlines()[0] == pinned.splitlines()[0] == end.strip()  # the same number each time
 
 
 def test_a_second_load_downloads_nothing_and_offline_needs_nobody(safe, tmp_path):
@@ -96,6 +125,10 @@ def test_a_second_load_downloads_nothing_and_offline_needs_nobody(safe, tmp_path
         assert len(server.requests) == asked
         url = server.url
     assert load(url, tmp_path) == first  # the server is gone; what is cached serves
+    (vocabulary,) = tmp_path.rglob("vocab.txt")
+    vocabulary.unlink()
+    (said,) = errors(url, tmp_path, V3, "", HF_HUB_OFFLINE="1")
+    assert "has no vocab.txt" in said and "unset HF_HUB_OFFLINE to fetch what it lacks" in said
 
 
 def test_a_dropped_connection_is_taken_up_again_within_the_call(safe, tmp_path):
@@ -122,7 +155,7 @@ def test_a_killed_download_leaves_no_half_file_that_is_used(safe, tmp_path):
         child.wait()
         assert not list(tmp_path.rglob("model.safetensors"))
         offline = load(server.url, tmp_path, HF_HUB_OFFLINE="1")
-        assert f"refused: {V3} @ refs/pr/2" in offline and "unset HF_HUB_OFFLINE to fetch them" in offline
+        assert f"refused: {V3} @ refs/pr/2" in offline and "unset HF_HUB_OFFLINE to fetch what it lacks" in offline
         server.stall.clear()
         server.released.set()
         assert "first weight" in load(server.url, tmp_path)
@@ -133,31 +166,80 @@ def test_a_killed_download_leaves_no_half_file_that_is_used(safe, tmp_path):
 def test_each_failure_is_one_sentence_that_says_what_to_do(safe, tmp_path):
     bare = {name: content for name, content in safe.items() if name != "model.safetensors"}
     no_vocabulary = {name: content for name, content in safe.items() if name != "vocab.txt"}
-    with hub({"a/bare": {"main": bare}, "a/none": {"main": no_vocabulary}, "a/gated": {"main": safe}}) as server:
-        server.gated.add("a/gated")
+    models = {"a/bare": bare, "a/none": no_vocabulary, "a/base": safe, "a/index": bare | {INDEX: b"{}"}}
+    with hub({name: {"main": files} for name, files in models.items()}) as server:
+        server.refusals = {
+            "a/gated": (403, "GatedRepo"),
+            "a/closed": (401, "GatedRepo"),
+            "a/private": (401, "RepoNotFound"),
+            "a/expired": (401, ""),
+            "a/busy": (503, ""),
+        }
         cases = (
             ("a/missing", "", "there is no model 'a/missing', neither as a folder here nor on http://127.0.0.1"),
             ("a/bare", "", "a/bare @ main"),
             ("a/bare", "", "has no weights that can be read here (model.safetensors"),
             ("a/bare", "v9", "a/bare has no revision 'v9': give a branch, a tag or a commit"),
             ("a/none", "", "the repository a/none has no vocab.txt"),
+            ("a/index", "", f"{INDEX} lists no shards (it has no weight_map): fetch it again"),
+            ("a/base", "", "a/base @ main"),
+            ("a/base", "", "has no classifier for sentences: fine-tune it first (tezukuri finetune)"),
             ("a/gated", "", "a/gated is gated: accept its terms on its page and set HF_TOKEN"),
+            ("a/closed", "", "a/closed is gated: accept its terms on its page and set HF_TOKEN"),
+            ("a/private", "", "there is no model 'a/private'"),
+            ("a/private", "", "check the spelling; a private one needs HF_TOKEN"),
+            ("a/expired", "", f"{server.url} refuses config.json of a/expired (Client error '401 Unauthorized'"),
+            ("a/expired", "", "check or unset HF_TOKEN"),
+            ("a/busy", "", f"{server.url} cannot be reached (Server error '503 Service Unavailable'"),
             ("not an id!", "", "is neither a folder here nor a hub id (owner/name)"),
         )
         names = [word for name, revision, _ in cases for word in (name, revision)]
-        lines = load(server.url, tmp_path, *names).splitlines()
-        assert len(lines) == len(cases)
-        for line, (_, _, sentence) in zip(lines, cases, strict=True):
-            assert line.startswith("refused: ") and sentence in line
+        for said, (_, _, sentence) in zip(errors(server.url, tmp_path, *names), cases, strict=True):
+            assert sentence in said
+
+
+def test_a_connection_that_never_holds_is_one_sentence_too(safe, tmp_path):
+    with hub({V3: {"refs/pr/2": safe}}) as server:
+        server.silent.add("model.safetensors")
+        (said,) = errors(server.url, tmp_path, V3, "")
+        assert said.startswith(f"fetching model.safetensors of {V3} failed (") and said.endswith("): try again")
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_a_server_that_is_no_hub_is_told(tmp_path):
+    class Page(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (said,) = errors(f"http://127.0.0.1:{server.server_port}", tmp_path, V3, "")
+        server.shutdown()
+    assert "missing the 'X-Repo-Commit' header" in said
 
 
 def test_without_a_network_the_sentence_names_the_way_out(tmp_path):
-    offline = load("http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
-    assert (
-        f"{V3} is not in the cache and HF_HUB_OFFLINE is set: connect and try again, or give a local folder" in offline
-    )
-    down = load("http://127.0.0.1:9", tmp_path)
-    assert f"{V3} is not in the cache and http://127.0.0.1:9 cannot be reached" in down
+    way_out = ": connect and try again, or give a local folder"
+    assert errors("http://127.0.0.1:9", tmp_path, V3, "", HF_HUB_OFFLINE="1") == [
+        f"config.json of {V3} is not in the cache and HF_HUB_OFFLINE is set{way_out}"
+    ]
+    (down,) = errors("http://127.0.0.1:9", tmp_path, V3, "")
+    assert down.startswith(f"config.json of {V3} is not in the cache and http://127.0.0.1:9 cannot be reached (")
+    assert down.endswith(way_out)
+
+
+def test_a_hub_that_does_not_answer_is_given_up_at_once(tmp_path):
+    """The client alone would try six times, the last five for a minute each."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        begun = time.monotonic()
+        (said,) = errors(f"http://127.0.0.1:{deaf.getsockname()[1]}", tmp_path, V3, "", HF_HUB_ETAG_TIMEOUT="1")
+    assert "cannot be reached (timed out)" in said and time.monotonic() - begun < 50
 
 
 def test_a_sharded_checkpoint_is_fetched_whole(tmp_path):
@@ -167,9 +249,10 @@ def test_a_sharded_checkpoint_is_fetched_whole(tmp_path):
     files = files_of(folder)
     shards = [name for name in files if name.startswith("model-")]
     assert len(shards) > 2 and "model.safetensors" not in files
-    with hub({"a/sharded": {"main": files}}) as server:
-        assert "first weight" in load(server.url, tmp_path / "cache", "a/sharded", "")
-        assert set(shards) <= set(server.downloads())
     lacking = {name: content for name, content in files.items() if name != shards[1]}
-    with hub({"a/sharded": {"main": lacking}}) as server:
-        assert f"lists {shards[1]}, not there" in load(server.url, tmp_path / "other", "a/sharded", "")
+    with hub({"a/sharded": {"main": files}, "a/lacking": {"main": lacking}}) as server:
+        whole, _, other = load(server.url, tmp_path / "cache", "a/sharded", "", "a/lacking", "").partition(
+            "first weight"
+        )
+        assert "loaded 37 tensors from a/sharded" in whole and set(shards) <= set(server.downloads())
+        assert f"refused: a/lacking @ main ({commit_of('main')[:12]}): {INDEX} lists {shards[1]}, not there" in other

@@ -14,7 +14,6 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER, checkpoint, oracle
 
 import tezukuri
 from tezukuri.model.packing import pack
-from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.weights.hub import CheckpointError
 from tezukuri.weights.load import load_with_report
 from tezukuri.weights.names import canonical, hub_names, to_hub
@@ -84,6 +83,19 @@ def test_the_parts_of_a_pretraining_checkpoint_serve_every_task(tmp_path):
     classifier = load_with_report(tmp_path, "classify", AB)
     assert classifier.report.new == ["classifier.weight", "classifier.bias"]
     assert "new, to be trained: classifier.weight, classifier.bias" in str(classifier.report)
+
+
+@pytest.mark.parametrize("task", ["encode", "classify", "fill-mask"])
+@pytest.mark.parametrize(
+    "kind", ["BertModel", "BertForMaskedLM", "BertForSequenceClassification", "BertForPreTraining"]
+)
+def test_the_encoder_of_any_checkpoint_serves_any_task(tmp_path, kind, task):
+    theirs = checkpoint(tmp_path, kind)
+    theirs = getattr(theirs, "bert", theirs)
+    ours = load_with_report(tmp_path, task, AB if task == "classify" else None, reset_head=task != "encode").model
+    if theirs.pooler is None or task != "encode":
+        ours, theirs.pooler = getattr(ours, "bert", ours), None
+    agrees(ours, theirs)
 
 
 def test_an_encoder_saved_without_a_pooler(tmp_path):
@@ -168,22 +180,33 @@ def test_a_pickle_with_code_is_refused_and_the_code_does_not_run(tmp_path, monke
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin"):
         load_with_report(tmp_path)
     torch.save({"embeddings.word_embeddings.weight": Mischief()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"holds more than tensors and is refused"):
+    with pytest.raises(CheckpointError, match=r"holds more than tensors, or is damaged, and is refused"):
         load_with_report(tmp_path)
     assert not (tmp_path / "mischief").exists()
 
 
-@pytest.mark.parametrize("rest", [0, 5, 1000])
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_a_file_cut_short_is_one_sentence(tmp_path, name, rest):
+@pytest.mark.parametrize("rest", [0, 1, 5, 1000, -1])
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "pickle"])
+def test_a_file_cut_short_is_one_sentence(tmp_path, kind, rest):
     theirs = checkpoint(tmp_path, "BertModel")
-    if name.endswith("bin"):
-        (tmp_path / "model.safetensors").unlink()
-        torch.save(theirs.state_dict(), tmp_path / name)
-    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:rest])
-    with pytest.raises(CheckpointError, match=name) as caught:
+    file = tmp_path / "model.safetensors"
+    if kind != "safetensors":
+        file.unlink()
+        file = tmp_path / "pytorch_model.bin"
+        torch.save(theirs.state_dict(), file, _use_new_zipfile_serialization=kind == "zip")
+    file.write_bytes(file.read_bytes()[:rest])
+    with pytest.raises(CheckpointError, match=r"(cannot be read|is damaged).*fetch it again") as caught:
         load_with_report(tmp_path)
-    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith(str(file)) and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_told_from_a_broken_file(tmp_path, name):
+    checkpoint(tmp_path, "BertModel")
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 90868376\n")
+    with pytest.raises(CheckpointError, match=rf"{name} is a pointer of git-lfs .* run git lfs pull"):
+        load_with_report(tmp_path)
 
 
 LAYER = "bert.encoder.layer"
@@ -194,6 +217,8 @@ LAYER = "bert.encoder.layer"
     [
         (f"{LAYER}.1.attention.self.key.weight", None, "lacks the tensor NAME"),
         ("bert.pooler.dense.bias", None, "lacks the tensor NAME"),
+        ("classifier.bias", None, "lacks the tensor NAME"),
+        ("classifier.weight", None, "lacks the tensor NAME"),
         (f"{LAYER}.0.output.dense.weight", (32, 47), "tensor NAME is (32, 47), but config.json makes it (32, 48)"),
         ("bert.embeddings.word_embeddings.weight", (9, 32), "tensor NAME is (9, 32), but config.json"),
         ("classifier.weight", (2, 31), "tensor NAME is (2, 31), but config.json makes it (2, 32)"),
@@ -204,8 +229,17 @@ LAYER = "bert.encoder.layer"
 def test_a_tensor_that_does_not_fit_is_named(tmp_path, name, shape, message):
     checkpoint(tmp_path, "BertForSequenceClassification")
     edit(tmp_path, lambda tensors: tensors.update({name: torch.zeros(shape)}) if shape else tensors.pop(name))
-    with pytest.raises(CheckpointError, match=re.escape(message.replace("NAME", name))):
-        load_with_report(tmp_path, "classify")
+    for labels in (None, AB):
+        with pytest.raises(CheckpointError, match=re.escape(message.replace("NAME", name))):
+            load_with_report(tmp_path, "classify", labels)
+
+
+@pytest.mark.parametrize("leaf", ["weight", "bias"])
+def test_half_a_pooler_is_not_left_out_in_silence(tmp_path, leaf):
+    checkpoint(tmp_path, "BertModel")
+    edit(tmp_path, lambda tensors: tensors.pop(f"pooler.dense.{leaf}"))
+    with pytest.raises(CheckpointError, match=rf"lacks the tensor bert\.pooler\.dense\.{leaf}"):
+        load_with_report(tmp_path)
 
 
 def test_a_decoder_that_is_not_the_embedding_is_refused_where_it_matters(tmp_path):
@@ -292,6 +326,14 @@ def test_broken_label_fields_are_refused_for_classifying_and_never_looked_at_for
         load_with_report(tmp_path, "classify")
 
 
+def test_labels_given_must_be_names_that_differ(tmp_path):
+    classifier(tmp_path)
+    with pytest.raises(CheckpointError, match="a list of names, not the text 'abc'"):
+        load_with_report(tmp_path, "classify", "abc")
+    with pytest.raises(CheckpointError, match="labels must differ from each other: a, a, b"):
+        load_with_report(tmp_path, "classify", ["a", "a", "b"])
+
+
 def test_a_head_for_tokens_is_not_taken_for_one_for_sentences(tmp_path):
     checkpoint(tmp_path, "BertForTokenClassification", num_labels=2)
     with pytest.raises(CheckpointError, match="has no classifier for sentences: fine-tune it first"):
@@ -309,7 +351,7 @@ def test_an_old_folder_without_model_type_and_tokenizer_settings(tmp_path):
     agrees(loaded.model, theirs)
     assert loaded.tokenizer.settings.word_tokenizer_type == "basic" and "is missing: assumed" in str(loaded.report)
     (tmp_path / "tokenizer_config.json").write_text("{}")
-    assert "has no settings" in str(load_with_report(tmp_path).report) or "assumed" in str(
+    assert "tokenizer_config.json has no settings: assumed the tokenizer to be a BertTokenizer" in str(
         load_with_report(tmp_path).report
     )
 
@@ -359,6 +401,7 @@ def test_one_table_serves_both_directions():
         hub_names("bert.layers.0.unknown.weight")
 
 
+@pytest.mark.parametrize("words", ["mecab", "basic"])
 @pytest.mark.parametrize(
     ("task", "kind", "auto"),
     [
@@ -367,8 +410,10 @@ def test_one_table_serves_both_directions():
         ("fill-mask", "BertForMaskedLM", "AutoModelForMaskedLM"),
     ],
 )
-def test_what_is_saved_the_reference_loads_too(tmp_path, task, kind, auto):
+def test_what_is_saved_the_reference_loads_too(tmp_path, task, kind, auto, words):
     checkpoint(tmp_path / "in", kind)
+    if words == "basic":
+        (tmp_path / "in" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
     model, tokenizer = tezukuri.load(tmp_path / "in", task)
     save(model, tokenizer, tmp_path / "out" / "model")
     theirs = getattr(transformers, auto).from_pretrained(tmp_path / "out" / "model").eval()
@@ -376,25 +421,47 @@ def test_what_is_saved_the_reference_loads_too(tmp_path, task, kind, auto):
     if task == "classify":
         assert theirs.config.id2label == {0: "LABEL_0", 1: "LABEL_1"}
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
-    assert their_tokenizer(TEXTS)["input_ids"] == [encoding.ids for encoding in ENCODINGS]
+    assert tokenizer.settings.word_tokenizer_type == words
+    assert their_tokenizer(TEXTS)["input_ids"] == [tokenizer.encode(text).ids for text in TEXTS]
     again, _ = tezukuri.load(tmp_path / "out" / "model", task)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
-def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "part",
+    ["tezukuri.weights.save.save_file", "tezukuri.tokenize.japanese.JapaneseTokenizer.save", "pathlib.Path.chmod"],
+)
+def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch, part):
     checkpoint(tmp_path / "in", "BertModel")
     model, tokenizer = tezukuri.load(tmp_path / "in")
     save(model, tokenizer, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
 
-    def no_space(*_):
+    def no_space(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(JapaneseTokenizer, "save", no_space)
+    monkeypatch.setattr(part, no_space)
     with pytest.raises(OSError, match="no space"):
         save(model, tokenizer, tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_model_replaces_a_model_and_nothing_else(tmp_path):
+    checkpoint(tmp_path / "in", "BertModel")
+    model, tokenizer = tezukuri.load(tmp_path / "in")
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        save(model, tokenizer, tmp_path / "empty")
+        tezukuri.load(tmp_path / "empty")
+    (tmp_path / "home").mkdir()
+    for thesis in (tmp_path / "thesis.txt", tmp_path / "home" / "thesis.txt"):
+        thesis.write_text("five years")
+    for place in (tmp_path / "thesis.txt", tmp_path / "home"):
+        with pytest.raises(FileExistsError, match="holds no model that could be replaced"):
+            save(model, tokenizer, place)
+    assert (tmp_path / "home" / "thesis.txt").read_text() == (tmp_path / "thesis.txt").read_text() == "five years"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home", "in", "thesis.txt"]
 
 
 SENTENCES = [

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -34,6 +34,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+ONLY_CACHE = "only the cache was looked at: unset HF_HUB_OFFLINE to fetch what it lacks"
 
 
 class CheckpointError(ValueError):
@@ -91,9 +92,8 @@ def download(repository: str, revision: str, weights: bool) -> Files:
     for name in TOKENIZER_FILES:
         fetch(repository, name, commit)
     if fetch(repository, "vocab.txt", commit) is None:
-        raise CheckpointError(
-            f"the repository {repository} has no vocab.txt at revision {revision}: no WordPiece model"
-        )
+        why = ONLY_CACHE if constants.HF_HUB_OFFLINE else "no WordPiece model"
+        raise CheckpointError(f"the repository {repository} has no vocab.txt at revision {revision}: {why}")
     source = f"{repository} @ {revision}" + (f" ({commit[:12]})" if revision != commit else "")
     files = Files(source, config.parent, [])
     return with_weights(files, lambda name: fetch(repository, name, commit)) if weights else files
@@ -121,41 +121,63 @@ def with_weights(files: Files, get: Callable[[str], Path | None]) -> Files:
             files.weights = [path for path in found.values() if path is not None]
         return files
     advice = "choose another revision or model, or convert its weights to safetensors"
-    if constants.is_offline_mode() and not Path(files.source).is_dir():
-        advice = "only the cache was looked at: unset HF_HUB_OFFLINE to fetch them"
+    if constants.HF_HUB_OFFLINE and not Path(files.source).is_dir():
+        advice = ONLY_CACHE
     raise CheckpointError(f"{files.source} has no weights that can be read here ({', '.join(WEIGHT_FILES)}); {advice}")
 
 
 def fetch(repository: str, name: str, revision: str) -> Path | None:
     """One file of a repository, from the cache where it is; None where the repository has no such file."""
+    offline = constants.HF_HUB_OFFLINE
     try:
-        cached = try_to_load_from_cache(repository, name, revision=revision) if len(revision) == 40 else None
-        if isinstance(cached, str):
-            return Path(cached)
-        if cached is not None:  # known not to exist at this commit
-            return None
+        cached = try_to_load_from_cache(repository, name, revision=revision)
+        if len(revision) == 40 and cached is not None:  # what a commit holds does not change
+            return Path(cached) if isinstance(cached, str) else None  # else known not to exist
+        if name == "config.json" and cached is None and not offline:
+            knock(repository, revision)
         return Path(hf_hub_download(repository, name, revision=revision))
     except LocalEntryNotFoundError as error:
-        if name != "config.json" and constants.is_offline_mode():
+        if name != "config.json" and offline:
             return None  # small files are fetched before the weights: where those are cached, these were asked for
-        reason = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else f"{constants.ENDPOINT} cannot be reached"
+        cause = first_line(error.__cause__ or error)
+        reason = "HF_HUB_OFFLINE is set" if offline else f"{constants.ENDPOINT} cannot be reached ({cause})"
         raise CheckpointError(
-            f"{repository} is not in the cache and {reason}: connect and try again, or give a local folder "
-            f"(the file was {name}; HF_HUB_OFFLINE=1 uses what is cached)"
+            f"{name} of {repository} is not in the cache and {reason}: connect and try again, or give a local folder"
         ) from error
     except EntryNotFoundError:
         return None
-    except GatedRepoError as error:
-        raise CheckpointError(f"{repository} is gated: accept its terms on its page and set HF_TOKEN") from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
+    except Exception as error:  # the client lets those of its HTTP library through, which are of no kind in common
+        raise CheckpointError(why_not(error, repository, name, revision)) from error
+
+
+def knock(repository: str, revision: str) -> None:
+    """Ask once whether the hub answers at all: a download retries for half a minute, or for six behind a firewall."""
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision))
+    except (HfHubHTTPError, HFValidationError):
+        pass  # it answers; the download will tell what is wrong, or wait while the hub is busy
+    except Exception as error:
+        raise LocalEntryNotFoundError("the hub does not answer") from error
+
+
+def why_not(error: Exception, repository: str, name: str, revision: str) -> str:
+    """A sentence on why a file could not be fetched, and what to do."""
+    if isinstance(error, GatedRepoError):  # before the kind of which it is one
+        return f"{repository} is gated: accept its terms on its page and set HF_TOKEN"
+    if isinstance(error, RepositoryNotFoundError):
+        return (
             f"there is no model {repository!r}, neither as a folder here nor on {constants.ENDPOINT}: check the "
             "spelling; a private one needs HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise CheckpointError(f"{repository} has no revision {revision!r}: give a branch, a tag or a commit") from error
-    except HFValidationError as error:
-        raise CheckpointError(f"{repository!r} is neither a folder here nor a hub id (owner/name)") from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"fetching {name} of {repository} failed ({reason}): try again, it resumes") from error
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repository} has no revision {revision!r}: give a branch, a tag or a commit"
+    if isinstance(error, HFValidationError):
+        return f"{repository!r} is neither a folder here nor a hub id (owner/name)"
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        return f"{constants.ENDPOINT} refuses {name} of {repository} ({first_line(error)}): check or unset HF_TOKEN"
+    return f"fetching {name} of {repository} failed ({first_line(error)}): try again"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, for the middle of a sentence."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

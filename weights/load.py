@@ -20,7 +20,7 @@ from ..model.bert import Bert, initialise
 from ..model.config import BertConfig, read_json
 from ..model.heads import BertClassifier, BertMaskedLM
 from ..tokenize.japanese import JapaneseTokenizer
-from .hub import CheckpointError, Files, find
+from .hub import CheckpointError, Files, find, first_line
 from .names import HEADS, LEFT_OUT, canonical, hub_names
 
 Task = Literal["encode", "classify", "fill-mask"]
@@ -144,11 +144,8 @@ def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
                 content = load_file(path)
             else:
                 content = torch.load(path, map_location="cpu", weights_only=True)
-        except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise CheckpointError(f"{path} cannot be read ({reason}): delete it and fetch it again") from error
-        except Exception as error:  # pickle.UnpicklingError says in many lines that it met code instead of tensors
-            raise CheckpointError(f"{path} holds more than tensors and is refused: ask for safetensors") from error
+        except Exception as error:
+            raise CheckpointError(f"{path} {why_unreadable(path, error)}") from error
         if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
             raise CheckpointError(f"{path} does not hold tensors by name, as a checkpoint does: choose another file")
         tensors |= {canonical(name): tensor for name, tensor in content.items()}
@@ -156,6 +153,16 @@ def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
     if alias in tensors and bias not in tensors:
         tensors[bias] = tensors.pop(alias)
     return tensors
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """The end of a sentence that begins with the file."""
+    if not isinstance(error, OSError) and path.read_bytes().startswith(b"version https://git-lfs."):
+        return "is a pointer of git-lfs instead of the file: run git lfs pull in its folder"
+    if isinstance(error, safetensors.SafetensorError | OSError | RuntimeError | EOFError | ValueError):
+        return f"cannot be read ({first_line(error)}): delete it and fetch it again"
+    # An UnpicklingError says in many lines that it met something else than tensors: code, or bytes without sense.
+    return "holds more than tensors, or is damaged, and is refused: fetch it again, or ask for safetensors"
 
 
 def settle_labels(
@@ -169,15 +176,17 @@ def settle_labels(
 
     The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
     """
-    head = ["classifier.weight", "classifier.bias"]
+    head = [name for name in ("classifier.weight", "classifier.bias") if name in tensors]
+    if isinstance(wanted, str):
+        raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
     named = label_names(settings)
     architecture = " ".join(settings.get("architectures") or [])
-    if not set(head) <= tensors.keys() or "TokenClassification" in architecture or "MultipleChoice" in architecture:
+    if not head or "TokenClassification" in architecture or "MultipleChoice" in architecture:
         for name in head:
-            if tensors.pop(name, None) is not None:
-                report.left_out[name] = f"the head of a {architecture}"
+            del tensors[name]
+            report.left_out[name] = f"the head of a {architecture}"
         if wanted is None:
             raise CheckpointError(
                 f"{report.source} has no classifier for sentences: fine-tune it first (tezukuri finetune), or give "
@@ -240,7 +249,7 @@ def build(config: BertConfig, task: Task, tensors: dict[str, Tensor], report: Lo
         elif task == "fill-mask":
             model = BertMaskedLM(config)
         else:
-            model = Bert(config, pooler="bert.pooler.dense.weight" in tensors)
+            model = Bert(config, pooler=any(name.startswith("bert.pooler.") for name in tensors))
     prefix = "bert." if task == "encode" else ""
     lacking = tuple(head for head in HEADS if not any(name.startswith(head) for name in tensors))
     state, used, missing = {}, set(), []

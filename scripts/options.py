@@ -7,6 +7,7 @@ from tezukuri.data.dataset import Dataset
 from tezukuri.data.load import load
 from tezukuri.model.config import read_json
 from tezukuri.train.checkpoint import FILE
+from tezukuri.weights.hub import SHIPPED
 
 
 def positive(text: str) -> int:
@@ -26,7 +27,7 @@ def label_list(text: str) -> list[str]:
 
 def add_data_options(options: argparse.ArgumentParser) -> None:
     data = options.add_argument_group("data")
-    data.add_argument("--data", default="jrte", help="jrte, sample, or a .tsv, .csv or .jsonl file (%(default)s)")
+    data.add_argument("--data", default="sample", help="sample, jrte, or a .tsv, .csv or .jsonl file (%(default)s)")
     data.add_argument("--data-path", metavar="FILE", help="jrte's pn.tsv on this disk, instead of a download")
     data.add_argument("--text-column", default="text", metavar="NAME", help="(%(default)s)")
     data.add_argument("--label-column", default="label", metavar="NAME", help="(%(default)s)")
@@ -75,7 +76,7 @@ def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:
     """Options whose files and folders are given from the root, so that a run can be resumed from anywhere."""
     for name in ("data", "data_path", "model", "tokenizer"):
         value = getattr(options, name, None)
-        if value and value not in ("jrte", "sample", "scratch") and Path(value).exists():
+        if value and value not in ("jrte", "sample", "scratch", *SHIPPED) and Path(value).exists():
             setattr(options, name, str(Path(value).resolve()))
     if getattr(options, "text", None):
         options.text = [str(Path(path).resolve()) for path in options.text]

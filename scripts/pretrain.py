@@ -18,11 +18,11 @@ from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertMaskedLM
 from tezukuri.model.precision import PRECISIONS, choose_device
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_device_option, stopped_run, with_whole_paths
+from tezukuri.scripts.options import add_device_option, label_list, stopped_run, with_whole_paths
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.pretraining import pretrain
-from tezukuri.train.settings import Pretraining
+from tezukuri.train.settings import OPTIMIZERS, Pretraining
 from tezukuri.weights.hub import find
 from tezukuri.weights.load import Loaded, LoadReport, load_with_report
 from tezukuri.weights.save import save
@@ -39,7 +39,10 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--heads", type=int, default=4, help="for --model scratch (%(default)s)")
     model.add_argument("--attention", choices=["eager", "sdpa"], help="kernel (eager on a CPU, where it trains faster)")
     model.add_argument("--dropout", type=float, metavar="P", help="rate on layers and attention (0 from scratch)")
-    options.add_argument("--text", nargs="+", help="files, a passage a line, plain or .gz")
+    options.add_argument("--text", nargs="+", help="files, a passage a line, plain or .gz; a file twice counts twice")
+    options.add_argument(
+        "--labels", type=label_list, metavar="A,B,…", help="guess these too, where a line begins with one and a tab"
+    )
     recipe = options.add_argument_group("recipe")
     defaults = Pretraining()
     recipe.add_argument("--steps", type=int, default=defaults.steps)
@@ -50,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--max-length", type=int, default=defaults.max_length, help="tokens of a sequence (%(default)s)"
     )
     recipe.add_argument("--mask-rate", type=float, default=defaults.mask_rate)
+    recipe.add_argument("--optimizer", choices=OPTIMIZERS, help="(muon from scratch, else adamw)")
     recipe.add_argument("--lr", type=float, default=defaults.lr, help="highest learning rate (%(default)s)")
     recipe.add_argument("--weight-decay", type=float, default=defaults.weight_decay)
     recipe.add_argument("--warmup-ratio", type=float, default=defaults.warmup_ratio)
@@ -68,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = stopped_run(options, arguments) if options.resume else with_whole_paths(options)
     if not options.text:
         raise ValueError("say what to learn from: --text FILE …")
+    options.optimizer = options.optimizer or ("muon" if options.model == "scratch" else "adamw")
     settings = Pretraining(
         **{f.name: getattr(options, f.name) for f in fields(Pretraining) if hasattr(options, f.name)}
     )
@@ -87,13 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"model   {loaded.report}\n        {size:,} parameters\nrun     {run}\n")
 
     rows: list[dict[str, Any]] = []
-    print(f"{'step':>8}{'tokens':>14}{'loss':>9}{'val loss':>10}{'guessed':>9}{'tokens/s':>10}")
+    print(f"{'step':>8}{'tokens':>14}{'loss':>9}{'tokens/s':>10}{'val loss':>10}{'guessed':>9}{'labels':>8}")
     for row in pretrain(model, loaded.tokenizer, [Path(t) for t in options.text], settings, run, bool(options.resume)):
         rows.append(row)
         write_csv(run / "log.csv", rows)
         save(model, loaded.tokenizer, run / "model")
         val = "" if row["val_loss"] is None else f"{row['val_loss']:>10.4f}{row['val_accuracy']:>9.1%}"
-        print(f"{row['step']:>8}{row['tokens']:>14,}{row['train_loss']:>9.4f}{val}{row['tokens_per_second']:>10,.0f}")
+        val += f"{row['val_label_accuracy']:>8.1%}" if row.get("val_label_accuracy") is not None else ""
+        print(f"{row['step']:>8}{row['tokens']:>14,}{row['train_loss']:>9.4f}{row['tokens_per_second']:>10,.0f}{val}")
     print(f"\nmodel   {run / 'model'}\n\nnext    tezukuri finetune --model {shlex.quote(str(run / 'model'))} --data …")
     (run / CHECKPOINT).unlink(missing_ok=True)
     return 0
@@ -103,6 +109,7 @@ def make(options: argparse.Namespace) -> Loaded:
     """The model to be trained, and its tokenizer."""
     if options.model != "scratch":
         changes = {} if options.dropout is None else rates(options.dropout)
+        changes |= {"labels": tuple(options.labels)} if options.labels else {}
         return load_with_report(options.model, "fill-mask", revision=options.revision, changes=changes)
     if not options.tokenizer:
         raise ValueError("--model scratch needs a vocabulary: --tokenizer FOLDER (tezukuri build_vocab makes one)")
@@ -115,6 +122,7 @@ def make(options: argparse.Namespace) -> Loaded:
         num_attention_heads=options.heads,
         intermediate_size=4 * options.hidden_size,
         max_position_embeddings=options.max_length,
+        labels=tuple(options.labels or ()),
         **rates(options.dropout or 0.0),
     )
     return Loaded(BertMaskedLM(config), tokenizer, LoadReport(f"vocabulary of {files.source}", notes=tokenizer.notes))

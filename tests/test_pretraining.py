@@ -22,9 +22,10 @@ from tezukuri.scripts import build_vocab, pretrain
 from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.train.masking import Masker
-from tezukuri.train.pretraining import batches, masked_loss
+from tezukuri.train.pretraining import NO_LABEL, Sample, batches, guesses, look
 from tezukuri.train.pretraining import pretrain as train
 from tezukuri.train.settings import Pretraining
+from tezukuri.weights.names import hub_names
 
 LINES = [f"{text}{place}の{number}号室です。" for number in range(60) for text in TEXTS for place in ("東京", "京都")]
 
@@ -99,11 +100,11 @@ def test_masks_fall_on_whole_words_in_the_published_proportions():
 
 
 def test_the_loss_is_the_references_on_the_same_masks():
-    config = tiny()
+    config = tiny(labels=())
     ours, oracle = twins(config, BertMaskedLM(config), transformers.BertForMaskedLM)
     masker = Masker(np.arange(97) < 5, np.arange(97) % 3 == 0, mask_id=4, rate=0.5)
-    batch = random_texts(config)
-    loss, right, total = masked_loss(ours, batch, masker, np.random.default_rng(1), torch.float32)
+    batch = [Sample(text.ids, text.type_ids, NO_LABEL) for text in random_texts(config)]
+    guess = guesses(ours, batch, masker, np.random.default_rng(1), torch.float32)
     shown, at, targets = masker(np.concatenate([text.ids for text in batch]), np.random.default_rng(1))
     rows = padded(batch)
     real = rows["attention_mask"].bool()
@@ -113,9 +114,51 @@ def test_the_loss_is_the_references_on_the_same_masks():
     everywhere = torch.full_like(rows["input_ids"], -100)
     everywhere[real] = labels
     expected = oracle(**rows, labels=everywhere)
-    torch.testing.assert_close(loss, expected.loss, rtol=1e-5, atol=1e-5)
-    guesses = expected.logits[real].argmax(-1)[at]
-    assert total == len(at) > 5 and int(right) == int((guesses == torch.from_numpy(targets)).sum())
+    torch.testing.assert_close(guess.loss, expected.loss, rtol=1e-5, atol=1e-5)
+    right = (expected.logits[real].argmax(-1)[at] == torch.from_numpy(targets)).sum()
+    assert guess.masked == len(at) > 5 and guess.right == right
+    assert float(guess.masked_loss) == pytest.approx(float(guess.loss) * len(at)) and guess.labelled == 0
+
+
+def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next_sentences():
+    config = tiny(labels=("no", "yes"))
+    ours = BertMaskedLM(config)
+    oracle = transformers.BertForPreTraining(transformers.BertConfig(**config.to_hub("-"))).eval()
+    with torch.no_grad():
+        for name, parameter in ours.named_parameters():
+            names = [n.replace("classifier.", "cls.seq_relationship.") for n in hub_names(name)]  # two classes, whatever they mean
+            for hub, part in zip(names, parameter.chunk(len(names)), strict=True):
+                oracle.get_parameter(hub).copy_(part)
+    ours.eval()
+    masker = Masker(np.arange(97) < 5, np.arange(97) % 3 == 0, mask_id=4, rate=0.5)
+    classes = [1, NO_LABEL, 0, NO_LABEL, 1]
+    batch = [Sample(text.ids, text.type_ids, c) for text, c in zip(random_texts(config), classes, strict=True)]
+    guess = guesses(ours, batch, masker, np.random.default_rng(1), torch.float32)
+    shown, at, targets = masker(np.concatenate([text.ids for text in batch]), np.random.default_rng(1))
+    rows = padded(batch)
+    real = rows["attention_mask"].bool()
+    rows["input_ids"][real] = torch.from_numpy(shown)
+    flat = torch.full((len(shown),), -100)
+    flat[at] = torch.from_numpy(targets)
+    labels = torch.full_like(rows["input_ids"], -100)
+    labels[real] = flat
+    follows = torch.tensor([c if c != NO_LABEL else -100 for c in classes])
+    expected = oracle(**rows, labels=labels, next_sentence_label=follows)
+    torch.testing.assert_close(guess.loss, expected.loss, rtol=1e-5, atol=1e-5)
+    right = sum(int(logits.argmax()) == c for logits, c in zip(expected.seq_relationship_logits, classes, strict=True))
+    assert (int(guess.class_right), guess.labelled) == (right, 3)
+    row = look(ours, [batch, batch], masker, torch.float32)
+    assert row["val_label_accuracy"] == pytest.approx(right / 3, abs=0.34) and 0 <= row["val_accuracy"] <= 1
+
+
+def test_a_line_may_begin_with_a_label():
+    lines = ["良い\t駅から近い。", "悪い\t部屋が狭い。", "駅から近い。", "知らない\t部屋が狭い。", "良い 部屋が狭い。"]
+    (batch,) = batches(lines, TOKENIZER, settings(), ["悪い", "良い"])
+    assert sorted(sample.label for sample in batch) == [-1, -1, -1, 0, 1]
+    of_label = {sample.label: sample.ids.tolist() for sample in batch}
+    assert of_label[1] == TOKENIZER.encode("駅から近い。").ids and of_label[0] == TOKENIZER.encode("部屋が狭い。").ids
+    (batch,) = batches(lines, TOKENIZER, settings())
+    assert {sample.label for sample in batch} == {-1}
 
 
 def test_batches_hold_every_token_once_and_long_passages_in_several_sequences():
@@ -129,8 +172,9 @@ def test_batches_hold_every_token_once_and_long_passages_in_several_sequences():
     assert max(sizes) < 300 + 16 and np.median(sizes) >= 300
 
 
-def test_it_learns_and_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(files, tmp_path):
-    chosen = settings(steps=60, look_every=20, lr=3e-3)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_it_learns_and_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(optimizer, files, tmp_path):
+    chosen = settings(steps=60, look_every=20, lr=3e-3, optimizer=optimizer)
     unbroken = small_model()
     rows = list(train(unbroken, TOKENIZER, files, chosen, tmp_path))
     assert [row["step"] for row in rows] == [20, 40, 60]
@@ -232,7 +276,7 @@ def test_the_flags_are_these():
         build_vocab: "--text --size --characters --passages --dictionary --lower --output",
         pretrain: """
             --model --revision --tokenizer --layers --hidden-size --heads --attention --dropout --text --steps
-            --batch-tokens --max-length --mask-rate --lr --weight-decay --warmup-ratio --look-every --precision --seed
+            --labels --batch-tokens --max-length --mask-rate --optimizer --lr --weight-decay --warmup-ratio --look-every --precision --seed
             --device --output-dir --resume""",
     }
     for script, flags in flags_of.items():

@@ -4,6 +4,7 @@ The file is written with torch.save and read with weights_only=True: it can hold
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ def save_checkpoint(
     folder: Path,
     progress: dict[str, Any],
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler,
 ) -> None:
     """Write the state of a run, and how far it has come; the file before stays until this one is whole."""
     state = {
         "progress": progress,
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "scaler": scaler.state_dict(),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -35,7 +36,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], scaler: torch.amp.GradScaler
 ) -> dict[str, Any]:
     """Put a run's state back, and return how far it had come; the random numbers go on where they stopped.
 
@@ -50,7 +51,8 @@ def load_checkpoint(
     except Exception as error:  # torch.load raises whatever a broken file makes it stumble over
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): start the run anew") from error
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(before)
     scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"])
     if torch.cuda.is_available() and state["random_cuda"]:

@@ -80,7 +80,7 @@ def fine_tune(
 
     progress = Progress()
     if resume and checkpoints:
-        progress = Progress(**load_checkpoint(checkpoints, model, optimizer, scaler))
+        progress = Progress(**load_checkpoint(checkpoints, model, [optimizer], scaler))
     if not progress.rows:
         progress.rows.append({"epoch": 0, "lr": 0.0, "train_loss": None, "grad_norm": None, "seconds": 0.0})
         progress.rows[0] |= look(model, dev, precision)
@@ -145,7 +145,7 @@ def fine_tune(
         if settings.select != "last" and chosen_epoch(progress.rows, settings.select) == epoch:
             progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
         if checkpoints:
-            save_checkpoint(checkpoints, vars(progress), model, optimizer, scaler)
+            save_checkpoint(checkpoints, vars(progress), model, [optimizer], scaler)
         yield row
 
     if progress.best_weights is not None:

@@ -1,7 +1,7 @@
-"""AdamW with its parameter groups, and the learning rate of each step.
+"""AdamW with its parameter groups, Muon for pretraining, and the learning rate of each step.
 
 AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2. Warm-up and linear decay: Devlin et al. 2019
-(arXiv:1810.04805), appendix A.2.
+(arXiv:1810.04805), appendix A.2. Muon: Jordan 2024, "Muon: an optimizer for hidden layers in neural networks".
 """
 
 from typing import Any
@@ -30,6 +30,21 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def adamw(model: nn.Module, settings: Settings | Pretraining) -> torch.optim.AdamW:
     """AdamW in one fused kernel, with its usual constants (β 0.9 and 0.999, ε 1e-8)."""
     return torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr, fused=True)
+
+
+def muon_and_adamw(model: nn.Module, settings: Pretraining) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the hidden layers, AdamW for embeddings, biases and normalisations.
+
+    Muon makes the step of a matrix orthogonal, so that all its directions move alike, also those with a small gradient.
+    Its steps are scaled to be as large as AdamW's (Liu et al. 2025, arXiv:2502.16982, section 2.2): one rate for both.
+    """
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    hidden = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
+    others = nn.ParameterList(p for p in model.parameters() if p.ndim != 2 or id(p) in embeddings)
+    muon = torch.optim.Muon(
+        hidden, lr=settings.lr, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return [muon, adamw(others, settings)]
 
 
 def learning_rate(step: int, steps: int, settings: Settings | Pretraining) -> float:

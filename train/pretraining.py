@@ -1,9 +1,11 @@
 """Masked-language-model pretraining, in one function to be read from top to bottom.
 
 From scratch, or going on from any checkpoint on the texts of a domain (Gururangan et al. 2020, arXiv:2004.10964:
-domain- and task-adaptive pretraining).
+domain- and task-adaptive pretraining). Beside the masked words, a model with labels guesses the class of each passage
+that has one, from the [CLS] token: a supervised task in the place of the paper's next-sentence prediction (Devlin et
+al. 2019, arXiv:1810.04805, section 3.1; the idea of such tasks is that of Phang et al. 2018, arXiv:1811.01088).
 
-Letters: T tokens in a packed batch, M of them to be guessed, V vocabulary.
+Letters: B sequences in a batch, T tokens, M of them to be guessed, V vocabulary, C classes.
 """
 
 import random
@@ -12,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,17 +26,27 @@ from ..data.passages import count_lines, is_held_out, passages
 from ..model.heads import BertMaskedLM
 from ..model.packing import pack
 from ..model.precision import autocast, choose_precision
-from ..tokenize.encoding import EncodedText
 from ..tokenize.japanese import JapaneseTokenizer
 from .checkpoint import load_checkpoint, save_checkpoint
 from .loop import TrainingError
 from .masking import Masker
-from .optimizer import adamw, learning_rate
+from .optimizer import adamw, learning_rate, muon_and_adamw
 from .settings import Pretraining
 
 HELD_OUT_BATCHES = 32  # how much of the held-out passages is looked at
 POOL = 16  # batches whose sequences are sorted together
-Batch = list[EncodedText]
+NO_LABEL = -1
+
+
+class Sample(NamedTuple):
+    """One sequence of at most `settings.max_length` tokens, and the number of its class where it has one."""
+
+    ids: np.ndarray
+    type_ids: np.ndarray
+    label: int
+
+
+Batch = list[Sample]
 
 
 @dataclass
@@ -58,7 +70,8 @@ def pretrain(
 
     Args:
         model: on the device to train on.
-        files: texts, one passage a line, plain or .gz; one passage in five hundred is held out for validation.
+        files: texts, one passage a line, plain or .gz; one passage in five hundred is held out for validation. Where
+            the model has labels, a line may begin with one of them and a tab.
         checkpoints: folder for a checkpoint with every row.
         resume: go on from the checkpoint that is there, with the batch after the last one seen. On a CPU the end is bit
             for bit that of an unbroken run.
@@ -68,35 +81,40 @@ def pretrain(
     """
     device = next(model.parameters()).device
     precision = choose_precision(settings.precision, device)
-    optimizer = adamw(model, settings)
+    optimizers = muon_and_adamw(model, settings) if settings.optimizer == "muon" else [adamw(model, settings)]
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     masker = Masker.of(tokenizer, settings.mask_rate)
     sizes = [count_lines(path) for path in files]
-    held_out_text = (text for text in passages(files, sizes, 0) if is_held_out(text))
-    held_out = list(islice(batches(held_out_text, tokenizer, settings), HELD_OUT_BATCHES))
+    once = dict(zip(files, sizes, strict=True))  # a file may be given twice, to be seen twice as often
+    held_out_text = (text for text in passages(list(once), list(once.values()), 0) if is_held_out(text))
+    labels = model.config.labels
+    held_out = list(islice(batches(held_out_text, tokenizer, settings, labels), HELD_OUT_BATCHES))
     progress = Progress()
     if resume:
-        progress = Progress(**load_checkpoint(checkpoints, model, optimizer, scaler))
+        progress = Progress(**load_checkpoint(checkpoints, model, optimizers, scaler))
     yield from progress.rows
 
     text = training_passages(files, sizes, settings.seed)
-    source = islice(batches(text, tokenizer, settings), progress.step, None)  # those before a stop are passed over
+    source = batches(text, tokenizer, settings, labels)
+    source = islice(source, progress.step, None)  # those before a stop are passed over
     with tqdm(total=settings.steps, initial=progress.step, desc="pretraining", unit="step", disable=None) as bar:
         while progress.step < settings.steps:
             model.train()
             losses, tokens, started = [], 0, time.perf_counter()
             for step in range(progress.step, min(progress.step + settings.look_every, settings.steps)):
-                for group in optimizer.param_groups:
+                for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                     group["lr"] = learning_rate(step, settings.steps, settings)
                 batch = next(source)
-                loss, _, _ = masked_loss(model, batch, masker, np.random.default_rng([settings.seed, step]), precision)
-                scaler.scale(loss).backward()
-                scaler.unscale_(optimizer)
+                guess = guesses(model, batch, masker, np.random.default_rng([settings.seed, step]), precision)
+                scaler.scale(guess.loss).backward()
+                for optimizer in optimizers:
+                    scaler.unscale_(optimizer)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-                scaler.step(optimizer)
+                for optimizer in optimizers:
+                    scaler.step(optimizer)
+                    optimizer.zero_grad()
                 scaler.update()
-                optimizer.zero_grad()
-                losses.append(loss.detach())
+                losses.append(guess.loss.detach())
                 tokens += sum(len(sequence.ids) for sequence in batch)
                 bar.update()
 
@@ -110,24 +128,36 @@ def pretrain(
             row = {
                 "step": progress.step,
                 "tokens": progress.tokens,
-                "lr": optimizer.param_groups[0]["lr"],
+                "lr": optimizers[0].param_groups[0]["lr"],
                 "train_loss": train_loss,
                 **look(model, held_out, masker, precision),
                 "tokens_per_second": tokens / seconds,
             }
             bar.set_postfix(loss=f"{train_loss:.3f}", tokens_per_second=f"{tokens / seconds:.0f}")
             progress.rows.append(row)
-            save_checkpoint(checkpoints, vars(progress), model, optimizer, scaler)
+            save_checkpoint(checkpoints, vars(progress), model, optimizers, scaler)
             yield row
     model.eval()
 
 
-def masked_loss(
-    model: BertMaskedLM, batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype
-) -> tuple[Tensor, Tensor, int]:
-    """The mean loss of a batch's masked tokens, how many of them were guessed right, and how many there are.
+@dataclass
+class Guesses:
+    """What a model guessed in one batch."""
 
-    Only those tokens go through the head: V scores for each of all T would be most of the work.
+    loss: Tensor  # scalar: of the masked tokens, plus, where there are labels, that of the classes; each a mean
+    masked_loss: Tensor  # summed over the M masked tokens
+    right: Tensor  # how many of them were guessed
+    masked: int  # M
+    class_right: Tensor | int = 0  # how many labels were guessed
+    labelled: int = 0
+
+
+def guesses(
+    model: BertMaskedLM, batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype
+) -> Guesses:
+    """Mask a batch, and let the model guess.
+
+    Only masked tokens go through the head: V scores for each of all T would be most of the work.
     """
     device = next(model.parameters()).device
     packed = pack(batch)
@@ -135,22 +165,39 @@ def masked_loss(
     packed.ids = torch.from_numpy(shown)
     wanted = torch.from_numpy(targets).to(device)
     with autocast(device, precision):
-        logits = model(packed.to(device), at=torch.from_numpy(at).to(device)).logits  # (M, V)
-    loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / max(1, len(at))
-    return loss, (logits.argmax(dim=-1) == wanted).sum(), len(at)
+        output = model(packed.to(device), at=torch.from_numpy(at).to(device))  # logits (M, V), class logits (B, C)
+    summed = F.cross_entropy(output.logits.float(), wanted, reduction="sum")
+    right = (output.logits.argmax(dim=-1) == wanted).sum()
+    guess = Guesses(summed / max(1, len(at)), summed.detach(), right, len(at))
+    labels = torch.tensor([sample.label for sample in batch])
+    labelled = int((labels != NO_LABEL).sum())
+    if output.class_logits is not None and labelled:
+        labels = labels.to(device)
+        guess.loss = guess.loss + F.cross_entropy(output.class_logits.float(), labels, ignore_index=NO_LABEL)
+        guess.class_right = (output.class_logits.argmax(dim=-1) == labels).sum()  # no class is NO_LABEL
+        guess.labelled = labelled
+    return guess
 
 
 @torch.inference_mode()
 def look(
     model: BertMaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype
 ) -> dict[str, float | None]:
-    """Loss and accuracy on the masked tokens of the held-out passages, the same masks at every look."""
+    """Loss and accuracy on the masked tokens of the held-out passages, the same masks at every look.
+
+    With labels, also the accuracy of the classes; the passages are masked there too.
+    """
     model.eval()
-    loss, right, total = 0.0, 0, 0
-    for number, batch in enumerate(held_out):
-        mean, guessed, masked = masked_loss(model, batch, masker, np.random.default_rng([0, number]), precision)
-        loss, right, total = loss + float(mean) * masked, right + int(guessed), total + masked
-    return {"val_loss": loss / total if total else None, "val_accuracy": right / total if total else None}
+    seen = [guesses(model, b, masker, np.random.default_rng([0, n]), precision) for n, b in enumerate(held_out)]
+    masked, labelled = sum(guess.masked for guess in seen), sum(guess.labelled for guess in seen)
+    row = {
+        "val_loss": sum(float(guess.masked_loss) for guess in seen) / masked if masked else None,
+        "val_accuracy": sum(int(guess.right) for guess in seen) / masked if masked else None,
+    }
+    if model.config.labels:
+        right = sum(int(guess.class_right) for guess in seen)
+        row["val_label_accuracy"] = right / labelled if labelled else None
+    return row
 
 
 def training_passages(files: Sequence[Path], sizes: Sequence[int], seed: int) -> Iterator[str]:
@@ -165,21 +212,26 @@ def training_passages(files: Sequence[Path], sizes: Sequence[int], seed: int) ->
             raise TrainingError(f"there is no text to train on in {', '.join(map(str, files))}")
 
 
-def batches(text: Iterable[str], tokenizer: JapaneseTokenizer, settings: Pretraining) -> Iterator[Batch]:
+def batches(
+    text: Iterable[str], tokenizer: JapaneseTokenizer, settings: Pretraining, labels: Sequence[str] = ()
+) -> Iterator[Batch]:
     """Passages → batches of `settings.batch_tokens` tokens or a sequence more.
 
-    A passage longer than `settings.max_length` becomes several sequences. Sequences for POOL batches are gathered,
-    sorted by length and cut into batches, which come in random order: attention pads to the longest of a batch.
+    A passage longer than `settings.max_length` becomes several sequences, each with the label of the passage. Sequences
+    for POOL batches are gathered, sorted by length and cut into batches, which come in random order: attention pads to
+    the longest of a batch.
     """
     room = settings.max_length - 2
     order = random.Random(settings.seed)
     pool: Batch = []
     size = 0
     for passage in text:
-        ids = tokenizer.ids_of(passage)
+        label, tab, rest = passage.partition("\t")
+        number = labels.index(label) if tab and label in labels else NO_LABEL
+        ids = tokenizer.ids_of(passage if number == NO_LABEL else rest)
         for start in range(0, len(ids), room):
             sequence = np.array([tokenizer.cls_id, *ids[start : start + room], tokenizer.sep_id])
-            pool.append(EncodedText(sequence, np.zeros_like(sequence)))
+            pool.append(Sample(sequence, np.zeros_like(sequence), number))
             size += len(sequence)
         if size >= POOL * settings.batch_tokens:
             yield from cut(pool, settings.batch_tokens, order)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..model.precision import PRECISIONS
 from ..tokenize.encoding import TRUNCATIONS
 
+OPTIMIZERS = ("adamw", "muon")
 SELECTIONS = ("best-f1", "best-accuracy", "best-loss", "last")
 
 
@@ -74,6 +75,7 @@ class Pretraining:
     batch_tokens: int = 4096  # in a step, or a passage more
     max_length: int = 128  # tokens of a sequence; a longer passage becomes several
     mask_rate: float = 0.15
+    optimizer: str = "adamw"  # or muon, which learns much faster from scratch
     lr: float = 1e-3
     weight_decay: float = 0.01
     warmup_ratio: float = 0.06
@@ -95,6 +97,8 @@ class Pretraining:
         for name in ("weight_decay", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it cannot be below 0")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer {self.optimizer!r} is not known; choose one of {', '.join(OPTIMIZERS)}")
         if not 0 < self.mask_rate < 1 or not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"mask_rate {self.mask_rate} and warmup_ratio {self.warmup_ratio} are shares of 1")
 

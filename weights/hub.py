@@ -1,4 +1,4 @@
-"""Where a checkpoint's files are: a local folder, or a repository of the Hugging Face hub fetched into its cache.
+"""Where a checkpoint's files are: shipped here, a local folder, or a repository of the Hugging Face hub in its cache.
 
 The work is `huggingface_hub`'s (cache, resumed downloads, tokens, `HF_ENDPOINT`, `HF_HUB_OFFLINE`); this file chooses
 what to fetch, and says in one sentence what to do when it cannot be had.
@@ -34,6 +34,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+SHIPPED = {"mini": Path(__file__).parent / "mini"}  # checkpoints that come with the package
 ONLY_CACHE = "only the cache was looked at: unset HF_HUB_OFFLINE to fetch what it lacks"
 
 
@@ -52,21 +53,22 @@ class Files:
 
 
 def find(name_or_folder: str, revision: str | None = None, weights: bool = True) -> Files:
-    """Find a checkpoint: a folder where there is one by that name, else a repository of the hub.
+    """Find a checkpoint: `mini`, else a folder where there is one by that name, else a repository of the hub.
 
     Args:
-        name_or_folder: a path, or a hub id such as `tohoku-nlp/bert-base-japanese-v3`.
+        name_or_folder: `mini`, a path (`./mini` for a folder of that name), or a hub id such as
+            `tohoku-nlp/bert-base-japanese-v3`.
         revision: branch, tag, `refs/pr/N` or commit; by default `main`, or the one in DEFAULT_REVISIONS.
         weights: whether its weights are wanted too, or its tokenizer alone.
 
     Raises:
         CheckpointError: nothing there, no weights in it, or the hub cannot be reached.
     """
-    folder = Path(name_or_folder).expanduser()
+    folder = SHIPPED.get(name_or_folder, Path(name_or_folder).expanduser())
     if folder.is_dir():
         if revision is not None:
-            raise CheckpointError(f"{folder} is a local folder: it has no revision {revision!r}")
-        files = Files(str(folder), folder, [])
+            raise CheckpointError(f"{name_or_folder} is on this disk: it has no revision {revision!r}")
+        files = Files(name_or_folder if name_or_folder in SHIPPED else str(folder), folder, [])
         if not weights:
             return files
         if (folder / "model" / "config.json").is_file():

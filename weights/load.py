@@ -25,6 +25,7 @@ from .names import HEADS, LEFT_OUT, canonical, hub_names
 
 Task = Literal["encode", "classify", "fill-mask"]
 Model = Bert | BertClassifier | BertMaskedLM
+OTHER_CLASSIFIERS = ("TokenClassification", "MultipleChoice", "MaskedLM")  # whose `classifier` is not ours
 PLACEHOLDER = re.compile(r"LABEL_\d+")
 log = logging.getLogger("tezukuri")
 
@@ -70,7 +71,7 @@ def load(
     What the caller should know (new weights, pickles, assumed settings) is logged as a warning.
 
     Args:
-        name_or_folder: a folder in the hub's layout, or a hub id.
+        name_or_folder: `mini`, which comes with this package, a folder in the hub's layout, or a hub id.
         task: `encode` gives a Bert, `classify` a BertClassifier, `fill-mask` a BertMaskedLM.
         labels: names of the classes, for `classify`. By default those of the checkpoint.
         revision: branch, tag or commit of the hub; known models have a default.
@@ -183,7 +184,7 @@ def settle_labels(
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
     named = label_names(settings)
     architecture = " ".join(settings.get("architectures") or [])
-    if not head or "TokenClassification" in architecture or "MultipleChoice" in architecture:
+    if not head or any(kind in architecture for kind in OTHER_CLASSIFIERS):
         for name in head:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
@@ -243,13 +244,14 @@ def drop_head(tensors: dict[str, Tensor], task: Task, report: LoadReport) -> Non
 def build(config: BertConfig, task: Task, tensors: dict[str, Tensor], report: LoadReport) -> Model:
     """Put tensors into a model without initialising first what is replaced anyway; fill `report`."""
     model: Model
+    pooler = any(name.startswith("bert.pooler.") for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
             model = BertClassifier(config)
         elif task == "fill-mask":
-            model = BertMaskedLM(config)
+            model = BertMaskedLM(config, pooler)
         else:
-            model = Bert(config, pooler=any(name.startswith("bert.pooler.") for name in tensors))
+            model = Bert(config, pooler)
     prefix = "bert." if task == "encode" else ""
     lacking = tuple(head for head in HEADS if not any(name.startswith(head) for name in tensors))
     state, used, missing = {}, set(), []

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
@@ -24,8 +25,13 @@ ARCHITECTURES: dict[type[nn.Module], str] = {
 }
 
 
-def save(model: Bert | BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, folder: Path) -> None:
-    """Write a model and its tokenizer to `folder`, replacing what was there.
+def save(
+    model: Bert | BertClassifier | BertMaskedLM,
+    tokenizer: JapaneseTokenizer,
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a model and its tokenizer to `folder`, replacing what was there; `dtype` is that of the file.
 
     Raises:
         OSError: the folder cannot be written, or holds something else than a model; what was there is still there.
@@ -37,8 +43,8 @@ def save(model: Bert | BertClassifier | BertMaskedLM, tokenizer: JapaneseTokeniz
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = "bert." if isinstance(model, Bert) else ""
     tensors = to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
-    tensors = {name.removeprefix(prefix): tensor.contiguous() for name, tensor in tensors.items()}
-    settings = model.config.to_hub(ARCHITECTURES[type(model)])
+    tensors = {name.removeprefix(prefix): tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+    settings = model.config.to_hub(ARCHITECTURES[type(model)]) | {"dtype": str(dtype).removeprefix("torch.")}
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_file(tensors, aside / "model.safetensors", metadata={"format": "pt"})

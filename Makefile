@@ -21,7 +21,7 @@ setup: .venv/ready
 	touch .venv/ready
 
 demo: setup
-	$(BIN)/python scripts/finetune.py --model scratch --data sample --epochs 6 --lr 5e-4
+	$(BIN)/python scripts/finetune.py
 
 test: setup
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""Pictures of one run: the confusion matrix and the learning curves."""
+"""Pictures: a run's confusion matrix and learning curves, and one head's attention."""
 
 import io
 import logging
@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib import font_manager, rc_context
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
+from torch import Tensor
 
 JAPANESE_FONTS = (
     "Noto Sans CJK JP",
@@ -73,3 +74,52 @@ def curves(rows: Sequence[dict[str, Any]], best: int | None = None) -> bytes:
             axes.grid(alpha=0.3)
             axes.legend()
         return png(figure)
+
+
+def pretraining_curves(rows: Sequence[dict[str, Any]]) -> bytes:
+    """A PNG of training and validation loss, and of what is guessed right, over the tokens seen."""
+    figure = Figure(figsize=(10, 4))
+    losses, marks = figure.subplots(1, 2)
+    seen = [row["tokens"] / 1e6 for row in rows]
+    losses.plot(seen, [row["train_loss"] for row in rows], label="training")
+    for axes, name, label in (
+        (losses, "val_loss", "validation, masked tokens"),
+        (marks, "val_accuracy", "masked tokens"),
+        (marks, "val_label_accuracy", "labels"),
+    ):
+        found = [(x, row[name]) for x, row in zip(seen, rows, strict=True) if row.get(name) is not None]
+        if found:
+            axes.plot(*zip(*found, strict=True), label=label)
+    losses.set(xlabel="million tokens", ylabel="loss (nats)", ylim=(0, None), title="Loss")
+    marks.set(xlabel="million tokens", ylim=(0, 1), title="Guessed right, validation")
+    for axes in (losses, marks):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return png(figure)
+
+
+def attention_map(attention: Tensor, labels: Sequence[str], title: str, kind: str) -> bytes:
+    """Attention (S, S) as an image file, `png` or `svg`; a label for each token.
+
+    An SVG carries the labels as text, so that whoever shows it brings the font; a PNG needs a Japanese one here.
+    """
+    side = min(0.35 * len(labels) + 1.5, 40)  # inches
+    size = min(10.0, 0.6 * 72 * side / len(labels))  # of the letters, in points
+    with rc_context({"font.family": fonts(), "svg.fonttype": "none", "svg.hashsalt": "tezukuri"}):
+        figure = Figure(figsize=(side, side))
+        axes = figure.add_subplot()
+        axes.imshow(attention.numpy(), cmap="Blues", vmin=0, vmax=1)
+        places = range(len(labels))
+        axes.set_xticks(places, labels, rotation=90, fontsize=size, parse_math=False)
+        axes.set_yticks(places, labels, fontsize=size, parse_math=False)
+        axes.set(title=title, xlabel="is looked at", ylabel="looks")
+        return svg(figure) if kind == "svg" else png(figure)
+
+
+def svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no font here need have the characters
+        # The room around is for labels that come out wider in the reader's font than they are here.
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.6, metadata={"Date": None})
+    return buffer.getvalue()

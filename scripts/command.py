@@ -3,6 +3,7 @@
 import importlib
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ SCRIPTS = {
     "predict": "label texts with a classifier",
     "pretrain": "train a BERT to guess masked words",
     "build_vocab": "make a WordPiece vocabulary from texts",
+    "inside": "show the walk of a sentence through a model",
     "check_data": "look through labelled texts before training",
     "verify": "check a downloaded model against its published answers",
 }
@@ -45,6 +47,14 @@ def write_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
+
+
+def command_line() -> str:
+    """How to call `tezukuri` from here: by its name where a shell finds it, else by its path."""
+    if shutil.which("tezukuri"):
+        return "tezukuri"
+    path = Path(sys.executable).with_name("tezukuri")
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def run_file(file: str) -> None:

@@ -1,7 +1,8 @@
-"""Fine-tune a BERT on labelled texts, and judge it.
+"""Fine-tune a BERT on labelled texts, and judge it; without options, the small one that comes with this package.
 
+python scripts/finetune.py
 python scripts/finetune.py --model tohoku-nlp/bert-base-japanese-v3 --data jrte
-python scripts/finetune.py --model scratch --data reviews.csv --label-column stars
+python scripts/finetune.py --data reviews.csv --label-column stars
 """
 
 import argparse
@@ -18,14 +19,17 @@ import numpy as np
 import torch
 
 from tezukuri.data.dataset import Dataset, Example
+from tezukuri.data.jrte import LABELS
+from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.judge import judge
 from tezukuri.eval.plots import curves
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
 from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
+from tezukuri.model.bert import initialise
 from tezukuri.model.config import read_json
 from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import command_line, run_file
 from tezukuri.scripts.options import (
     add_data_options,
     add_device_option,
@@ -38,20 +42,22 @@ from tezukuri.tokenize.encoding import TRUNCATIONS, EncodedBatch
 from tezukuri.train import scratch
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.loop import chosen_epoch, fine_tune
-from tezukuri.train.settings import RECIPES, SELECTIONS, Settings
+from tezukuri.train.settings import RECIPES, SELECTIONS, Settings, rate_for
 from tezukuri.weights.load import Loaded, load_with_report
 from tezukuri.weights.save import save
 
+SENTENCES = ["駅から近くて、夜も静かでした。", "お湯がぬるく、部屋も狭かったです。", "出張で一泊しました。"]
 COLUMNS = ("train_loss", "dev_loss", "dev_accuracy", "dev_precision", "dev_recall", "dev_f1", "dev_ece", "seconds")
 
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="finetune", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
     model = options.add_argument_group("model")
-    model.add_argument("--model", default="tohoku-nlp/bert-base-japanese-v3", help="folder, hub id, or scratch")
+    model.add_argument("--model", default="mini", help="mini, scratch, a folder or a hub id (%(default)s)")
     model.add_argument("--revision", help="branch, tag or commit of the hub")
     model.add_argument("--tokenizer", help="for --model scratch: folder or hub id of the vocabulary (else made anew)")
     model.add_argument("--reset-head", action="store_true", help="put a new classifier in place of the model's own")
+    model.add_argument("--random-weights", action="store_true", help="forget what the model learned: to compare with")
     model.add_argument("--hidden-dropout", type=float, metavar="P", help="rate after each layer (model's own)")
     model.add_argument("--attention-dropout", type=float, metavar="P", help="rate on attention (model's own)")
     model.add_argument("--classifier-dropout", type=float, metavar="P", help="rate before the classifier (model's own)")
@@ -62,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument("--epochs", type=positive)
     recipe.add_argument("--batch-size", type=positive, help="texts in a micro-batch")
     recipe.add_argument("--accumulate", type=positive, help="micro-batches in a step")
-    recipe.add_argument("--lr", type=float, help="highest learning rate")
+    recipe.add_argument("--lr", type=float, help="highest learning rate (by default that of the model's width)")
     recipe.add_argument("--weight-decay", type=float)
     warmup = recipe.add_mutually_exclusive_group()
     warmup.add_argument("--warmup-ratio", type=float, help="share of all steps in which the rate rises")
@@ -107,6 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     torch.manual_seed(settings.seed)  # before the head is made
     loaded = make(options, data)
     model = loaded.model.to(device)
+    if options.lr is None and options.recipe == "default":
+        settings = replace(settings, lr=rate_for(model.config.hidden_size))
     splits = encode(data, loaded, settings)
     run = begin(options, settings, data, splits, loaded, device)
 
@@ -132,20 +140,35 @@ def main(arguments: list[str] | None = None) -> int:
     best = chosen_epoch(rows, settings.select)
     write_whole(run / "curves.png", curves(rows, best))
     conclude(run, model, data, splits, settings, best)
-    print(f"\nrun     {run}")
+    if data.labels == LABELS:
+        classifier = Classifier(model, loaded.tokenizer, options.device, settings.precision)
+        print("\nthree new sentences:\n")
+        for text, prediction in zip(SENTENCES, classifier(SENTENCES), strict=True):
+            print(f"  {prediction.label:<9} {prediction.probability:.3f}  {text}")
+    print(f"\nrun     {run}\n        {run / 'curves.png'}\n        {run / 'confusion_matrix.png'}")
     if options.save_model == "best":
         save(model, loaded.tokenizer, run / "model")
-        print(f"model   {run / 'model'}\n\nnext    tezukuri predict --model {shlex.quote(str(run / 'model'))} 文")
+        print(f"model   {run / 'model'}\n\n{what_next(run / 'model')}")
     (run / CHECKPOINT).unlink(missing_ok=True)
     return 0
+
+
+def what_next(model: Path) -> str:
+    """Commands to go on with."""
+    tezukuri = command_line()
+    commands = {
+        f"predict --model {shlex.quote(str(model))} 文": "label texts of your own",
+        "finetune --data jrte": "the same on 5,553 real hotel reviews",
+        "finetune --model tohoku-nlp/bert-base-japanese-v3 --data jrte": "a BERT of full size; it wants a GPU",
+        "finetune --data FILE.csv --text-column … --label-column …": "your own labelled texts",
+    }
+    return "next    " + "\n        ".join(f"{tezukuri} {what}\n            {why}" for what, why in commands.items())
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The recipe, with what the command line changes."""
     given = {field.name: getattr(options, field.name) for field in fields(Settings)}
     changed = {name: value for name, value in given.items() if value is not None}
-    if options.model == "scratch":
-        changed = {"lr": scratch.LR} | changed
     if "warmup_ratio" in changed:
         changed["warmup_steps"] = None
     return replace(RECIPES[options.recipe], **changed)
@@ -165,7 +188,7 @@ def make(options: argparse.Namespace, data: Dataset) -> Loaded:
         return scratch.scratch(data.labels, texts, options.tokenizer, options.revision, changes)
     if options.tokenizer:
         raise ValueError("--tokenizer is for --model scratch; a checkpoint brings the tokenizer it was trained with")
-    return load_with_report(
+    loaded = load_with_report(
         options.model,
         "classify",
         data.labels,
@@ -173,6 +196,10 @@ def make(options: argparse.Namespace, data: Dataset) -> Loaded:
         reset_head=options.reset_head,
         changes=changes,
     )
+    if options.random_weights:
+        loaded.model.apply(lambda module: initialise(module, loaded.model.config.initializer_range))
+        loaded.report.notes.append("all weights were made anew (--random-weights)")
+    return loaded
 
 
 def encode(data: Dataset, loaded: Loaded, settings: Settings) -> dict[str, Split]:

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json
+from tezukuri.eval.plots import pretraining_curves
+from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_whole
+from tezukuri.model.attention import Attention
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertMaskedLM
 from tezukuri.model.precision import PRECISIONS, choose_device
@@ -38,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--hidden-size", type=int, default=256, help="for --model scratch (%(default)s)")
     model.add_argument("--heads", type=int, default=4, help="for --model scratch (%(default)s)")
     model.add_argument("--attention", choices=["eager", "sdpa"], help="kernel (eager on a CPU, where it trains faster)")
-    model.add_argument("--dropout", type=float, metavar="P", help="rate on layers and attention (0 from scratch)")
+    model.add_argument("--dropout", type=float, metavar="P", help="rate for now (0 from scratch, else its own)")
     options.add_argument("--text", nargs="+", help="files, a passage a line, plain or .gz; a file twice counts twice")
     options.add_argument(
         "--labels", type=label_list, metavar="A,B,…", help="guess these too, where a line begins with one and a tab"
@@ -62,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument("--seed", type=int, default=defaults.seed)
     add_device_option(options)
     options.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
+    options.add_argument("--half", action="store_true", help="save the model in half precision, 2 bytes a weight")
     options.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped; takes no other option")
     return options
 
@@ -78,9 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     device = choose_device(options.device)
     torch.manual_seed(settings.seed)
-    loaded = make(options)
+    loaded = make(options, options.attention or ("eager" if device.type == "cpu" else "sdpa"))
     model = loaded.model.to(device)
-    model.config.attention_kernel = options.attention or ("eager" if device.type == "cpu" else "sdpa")
     settings = replace(settings, max_length=min(settings.max_length, model.config.max_position_embeddings))
     if options.resume:
         run = Path(options.resume)
@@ -96,7 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     for row in pretrain(model, loaded.tokenizer, [Path(t) for t in options.text], settings, run, bool(options.resume)):
         rows.append(row)
         write_csv(run / "log.csv", rows)
-        save(model, loaded.tokenizer, run / "model")
+        write_whole(run / "curves.png", pretraining_curves(rows))
+        save(model, loaded.tokenizer, run / "model", torch.float16 if options.half else torch.float32)
         val = "" if row["val_loss"] is None else f"{row['val_loss']:>10.4f}{row['val_accuracy']:>9.1%}"
         val += f"{row['val_label_accuracy']:>8.1%}" if row.get("val_label_accuracy") is not None else ""
         print(f"{row['step']:>8}{row['tokens']:>14,}{row['train_loss']:>9.4f}{row['tokens_per_second']:>10,.0f}{val}")
@@ -105,12 +109,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def make(options: argparse.Namespace) -> Loaded:
+def make(options: argparse.Namespace, kernel: str) -> Loaded:
     """The model to be trained, and its tokenizer."""
     if options.model != "scratch":
-        changes = {} if options.dropout is None else rates(options.dropout)
-        changes |= {"labels": tuple(options.labels)} if options.labels else {}
-        return load_with_report(options.model, "fill-mask", revision=options.revision, changes=changes)
+        changes = {"attention_kernel": kernel, "labels": tuple(options.labels or ())}
+        loaded = load_with_report(options.model, "fill-mask", revision=options.revision, changes=changes)
+        if options.dropout is not None:
+            set_dropout(loaded.model, options.dropout)
+        return loaded
     if not options.tokenizer:
         raise ValueError("--model scratch needs a vocabulary: --tokenizer FOLDER (tezukuri build_vocab makes one)")
     files = find(options.tokenizer, options.revision, weights=False)
@@ -123,13 +129,20 @@ def make(options: argparse.Namespace) -> Loaded:
         intermediate_size=4 * options.hidden_size,
         max_position_embeddings=options.max_length,
         labels=tuple(options.labels or ()),
-        **rates(options.dropout or 0.0),
+        attention_kernel=kernel,
     )
-    return Loaded(BertMaskedLM(config), tokenizer, LoadReport(f"vocabulary of {files.source}", notes=tokenizer.notes))
+    model = BertMaskedLM(config)
+    set_dropout(model, options.dropout or 0.0)
+    return Loaded(model, tokenizer, LoadReport(f"vocabulary of {files.source}", notes=tokenizer.notes))
 
 
-def rates(dropout: float) -> dict[str, Any]:
-    return {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """The rate for now. The model's configuration, which is saved with it, keeps its own: that is for fine-tuning."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        elif isinstance(module, Attention):
+            module.config = replace(module.config, attention_probs_dropout_prob=rate)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from tezukuri.train.masking import Masker
 from tezukuri.train.pretraining import NO_LABEL, Sample, batches, guesses, look
 from tezukuri.train.pretraining import pretrain as train
 from tezukuri.train.settings import Pretraining
+from tezukuri.weights.load import load_with_report
 from tezukuri.weights.names import hub_names
 
 LINES = [f"{text}{place}の{number}号室です。" for number in range(60) for text in TEXTS for place in ("東京", "京都")]
@@ -117,7 +118,7 @@ def test_the_loss_is_the_references_on_the_same_masks():
     torch.testing.assert_close(guess.loss, expected.loss, rtol=1e-5, atol=1e-5)
     right = (expected.logits[real].argmax(-1)[at] == torch.from_numpy(targets)).sum()
     assert guess.masked == len(at) > 5 and guess.right == right
-    assert float(guess.masked_loss) == pytest.approx(float(guess.loss) * len(at)) and guess.labelled == 0
+    assert float(guess.masked_loss) == pytest.approx(float(guess.loss.detach()) * len(at)) and guess.labelled == 0
 
 
 def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next_sentences():
@@ -126,7 +127,9 @@ def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next
     oracle = transformers.BertForPreTraining(transformers.BertConfig(**config.to_hub("-"))).eval()
     with torch.no_grad():
         for name, parameter in ours.named_parameters():
-            names = [n.replace("classifier.", "cls.seq_relationship.") for n in hub_names(name)]  # two classes, whatever they mean
+            names = [
+                n.replace("classifier.", "cls.seq_relationship.") for n in hub_names(name)
+            ]  # two classes, whatever they mean
             for hub, part in zip(names, parameter.chunk(len(names)), strict=True):
                 oracle.get_parameter(hub).copy_(part)
     ours.eval()
@@ -223,7 +226,7 @@ def test_from_scratch_to_a_model_that_finetune_takes(files, tmp_path, capsys):
     small = ["--layers", "1", "--hidden-size", "32", "--heads", "2", "--steps", "4", "--look-every", "2"]
     assert command([*arguments, *small, "--batch-tokens", "300"]) == 0
     run = only_run(tmp_path)
-    assert {path.name for path in run.iterdir()} == {"config.json", "log.csv", "model"}
+    assert {path.name for path in run.iterdir()} == {"config.json", "log.csv", "curves.png", "model"}
     assert len((run / "log.csv").read_text().splitlines()) == 3
     told = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert told["settings"]["steps"] == 4 and told["options"]["text"] == [str(path) for path in files]
@@ -234,6 +237,43 @@ def test_from_scratch_to_a_model_that_finetune_takes(files, tmp_path, capsys):
     finetune = ["finetune", "--model", str(run / "model"), "--data", "sample", "--epochs", "1"]
     assert command([*finetune, "--output-dir", str(tmp_path / "tuned")]) == 0
     assert "new, to be trained: bert.pooler.dense.weight" in capsys.readouterr().out
+
+
+def test_labels_train_the_pooler_too_and_the_model_can_be_saved_in_half_precision(tmp_path, capsys):
+    TOKENIZER.save(tmp_path / "v")
+    lines = [f"{label}\t{line}" for line, label in zip(LINES, "良悪" * len(LINES), strict=False)]
+    (tmp_path / "labelled.txt").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["pretrain", "--tokenizer", str(tmp_path / "v"), "--text", str(tmp_path / "labelled.txt")]
+    arguments += ["--labels", "悪,良", "--layers", "1", "--hidden-size", "32", "--heads", "2", "--steps", "2"]
+    assert command([*arguments, "--batch-tokens", "300", "--half", "--output-dir", str(tmp_path)]) == 0
+    run = only_run(tmp_path)
+    assert "val_label_accuracy" in (run / "log.csv").read_text()
+    tensors = load_file(run / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert tensors["classifier.weight"].shape == (2, 32)
+    told = json.loads((run / "model" / "config.json").read_text(encoding="utf-8"))
+    assert told["dtype"] == "float16" and told["id2label"] == {"0": "悪", "1": "良"}
+    assert told["hidden_dropout_prob"] == told["attention_probs_dropout_prob"] == 0.1  # for fine-tuning
+    loaded = load_with_report(run / "model", "classify", ["a", "b", "c"])
+    assert loaded.report.new == ["classifier.weight", "classifier.bias"]  # the two labels were another task
+    assert loaded.model.bert.pooler.dense.weight.equal(tensors["bert.pooler.dense.weight"].float())
+    again, _ = tezukuri.load(run / "model", "fill-mask", changes={"labels": ("悪", "良")})
+    assert again.classifier.weight.equal(tensors["classifier.weight"].float())
+
+
+def test_the_dropout_of_pretraining_is_not_that_which_is_saved():
+    model = small_model().train()
+    batch = [Sample(text.ids, text.type_ids, NO_LABEL) for text in random_texts(model.config)]
+    masker = Masker.of(TOKENIZER)
+
+    def loss() -> float:
+        return float(guesses(model, batch, masker, np.random.default_rng(0), torch.float32).loss.detach())
+
+    pretrain.set_dropout(model, 0.0)
+    assert loss() == loss()
+    pretrain.set_dropout(model, 0.5)
+    assert loss() != loss()
+    assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob == 0.1
 
 
 def test_going_on_from_a_checkpoint_and_after_a_stop(files, tmp_path, monkeypatch, capsys):
@@ -275,9 +315,9 @@ def test_the_flags_are_these():
     flags_of = {
         build_vocab: "--text --size --characters --passages --dictionary --lower --output",
         pretrain: """
-            --model --revision --tokenizer --layers --hidden-size --heads --attention --dropout --text --steps
-            --labels --batch-tokens --max-length --mask-rate --optimizer --lr --weight-decay --warmup-ratio --look-every --precision --seed
-            --device --output-dir --resume""",
+            --model --revision --tokenizer --layers --hidden-size --heads --attention --dropout --text --labels --steps
+            --batch-tokens --max-length --mask-rate --optimizer --lr --weight-decay --warmup-ratio --look-every
+            --precision --seed --device --output-dir --half --resume""",
     }
     for script, flags in flags_of.items():
         options = {name for action in script.parser()._actions for name in action.option_strings}

@@ -22,6 +22,7 @@ from tezukuri.eval.metrics import expected_calibration_error, scores, softmax
 from tezukuri.eval.neutral import tune_width
 from tezukuri.eval.predict import predict as predict_logits
 from tezukuri.scripts import evaluate, finetune, predict
+from tezukuri.scripts.command import command_line
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.options import label_list
 
@@ -32,8 +33,9 @@ FILES = {
 }  # fmt: skip
 FLAGS = {
     finetune: """
-        --model --revision --tokenizer --reset-head --hidden-dropout --attention-dropout --classifier-dropout
-        --attention --data --data-path --text-column --label-column --split-column --split-seed --bad-rows
+        --model --revision --tokenizer --reset-head --random-weights --hidden-dropout --attention-dropout
+        --classifier-dropout --attention --data --data-path --text-column --label-column --split-column --split-seed
+        --bad-rows
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --select --patience --precision --compile
         --no-compile --seed --device --output-dir --save-model --checkpoint --no-checkpoint --resume""",
@@ -394,6 +396,19 @@ def test_who_stops_reading_stops_predict_quietly(run):
 def test_the_command_lists_its_scripts(capsys):
     assert command(["--help"]) == 0 and command(["nonsense"]) == 2
     assert "finetune" in capsys.readouterr().out
+
+
+def test_the_next_commands_are_told_as_a_shell_would_find_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    assert Path(command_line()) == Path(".venv", "bin", "tezukuri")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Path(command_line()) == tmp_path / ".venv" / "bin" / "tezukuri"
+    name = tmp_path / ("tezukuri.exe" if sys.platform == "win32" else "tezukuri")
+    name.touch(0o755)
+    assert command_line() == "tezukuri"
 
 
 def test_a_random_encoder_learns_jrte(data_folder, tmp_path):

@@ -41,9 +41,7 @@ def muon_and_adamw(model: nn.Module, settings: Pretraining) -> list[torch.optim.
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     hidden = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
     others = nn.ParameterList(p for p in model.parameters() if p.ndim != 2 or id(p) in embeddings)
-    muon = torch.optim.Muon(
-        hidden, lr=settings.lr, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = torch.optim.Muon(hidden, lr=settings.lr, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
     return [muon, adamw(others, settings)]
 
 

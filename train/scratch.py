@@ -16,7 +16,6 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 4,
     "intermediate_size": 1024,
 }
-LR = 2e-4  # a new model learns nothing at the rates that suit a pretrained one
 
 
 def scratch(

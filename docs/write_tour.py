@@ -1,0 +1,147 @@
+"""Write the values of tour.md anew: python docs/write_tour.py [--model FOLDER]
+
+A block of values stands between `<!-- values: name -->` and `<!-- end -->`; all else in the file is left as it is.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from tezukuri.eval.inside import Stage, Walk, load, walk
+from tezukuri.eval.runs import write_whole
+from tezukuri.scripts.inside import (
+    answer_lines,
+    attention_lines,
+    size_line,
+    stage_lines,
+    table,
+    text_lines,
+    token_lines,
+    word_lines,
+)
+from tezukuri.weights.load import Loaded
+
+TOUR = Path(__file__).with_name("tour.md")
+SENTENCE = "私は毎朝ｺｰﾋｰを[MASK]ます。"
+LAYER, HEAD = 1, 1  # what the tour looks into, counted from 1; its text says so too
+BLOCK = re.compile(r"(<!-- values: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DECIMAL = re.compile(r"-?\d+\.\d+")
+TOLERANCE = 0.02  # processors differ in the last digits of a sum
+
+
+def values(loaded: Loaded) -> dict[str, list[str]]:
+    """Every block's name and lines."""
+    way = walk(loaded.model, loaded.tokenizer, SENTENCE)
+    embeddings, layer, head = (members(way, group) for group in ("embeddings", f"layer {LAYER}", "word head"))
+    return {
+        "sizes": [size_line(way), *parameter_lines(loaded.model)],
+        "text": list(text_lines(way)),
+        "words": word_lines(way),
+        "tokens": token_lines(way),
+        "packed": list(packed_lines(way)),
+        "embeddings": list(stage_lines(way, embeddings, HEAD)),
+        "projections": list(stage_lines(way, layer[:4], HEAD)),
+        "scores": score_lines(way, layer),
+        "attention": list(attention_lines(way, LAYER, HEAD)),
+        "heads": head_lines(way),
+        "layer": list(stage_lines(way, layer[5:], HEAD)),
+        "depth": depth_lines(loaded, way),
+        "head": list(stage_lines(way, head)),
+        "answers": list(answer_lines(way, way.answers)),
+    }
+
+
+def members(way: Walk, group: str) -> list[Stage]:
+    return [stage for stage in way.stages if stage.group == group]
+
+
+def parameter_lines(model: torch.nn.Module) -> list[str]:
+    """How many numbers were learned, and where they are."""
+    bert = model.bert
+    parts = {"embeddings": bert.embeddings, "each layer": bert.layers[0], "word head, its own": model.head}
+    counts = {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()}
+    return table([(name, f"{count:>10,} parameters") for name, count in counts.items()])
+
+
+def packed_lines(way: Walk) -> Iterator[str]:
+    for name in ("ids", "positions", "type_ids", "boundaries"):
+        yield f"{name:<12}" + "".join(f"{number:>5}" for number in getattr(way.packed, name).tolist())
+
+
+def score_lines(way: Walk, layer: list[Stage]) -> list[str]:
+    """The one equation by hand, for one query: its products with all keys, beside the probabilities of the model."""
+    queries, keys = (stage.values[0, HEAD - 1] for stage in layer[1:3])  # 2 × (S, D)
+    scores = keys @ queries[way.token] * queries.shape[1] ** -0.5  # (S, D) × (D,) -> (S,)
+    probabilities = way.attention(LAYER, HEAD)[way.token]
+    rows = [("", "token", "q·k / √D", "exp, as a share", "model")]
+    for i, token in enumerate(way.encoding.tokens):
+        shares = (scores[i].exp() / scores.exp().sum(), probabilities[i])
+        rows.append((str(i), token, f"{scores[i]:8.2f}", f"{shares[0]:15.3f}", f"{shares[1]:5.3f}"))
+    return table(rows)
+
+
+def head_lines(way: Walk) -> list[str]:
+    """The token at which the followed one looks most, for every head of every layer."""
+    rows = [("", *(f"head {head + 1}" for head in range(way.config.num_attention_heads)))]
+    for layer in range(1, way.config.num_hidden_layers + 1):
+        seen = [way.attention(layer, head + 1)[way.token] for head in range(way.config.num_attention_heads)]
+        strongest = [(float(row.max()), way.encoding.tokens[int(row.argmax())]) for row in seen]
+        rows.append((f"layer {layer}", *(f"{share:.2f} {token}" for share, token in strongest)))
+    return table(rows)
+
+
+@torch.inference_mode()
+def depth_lines(loaded: Loaded, way: Walk, likeliest: int = 3) -> list[str]:
+    """What the head would answer if the encoder ended earlier: after the embeddings, after every layer."""
+    rows = []
+    for layer, hidden in enumerate(way.output.hidden_states or ()):
+        logits = loaded.model.head(hidden[[way.token]], loaded.model.bert.embeddings.word.weight)[0]  # (V,)
+        probabilities, ids = logits[: loaded.tokenizer.vocab_size].softmax(dim=-1).topk(likeliest)
+        guesses = [f"{p:.3f} {loaded.tokenizer.vocabulary[i]}" for p, i in zip(probabilities, ids, strict=True)]
+        rows.append((f"after layer {layer}" if layer else "embeddings only", *guesses))
+    return table(rows)
+
+
+def rewrite(tour: str, blocks: dict[str, list[str]]) -> str:
+    """The tour with every block's lines in place.
+
+    Raises:
+        ValueError: the tour has a block that is not known, or lacks one.
+    """
+    names = [found[2] for found in BLOCK.finditer(tour)]
+    if sorted(names) != sorted(blocks):
+        wrong = ", ".join(sorted(set(names) ^ set(blocks))) or "a block stands there twice"
+        raise ValueError(f"the tour's blocks are not those that are written: {wrong}")
+    return BLOCK.sub(lambda found: found[1] + "\n".join(["```text", *blocks[found[2]], "```", ""]) + found[3], tour)
+
+
+def differences(before: str, after: str) -> list[str]:
+    """Lines that differ in more than spaces and the last digits of decimal numbers."""
+    old, new = before.splitlines(), after.splitlines()
+    if len(old) != len(new):
+        return [f"{len(old)} lines, now {len(new)}"]
+    return [f"{a.strip()}  →  {b.strip()}" for a, b in zip(old, new, strict=True) if not alike(a, b)]
+
+
+def alike(a: str, b: str) -> bool:
+    if DECIMAL.sub(" # ", a).split() != DECIMAL.sub(" # ", b).split():
+        return False
+    numbers = zip(DECIMAL.findall(a), DECIMAL.findall(b), strict=True)
+    return all(abs(float(x) - float(y)) <= TOLERANCE for x, y in numbers)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0], allow_abbrev=False)
+    options.add_argument("--model", default="mini", help="folder or hub id of a masked-language model (%(default)s)")
+    tour = TOUR.read_text(encoding="utf-8")
+    written = rewrite(tour, values(load(options.parse_args().model)))
+    for line in differences(tour, written):
+        print(line)
+    write_whole(TOUR, written)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""One sentence's walk through a model: words, tokens, the tensors of every stage, attention, answers.
+
+Nothing is computed a second time here: forward hooks keep what the modules take and give while the model itself runs.
+
+Letters: B sequences (one here), T tokens, S = T tokens of the longest sequence, H hidden size, N heads, D = H / N,
+F feed-forward size, V vocabulary, C classes, L layers.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..model.attention import pad
+from ..model.bert import Output
+from ..model.config import BertConfig, read_json
+from ..model.heads import BertClassifier, BertMaskedLM
+from ..model.packing import Packed, pack
+from ..tokenize.encoding import Encoding
+from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.normalize import Span
+from ..tokenize.words import LONGEST_TEXT, BasicWords, MecabWords, writable
+from ..weights.hub import find
+from ..weights.load import Loaded, load_ready_classifier, load_with_report
+from .predict import NotFiniteError
+
+PACKAGE = __name__.split(".")[0]
+LIKELIEST = 5  # words that are shown for a token
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as the tokenizer sees it, before WordPiece."""
+
+    text: str  # in normal form
+    span: Span  # where it stands in the original text
+    part_of_speech: str  # 品詞 and its finer classes by MeCab's dictionary (名詞-普通名詞-一般); empty without MeCab
+    pieces: list[str]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place where a tensor can be seen: what a module takes ("in"), or what it gives ("out", or a part of that)."""
+
+    module: str
+    side: str
+    letters: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A tensor that was seen."""
+
+    group: str  # embeddings, layer 1, layer 2, …, pooler, classifier, word head
+    what: str
+    module: str  # whose input or output it is
+    file: str  # where the code of that is
+    letters: str  # the shape in letters: (T, 3H)
+    values: Tensor
+
+    def of_token(self, token: int, head: int = 1) -> Tensor:
+        """The last dimension's values for one token, and one head (counted from 1) where there are heads."""
+        if self.values.ndim == 4:  # (B, N, S, D) or (B, N, S, S)
+            return self.values[0, head - 1, token]
+        return self.values[0 if self.letters.startswith("(B") else token]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A word or a class that the model could answer with."""
+
+    name: str
+    logit: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says at one token: its likeliest words, or at [CLS] all classes in their order."""
+
+    token: int
+    choices: list[Choice]
+
+
+@dataclass(frozen=True)
+class Walk:
+    text: str
+    normalised: str
+    words: list[Word]
+    encoding: Encoding
+    packed: Packed
+    stages: list[Stage]
+    output: Output
+    answers: list[Answer]
+    config: BertConfig
+
+    @property
+    def token(self) -> int:
+        """The token to follow: the first that is asked about, else [CLS]."""
+        return self.answers[0].token if self.answers else 0
+
+    def attention(self, layer: int, head: int) -> Tensor:
+        """(S, S), how much each token (row) looks at each (column): one head of one layer, both counted from 1.
+
+        Raises:
+            ValueError: the model has no such layer or head.
+        """
+        for what, number, count in (
+            ("layer", layer, self.config.num_hidden_layers),
+            ("head", head, self.config.num_attention_heads),
+        ):
+            if not 1 <= number <= count:
+                raise ValueError(f"there is no {what} {number}: this model has {what}s 1 to {count}")
+        assert self.output.attentions is not None  # they were asked for
+        return self.output.attentions[layer - 1][0, head - 1]
+
+
+EMBEDDINGS = (
+    Point("embeddings.word", "out", "(T, H)", "word vector"),
+    Point("embeddings.position", "out", "(T, H)", "position vector"),
+    Point("embeddings.segment", "out", "(T, H)", "segment vector"),
+    Point("embeddings.norm", "in", "(T, H)", "sum of the three"),
+    Point("embeddings.norm", "out", "(T, H)", "normalised"),
+)
+LAYER = (
+    Point("attention.qkv", "out", "(T, 3H)", "queries, keys, values"),
+    Point("attention.qkv", "queries", "(B, N, S, D)", "queries by head"),
+    Point("attention.qkv", "keys", "(B, N, S, D)", "keys by head"),
+    Point("attention.qkv", "values", "(B, N, S, D)", "values by head"),
+    Point("attention", "probabilities", "(B, N, S, S)", "who looks where"),
+    Point("attention.output", "in", "(T, H)", "mixed values, all heads"),
+    Point("attention.output", "out", "(T, H)", "attention output"),
+    Point("attention_norm", "in", "(T, H)", "added to the input"),
+    Point("attention_norm", "out", "(T, H)", "normalised"),
+    Point("up", "out", "(T, F)", "feed-forward, up"),
+    Point("down", "in", "(T, F)", "after the activation"),
+    Point("down", "out", "(T, H)", "feed-forward, down"),
+    Point("norm", "in", "(T, H)", "added to its input"),
+    Point("norm", "out", "(T, H)", "normalised: layer output"),
+)
+CLASSIFIER = (
+    Point("bert.pooler.dense", "out", "(B, H)", "linear map of [CLS]"),
+    Point("bert.pooler", "out", "(B, H)", "tanh: pooled"),
+    Point("classifier", "out", "(B, C)", "logits"),
+)
+WORD_HEAD = (
+    Point("head.dense", "out", "(T, H)", "linear map"),
+    Point("head.norm", "in", "(T, H)", "after the activation"),
+    Point("head.norm", "out", "(T, H)", "normalised"),
+    Point("head", "out", "(T, V)", "logits"),
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one module took first, and gave."""
+
+    given: Any
+    output: Any
+
+
+def load(name_or_folder: str, revision: str | None = None) -> Loaded:
+    """A classifier where the checkpoint's config.json says that it is one, else a masked-language model.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be had, or has neither head.
+    """
+    settings = read_json(find(name_or_folder, revision).folder / "config.json")
+    if "ForSequenceClassification" in " ".join(settings.get("architectures") or []):
+        return load_ready_classifier(name_or_folder, revision=revision)
+    return load_with_report(name_or_folder, "fill-mask", revision=revision)
+
+
+@torch.inference_mode()
+def walk(model: BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, text: str) -> Walk:
+    """Follow `text` through a model, which must be in evaluation mode; what is longer than its positions is cut.
+
+    "[MASK]" and the other special tokens mean themselves to a masked-language model; to a classifier they are plain
+    text like the rest of a review.
+
+    Raises:
+        NotFiniteError: a logit is infinite or no number.
+    """
+    special = isinstance(model, BertMaskedLM)
+    longest = model.config.max_position_embeddings
+    encoding = tokenizer.encode(text, max_length=longest, special_tokens=special)
+    packed = pack([encoding])
+    output, seen = watch(model, packed)
+    assert output.logits is not None  # both kinds have a head
+    if not output.logits.isfinite().all():
+        raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
+    parts = [text] if not special else split_at_special_tokens(tokenizer, text)
+    return Walk(
+        text=text,
+        normalised="".join(p if is_special(tokenizer, p, special) else normal_form(tokenizer, p) for p in parts),
+        words=list(words_of(tokenizer, parts, special)),
+        encoding=encoding,
+        packed=packed,
+        stages=list(stages(model, packed, seen)),
+        output=output,
+        answers=list(answers(model, tokenizer, encoding, output.logits)),
+        config=model.config,
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def split_at_special_tokens(tokenizer: JapaneseTokenizer, text: str) -> list[str]:
+    return re.split("(" + "|".join(map(re.escape, tokenizer.special_ids)) + ")", text)
+
+
+def is_special(tokenizer: JapaneseTokenizer, part: str, special_tokens: bool) -> bool:
+    return special_tokens and part in tokenizer.special_ids
+
+
+def normal_form(tokenizer: JapaneseTokenizer, text: str) -> str:
+    """The text as the words are looked for in it."""
+    split = tokenizer.split
+    if isinstance(split, BasicWords):
+        return split.cleaned(text).text
+    if isinstance(split, MecabWords):
+        return unicodedata.normalize("NFKC", writable(text)) if split.normalize else writable(text)
+    return text
+
+
+def words_of(tokenizer: JapaneseTokenizer, parts: list[str], special_tokens: bool) -> Iterator[Word]:
+    """The words of a text that comes in parts, some of them special tokens."""
+    start = 0
+    for part in parts:
+        if is_special(tokenizer, part, special_tokens):
+            yield Word(part, (start, start + len(part)), "", [part])
+        elif part:
+            words = tokenizer.split.aligned(part)
+            for word, part_of_speech in zip(words, parts_of_speech(tokenizer, part, len(words)), strict=True):
+                begin, end = word.span(0, len(word.text))
+                pieces = [tokenizer.vocabulary[piece.id] for piece in tokenizer.pieces(word.text)]
+                yield Word(word.text, (start + begin, start + end), part_of_speech, pieces)
+        start += len(part)
+
+
+def parts_of_speech(tokenizer: JapaneseTokenizer, text: str, count: int) -> list[str]:
+    """品詞 of the `count` words of a text: the first fields of MeCab's features, which unidic and ipadic have alike."""
+    split = tokenizer.split
+    if not isinstance(split, MecabWords):
+        return [""] * count
+    text = normal_form(tokenizer, text)
+    starts = range(0, len(text), LONGEST_TEXT)
+    nodes = [node for start in starts for node in split.tagger(text[start : start + LONGEST_TEXT])]
+    return ["-".join(field for field in node.feature[:4] if field and field != "*") for node in nodes]
+
+
+# --- stages -----------------------------------------------------------------------------------------------------
+
+
+def watch(model: BertClassifier | BertMaskedLM, packed: Packed) -> tuple[Output, dict[str, Seen]]:
+    """Run the model, and keep what each of its modules took and gave."""
+    seen: dict[str, Seen] = {}
+
+    def keep(name: str, module: nn.Module, given: tuple, output: Any) -> None:
+        seen[name] = Seen(given[0], output)
+
+    hooks = [module.register_forward_hook(partial(keep, name)) for name, module in model.named_modules()]
+    try:
+        return model(packed, output_hidden_states=True, output_attentions=True), seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def stages(model: BertClassifier | BertMaskedLM, packed: Packed, seen: dict[str, Seen]) -> Iterator[Stage]:
+    """What was seen, in reading order."""
+    places: list[tuple[str, str, tuple[Point, ...]]] = [("embeddings", "bert.", EMBEDDINGS)]
+    places += [(f"layer {n + 1}", f"bert.layers.{n}.", LAYER) for n in range(model.config.num_hidden_layers)]
+    places.append(("classifier", "", CLASSIFIER) if isinstance(model, BertClassifier) else ("word head", "", WORD_HEAD))
+    for group, prefix, points in places:
+        for point in points:
+            name = prefix + point.module
+            values = tensor_at(point.side, seen[name], packed, model.config.num_attention_heads)
+            yield Stage(group, point.what, name, file_of(model, name), point.letters, values)
+
+
+def tensor_at(side: str, seen: Seen, packed: Packed, heads: int) -> Tensor:
+    if side == "in":
+        return seen.given
+    if side == "out":
+        return seen.output
+    if side == "probabilities":
+        return seen.output[1]
+    by_head = pad(seen.output.unflatten(1, (3, heads, -1)), packed)  # (T, 3H) -> (T, 3, N, D) -> 3 × (B, N, S, D)
+    return by_head[("queries", "keys", "values").index(side)]
+
+
+def file_of(model: nn.Module, name: str) -> str:
+    """The file of this package in which the module is used: that of its own class, or else of its nearest owner's."""
+    while not type(model.get_submodule(name)).__module__.startswith(f"{PACKAGE}."):
+        name = name.rpartition(".")[0]
+    return type(model.get_submodule(name)).__module__.removeprefix(f"{PACKAGE}.").replace(".", "/") + ".py"
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+
+
+def answers(
+    model: BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, encoding: Encoding, logits: Tensor
+) -> Iterator[Answer]:
+    """All classes of a classifier; else the likeliest words at each [MASK], or at each token of a text without one."""
+    if isinstance(model, BertClassifier):
+        yield Answer(0, choices(model.config.labels, logits[0], range(len(model.config.labels))))
+        return
+    masks = [i for i, token_id in enumerate(encoding.ids) if token_id == tokenizer.mask_id]
+    for i in masks or range(1, len(encoding) - 1):
+        # A model may have more rows than its vocabulary has words, to round its size up.
+        yield Answer(i, choices(tokenizer.vocabulary, logits[i], logits[i][: tokenizer.vocab_size].topk(LIKELIEST)[1]))
+
+
+def choices(names: Sequence[str], logits: Tensor, rows: Iterable[int] | Tensor) -> list[Choice]:
+    probabilities = logits.double().softmax(dim=-1)
+    return [Choice(names[int(row)], float(logits[row]), float(probabilities[row])) for row in rows]

@@ -67,10 +67,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
         metadata = next(archive.read(name).decode("utf-8") for name in names if name.endswith(".dist-info/METADATA"))
     code = {name for name in names if ".dist-info/" not in name}
     assert code == {f"tezukuri/{path.as_posix()}" for path in package_files()}
-    assert {"tezukuri/py.typed", "tezukuri/data/sample/reviews.tsv", "tezukuri/weights/known-answers.json"} <= code
+    assert {"tezukuri/py.typed", "tezukuri/data/sample/reviews.tsv", "tezukuri/weights/mini/model.safetensors"} <= code
     assert not any(name.startswith(("tezukuri/tests/", "tezukuri/benchmarks/", "tezukuri/build/")) for name in code)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    assert "\nLicense-Expression: Apache-2.0\n" in metadata and "\nRequires-Dist: torch>=" in metadata
+    assert (
+        "\nLicense-Expression: Apache-2.0 AND CC-BY-SA-4.0 AND CC0-1.0\n" in metadata
+        and "\nRequires-Dist: torch>=" in metadata
+    )
 
 
 def test_every_module_can_be_imported_where_the_wheel_is_installed(installed: SimpleNamespace):
@@ -96,8 +99,8 @@ def test_the_console_command_has_every_script(installed: SimpleNamespace, name: 
 
 
 def test_a_model_is_made_and_used_where_the_wheel_is_installed(installed: SimpleNamespace):
-    options = ("--model", "scratch", "--data", "sample", "--epochs", "1", "--device", "cpu", "--output-dir", "runs")
+    options = ("--model", "mini", "--data", "sample", "--epochs", "1", "--device", "cpu", "--output-dir", "runs")
     run(installed.tezukuri, "finetune", *options, cwd=installed.cwd)
-    (model,) = installed.cwd.glob("runs/scratch/*/*/model")
+    (model,) = installed.cwd.glob("runs/mini/*/*/model")
     printed = run(installed.tezukuri, "predict", "--model", model, "よかったです", cwd=installed.cwd)
     assert "よかったです" in printed and any(label in printed for label in ("negative", "normal", "positive"))

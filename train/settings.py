@@ -75,7 +75,7 @@ class Pretraining:
     batch_tokens: int = 4096  # in a step, or a passage more
     max_length: int = 128  # tokens of a sequence; a longer passage becomes several
     mask_rate: float = 0.15
-    optimizer: str = "adamw"  # or muon, which learns much faster from scratch
+    optimizer: str = "adamw"  # or muon, whose loss fell faster in the first steps from scratch
     lr: float = 1e-3
     weight_decay: float = 0.01
     warmup_ratio: float = 0.06
@@ -106,8 +106,9 @@ class Pretraining:
 def rate_for(hidden_size: int) -> float:
     """The default rate of a model of this width: `Settings.lr` suits a BERT-base of 768; narrower ones want more.
 
-    Turc et al. 2019 (arXiv:1908.08962) fine-tune compact models with up to 3e-4. mini, of width 256, is best on JRTE's
-    dev split at 5e-4 and learns nothing reliably at 1e-3 (weights/mini/README.md); the power joins the two widths.
+    Turc et al. 2019 (arXiv:1908.08962) fine-tune compact models with up to 3e-4. Of four rates tried, an earlier state
+    of mini, of width 256, did best on JRTE's dev split at 5e-4, and badly at 1e-3 (weights/mini/README.md); the power
+    joins the two widths, and nothing in between was measured.
     """
     return min(5e-4, Settings.lr * (768 / hidden_size) ** 2.5)
 

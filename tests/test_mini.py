@@ -72,21 +72,26 @@ def test_the_words_that_the_card_shows_are_those_that_it_guesses():
 
 
 def test_it_learns_the_sample_reviews_by_default(tmp_path, capsys):
-    """Better than the largest class (61 % on dev) and than the same encoder without what it has learned."""
-    arguments = ["finetune", "--precision", "fp32", "--epochs", "3"]
-    found = {}
+    """Better on dev than the largest class (61 %) and than the same encoder without what it has learned.
+
+    Two seeds, since one run is worth a few sentences more or less.
+    """
+    found: dict[str, list[float]] = {"pretrained": [], "random": []}
     for name, more in {"pretrained": [], "random": ["--random-weights", "--save-model", "none"]}.items():
-        assert command([*arguments, *more, "--output-dir", str(tmp_path / name)]) == 0
-        run = only_run(tmp_path / name)
-        found[name] = json.loads((run / "val-metrics.json").read_text())["accuracy"]
-        told = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        assert told["options"]["model"] == "mini" and told["data"]["name"] == "sample"
-        assert told["settings"]["lr"] == pytest.approx(rate_for(256))
-        assert any("--random-weights" in note for note in told["load_report"]["notes"]) == (name == "random")
-        printed = capsys.readouterr().out
-        assert "three new sentences:" in printed and str(run / "curves.png") in printed
-        assert ("finetune --data jrte" in printed) == (name == "pretrained")
-    assert found["pretrained"] > 0.64 and found["pretrained"] > found["random"] + 0.02, found
+        for seed in ("1", "2"):
+            root = tmp_path / name / seed
+            assert command(["finetune", "--precision", "fp32", "--seed", seed, *more, "--output-dir", str(root)]) == 0
+            run = only_run(root)
+            found[name].append(json.loads((run / "val-metrics.json").read_text())["accuracy"])
+            told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+            assert told["options"]["model"] == "mini" and told["data"]["name"] == "sample"
+            assert told["settings"]["lr"] == pytest.approx(rate_for(256))
+            assert any("--random-weights" in note for note in told["load_report"]["notes"]) == (name == "random")
+            printed = capsys.readouterr().out
+            assert "three new sentences:" in printed and str(run / "curves.png") in printed
+            assert ("finetune --data jrte" in printed) == (name == "pretrained")
+    pretrained, random = np.mean(found["pretrained"]), np.mean(found["random"])
+    assert pretrained > 0.66 and pretrained > random + 0.02, found
 
 
 def test_narrower_models_get_larger_rates():

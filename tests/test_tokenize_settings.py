@@ -263,6 +263,25 @@ def test_kept_words_are_bounded(monkeypatch):
     assert list(kept) == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(), Settings(do_lower_case=True), Settings(mecab_option="-c 2000"), Settings(do_word_tokenize=False)],
+    ids=["plain", "lower", "option", "whole"],
+)
+def test_many_texts_have_the_ids_that_each_has_alone(settings, monkeypatch):
+    monkeypatch.setattr("tezukuri.tokenize.japanese.TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr("tezukuri.tokenize.words.LONGEST_TEXT", 40)
+    odd = ["", " ", "東京\x1f駅", "駅。", ".", "\x1f", "終わり\x85", "長い" * 50, "\0", "", "ΟΔΟΣ 駅", "最後."]
+    texts = [*TEXTS, *odd, *reversed(odd), *TEXTS]
+    tokenizer = JapaneseTokenizer(vocabulary_of([*TEXTS, *odd] * 2, settings), settings)
+    batch = tokenizer.encode_batch(texts)
+    assert [ids.tolist() for ids, _ in batch] == [tokenizer.encode(text).ids for text in texts]
+    pairs = tokenizer.encode_batch(texts, texts[::-1])
+    found = [(ids.tolist(), types.tolist()) for ids, types in pairs]
+    expected = [tokenizer.encode(text, pair) for text, pair in zip(texts, texts[::-1], strict=True)]
+    assert found == [(one.ids, one.type_ids) for one in expected]
+
+
 def test_the_tokenizer_starts_without_torch():
     code = "import sys, tezukuri.tokenize.japanese; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,9 +11,9 @@ Ids are those of transformers' BertJapaneseTokenizer and BertTokenizer, which th
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,10 @@ import numpy as np
 from .encoding import EncodedBatch, Encoding, check_truncation, truncate
 from .settings import SPECIAL_TOKENS, Settings
 from .vocabulary import read_vocabulary, word_splitter, write_vocabulary
-from .wordpiece import Piece, WordIds, characters, wordpiece
+from .wordpiece import TEXT_END, Piece, WordIds, characters, wordpiece
+from .words import MecabWords
+
+TEXTS_AT_ONCE = 1024  # MeCab's turn in a batch
 
 
 class JapaneseTokenizer:
@@ -171,9 +174,9 @@ class JapaneseTokenizer:
         ids: list[int] = []
         lengths: list[int] = []  # of first and second segment in turn, special tokens counted
         truncated: list[bool] = []
-        for i, text in enumerate(firsts):
-            second = None if seconds is None else self.ids_of(seconds[i])
-            first, second, cut = truncate(self.ids_of(text), second, max_length, truncation)
+        others = repeat(None, len(firsts)) if seconds is None else self.ids_of_many(seconds)
+        for whole, its_pair in zip(self.ids_of_many(firsts), others, strict=True):
+            first, second, cut = truncate(whole, its_pair, max_length, truncation)
             ids.append(self.cls_id)
             ids += first
             ids.append(self.sep_id)
@@ -193,6 +196,24 @@ class JapaneseTokenizer:
     def ids_of(self, text: str) -> list[int]:
         """The ids of `tokens_of`, without places."""
         return list(chain.from_iterable(map(self.word_ids.__getitem__, self.split(text))))
+
+    def ids_of_many(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """The ids of each text, as `ids_of` gives them.
+
+        First MeCab reads many texts, then all their words are looked up: turn and turn about, each would find the
+        processor's cache filled by the other.
+        """
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            some = texts[start : start + TEXTS_AT_ONCE]
+            if isinstance(self.split, MecabWords):
+                words = self.split.of_many(some)
+            else:
+                words = [word for text in some for word in (*self.split(text), "")]
+            ids = list(chain.from_iterable(map(self.word_ids.__getitem__, words)))
+            begin = 0
+            for end in np.flatnonzero(np.array(ids) == TEXT_END).tolist():
+                yield ids[begin:end]
+                begin = end + 1
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """The tokens as a text. Japanese comes back with spaces between its words: これ は テスト です 。

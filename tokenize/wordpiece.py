@@ -13,6 +13,7 @@ from .normalize import Aligned
 
 LONGEST_WORD = 100  # characters; a longer word is unknown, as in BERT's own code
 WORDS_KEPT = 200_000
+TEXT_END = -1  # the id of the empty word
 
 WITHOUT_SPACE = re.compile(r"\S+")
 
@@ -67,7 +68,8 @@ class WordIds(dict[str, tuple[int, ...]]):
     """Word → ids, worked out when a word is first asked for and then kept.
 
     A text's words follow Zipf's law: a few thousand make up most of any corpus, and looking them up is many times
-    faster than cutting them again.
+    faster than cutting them again. The empty word, which no text has, stands for a text's end and has an id that no
+    token has.
     """
 
     def __init__(self, pieces: Callable[[str], list[Piece]]) -> None:
@@ -75,6 +77,8 @@ class WordIds(dict[str, tuple[int, ...]]):
         self.pieces = pieces
 
     def __missing__(self, word: str) -> tuple[int, ...]:
+        if not word:
+            return (TEXT_END,)
         ids = tuple(piece.id for piece in self.pieces(word))
         if len(self) < WORDS_KEPT and len(word) <= LONGEST_WORD:
             self[word] = ids

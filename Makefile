@@ -1,6 +1,7 @@
 # make demo   set everything up in .venv and run the main job
 # make test   pass the tests
 # make lint   ruff and mypy
+# make bench  all benchmarks, one after another (half an hour or more), and docs/benchmarks.md from their results
 #
 # PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=URL an index with another build of torch, which goes before the
 # usual one (https://download.pytorch.org/whl/cpu is the small one, without CUDA).
@@ -8,7 +9,14 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 
-.PHONY: setup demo test lint clean
+# For bench: JRTE's pn.tsv (else it is downloaded), a tokenizer's folder (else a vocabulary is made), and .gz files of
+# texts, without which, or without a tokenizer, tokenizing is not measured.
+JRTE ?=
+VOCABULARY ?=
+TEXT ?=
+INPUT = $(if $(JRTE),--data-path $(JRTE)) $(if $(VOCABULARY),--tokenizer $(VOCABULARY))
+
+.PHONY: setup demo test lint bench clean
 
 setup: .venv/ready
 
@@ -30,6 +38,15 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[bench]'
+	$(if $(and $(TEXT),$(VOCABULARY)),$(BIN)/python benchmarks/tokenizing.py $(INPUT) --text $(TEXT))
+	for kind in course tuned fp32; do $(BIN)/python benchmarks/train_step.py --against $$kind $(INPUT) || exit 1; done
+	for kind in pipeline onnx onnx-int8; do $(BIN)/python benchmarks/bulk.py --against $$kind $(INPUT) || exit 1; done
+	$(BIN)/python benchmarks/one_sentence.py
+	$(BIN)/python benchmarks/growth.py $(INPUT)
+	$(BIN)/python benchmarks/write_document.py
 
 clean:
 	rm -rf .venv build tezukuri.egg-info

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import overload
 
 from ..model.heads import BertClassifier
+from ..model.int8 import to_int8
 from ..model.precision import choose_device, choose_precision
 from ..tokenize.japanese import JapaneseTokenizer
 from ..weights.load import load_ready_classifier, log
 from .predict import predict
+
+READ_AHEAD = 16  # batches; what is read together is tokenized together, and sorted by length
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Prediction:
 
 
 class Classifier:
-    """A model with its tokenizer.
+    """A model with its tokenizer. With precision `int8` the given model itself is rounded, and not to be trained again.
 
     >>> classifier = Classifier.load("outputs/…/model")
     >>> classifier("駅から近くて便利でした。").label
@@ -38,8 +41,10 @@ class Classifier:
         self, model: BertClassifier, tokenizer: JapaneseTokenizer, device: str = "auto", precision: str = "auto"
     ) -> None:
         self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
         self.model = model.to(self.device).eval()
+        if precision == "int8":
+            to_int8(self.model)
+        self.precision = choose_precision("fp32" if precision == "int8" else precision, self.device)
         self.tokenizer = tokenizer
         self.labels = model.config.labels
 
@@ -58,6 +63,8 @@ class Classifier:
 
         Args:
             labels: names for the rows of its head, where its own configuration has none.
+            precision: auto, fp32, bf16, fp16 or int8 (see model/int8.py); with int8 the texts of a batch share a scale,
+                so that probabilities depend a little on their neighbours.
         """
         loaded = load_ready_classifier(name_or_folder, labels, revision)
         if loaded.report.notes:
@@ -74,10 +81,10 @@ class Classifier:
             return next(self.stream([texts]))
         return list(self.stream(texts))
 
-    def stream(self, texts: Iterable[str], batch_size: int = 64) -> Iterator[Prediction]:
-        """Predictions for texts as they come, in constant memory."""
+    def stream(self, texts: Iterable[str], batch_size: int = 64, read_ahead: int = READ_AHEAD) -> Iterator[Prediction]:
+        """Predictions for texts in their order, in constant memory; `read_ahead` batches of them are read together."""
         texts = iter(texts)
-        while batch := list(islice(texts, batch_size)):
+        while batch := list(islice(texts, read_ahead * batch_size)):
             longest = self.model.config.max_position_embeddings
             encodings = self.tokenizer.encode_batch(batch, max_length=longest)
             logits = predict(self.model, encodings, batch_size, self.precision)

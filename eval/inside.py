@@ -25,7 +25,7 @@ from ..tokenize.encoding import Encoding
 from ..tokenize.japanese import JapaneseTokenizer
 from ..tokenize.normalize import Span
 from ..tokenize.words import LONGEST_TEXT, BasicWords, MecabWords, writable
-from ..weights.hub import find
+from ..weights.files import find
 from ..weights.load import Loaded, load_ready_classifier, load_with_report
 from .predict import NotFiniteError
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ..model.heads import BertClassifier
 from ..model.packing import Encodings, pack
 from ..model.precision import autocast
+from ..model.ranks import rank, ranks, sum_over_ranks
 
 
 class NotFiniteError(ValueError):
@@ -41,13 +42,20 @@ def predict(
     was_training = model.training
     model.eval()
     logits = []
-    starts = range(0, len(encodings), batch_size)
-    for start in tqdm(starts, desc=progress, unit="batch", leave=False, disable=None if progress else True):
-        batch = [encodings[i] for i in range(start, min(start + batch_size, len(encodings)))]
-        with autocast(device, precision):
-            logits.append(model(pack(batch).to(device)).logits.float())  # (B, C)
+    by_length = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))  # so that attention pads little
+    share = by_length[rank() :: ranks()]  # all of them, unless there are several processes
+    batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
+    silent = True if rank() or not progress else None  # None: where there is no terminal
+    with autocast(device, precision):  # around all batches: inside, weights are cast once
+        for batch in tqdm(batches, desc=progress, unit="batch", leave=False, disable=silent):
+            packed = pack([encodings[i] for i in batch]).to(device)
+            logits.append(model(packed).logits.float())  # (B, C)
     model.train(was_training)
-    scores = torch.cat(logits).cpu() if logits else torch.empty(0, len(model.config.labels))
+    scores = torch.zeros(len(encodings), len(model.config.labels), device=device)
+    if logits:
+        scores[share] = torch.cat(logits)
+    sum_over_ranks([scores])  # the others' are zero
+    scores = scores.cpu()
     if not scores.isfinite().all():
         number = int((~scores.isfinite()).any(dim=1).nonzero()[0])
         raise NotFiniteError(f"the model's scores for text {number + 1} are no finite numbers: its weights are broken")

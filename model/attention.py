@@ -8,6 +8,8 @@ One equation, three kernels that agree:
     sdpa     torch's fused kernel on sequences padded here, and only here; runs everywhere, the default
     varlen   FlashAttention on the packed tokens themselves; CUDA, bf16 or fp16, and no dropout
 
+`auto` is eager while training on a CPU, where it is the faster one, and sdpa otherwise.
+
 Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, H hidden size, N heads, D = H / N.
 """
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import BertConfig
+from .dropout import dropout as drop
 from .packing import Packed
 
 
@@ -44,15 +47,14 @@ def real_tokens(packed: Packed) -> Tensor | None:
 
 
 def eager(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, Tensor]:
-    """(T, 3, N, D) → (T, H), and the probabilities before dropout (B, N, S, S), zero outside the sequences."""
+    """(T, 3, N, D) → (T, H), and the probabilities before dropout (B, N, S, S), also for queries that are padding."""
     q, k, v = pad(qkv, packed)
     scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, N, S, S): query × key
     real = real_tokens(packed)
     if real is not None:
         scores = scores.masked_fill(~real, -torch.inf)
     probabilities = scores.softmax(dim=-1)
-    x = unpad(F.dropout(probabilities, dropout).to(v.dtype) @ v, packed)
-    return x, probabilities if real is None else probabilities * real.transpose(-2, -1)
+    return unpad(drop(probabilities, dropout).to(v.dtype) @ v, packed), probabilities
 
 
 def sdpa(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
@@ -97,9 +99,13 @@ class Attention(nn.Module):
         The kernel is `config.attention_kernel`; an unknown one is a ValueError.
         """
         name = "eager" if show else self.config.attention_kernel
+        if name == "auto":
+            name = "eager" if self.training and x.is_cpu else "sdpa"
         if name not in KERNELS:
-            raise ValueError(f"attention kernel {name!r} is not known; choose one of {', '.join(KERNELS)}")
+            raise ValueError(f"attention kernel {name!r} is not known; choose one of auto, {', '.join(KERNELS)}")
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
         qkv = self.qkv(x).unflatten(1, (3, self.config.num_attention_heads, -1))  # (T, H) -> (T, 3, N, D)
         x, probabilities = KERNELS[name](qkv, packed, dropout)
+        if show and probabilities is not None and (real := real_tokens(packed)) is not None:
+            probabilities = probabilities * real.transpose(-2, -1)  # none for a query that is padding
         return self.output(x), probabilities

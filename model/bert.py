@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .attention import Attention
 from .config import ACTIVATIONS, BertConfig
+from .dropout import Dropout
 from .embeddings import Embeddings
 from .packing import Packed
 
@@ -38,7 +39,7 @@ class Layer(nn.Module):
         self.activation = ACTIVATIONS[config.hidden_act]
         self.down = nn.Linear(config.intermediate_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, packed: Packed, show: bool = False) -> tuple[Tensor, Tensor | None]:
         attended, probabilities = self.attention(x, packed, show)
@@ -91,6 +92,8 @@ def initialise(module: nn.Module, std: float) -> None:
 
     The authors' code truncates the normal distribution at two deviations; today's libraries, and we, do not.
     """
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return  # a shape without numbers, which a checkpoint will give
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=std)
     elif isinstance(module, nn.LayerNorm):

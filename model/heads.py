@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from .bert import Bert, Output, initialise
 from .config import ACTIVATIONS, BertConfig
+from .dropout import Dropout
 from .packing import Packed
 
 
@@ -23,7 +24,7 @@ class BertClassifier(nn.Module):
         self.config = config
         self.bert = Bert(config)
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.dropout = nn.Dropout(rate)
+        self.dropout = Dropout(rate)
         self.classifier = nn.Linear(config.hidden_size, len(config.labels))
         initialise(self.classifier, config.initializer_range)
 

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from .ranks import ranks
+
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -23,6 +25,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:1 or mps") from None
+    if device.index is not None and ranks() > 1:
+        raise ValueError(f"several processes cannot share {name}: choose cuda, for a GPU each, or cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no {name} here: torch sees {torch.cuda.device_count()} GPUs; choose cpu or auto")
     return device

@@ -12,15 +12,23 @@ from pathlib import Path
 import numpy as np
 
 from tezukuri.data.dataset import Example
+from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.judge import judge
 from tezukuri.eval.metrics import softmax
 from tezukuri.eval.neutral import neutral_label, tune_width
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import circumstances, new_run, write_json, write_jsonl
-from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
+from tezukuri.model.precision import PRECISIONS, name_of
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_data_options, add_device_option, label_list, positive, read_data
+from tezukuri.scripts.options import (
+    add_data_options,
+    add_device_option,
+    label_list,
+    positive,
+    read_data,
+    with_own_folders,
+)
 from tezukuri.tokenize.encoding import TRUNCATIONS
 from tezukuri.weights.load import load_ready_classifier
 
@@ -49,28 +57,28 @@ def parser() -> argparse.ArgumentParser:
         "--truncation", choices=[t for t in TRUNCATIONS if t != "only_second"], default="longest_first"
     )
     options.add_argument("--batch-size", type=positive, default=64)
-    options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
+    options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
     add_device_option(options)
     options.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = with_own_folders(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
     data = read_data(options)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
-    model, model_labels = loaded.model.to(device), loaded.model.config.labels
+    classifier = Classifier(loaded.model, loaded.tokenizer, options.device, options.precision)
+    model, model_labels, device = classifier.model, classifier.labels, classifier.device
     max_length = min(options.max_length or sys.maxsize, model.config.max_position_embeddings)
-    print(f"model   {loaded.report}\ndevice  {device}, {name_of(precision)}")
+    named = options.precision if options.precision == "int8" else name_of(classifier.precision)
+    print(f"model   {loaded.report}\ndevice  {device}, {named}")
 
     def logits_of(examples: list[Example], title: str) -> np.ndarray:
         texts = [example.text for example in examples]
         encoded = loaded.tokenizer.encode_batch(texts, max_length=max_length, truncation=options.truncation)
         cut = f"; {encoded.truncated_share:.1%} cut to {max_length} tokens" if encoded.truncated_share else ""
         print(f"{title:<7} {len(texts)} texts{cut}")
-        return predict(model, encoded, options.batch_size, precision, progress=title).numpy()
+        return predict(model, encoded, options.batch_size, classifier.precision, progress=title).numpy()
 
     neutral, width = None, 0.0
     if options.neutral_band != "none":

@@ -26,9 +26,11 @@ from tezukuri.eval.plots import curves
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
 from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
+from tezukuri.model.attention import KERNELS
 from tezukuri.model.bert import initialise
 from tezukuri.model.config import read_json
 from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
+from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import command_line, run_file
 from tezukuri.scripts.options import (
     add_data_options,
@@ -36,12 +38,15 @@ from tezukuri.scripts.options import (
     positive,
     read_data,
     stopped_run,
+    with_own_folders,
     with_whole_paths,
 )
 from tezukuri.tokenize.encoding import TRUNCATIONS, EncodedBatch
 from tezukuri.train import scratch
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.loop import chosen_epoch, fine_tune
+from tezukuri.train.regularizers.shelf import SHELF, regularizers_of
+from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, SELECTIONS, Settings, rate_for
 from tezukuri.weights.load import Loaded, load_with_report
 from tezukuri.weights.save import save
@@ -61,12 +66,12 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--hidden-dropout", type=float, metavar="P", help="rate after each layer (model's own)")
     model.add_argument("--attention-dropout", type=float, metavar="P", help="rate on attention (model's own)")
     model.add_argument("--classifier-dropout", type=float, metavar="P", help="rate before the classifier (model's own)")
-    model.add_argument("--attention", choices=["eager", "sdpa", "varlen"], default="sdpa", help="kernel (%(default)s)")
+    model.add_argument("--attention", choices=[*KERNELS, "auto"], default="auto", help="kernel (%(default)s)")
     add_data_options(options)
     recipe = options.add_argument_group("recipe (each option changes one value of it)")
     recipe.add_argument("--recipe", choices=RECIPES, default="default")
     recipe.add_argument("--epochs", type=positive)
-    recipe.add_argument("--batch-size", type=positive, help="texts in a micro-batch")
+    recipe.add_argument("--batch-size", type=positive, help="texts in a micro-batch, of all processes together")
     recipe.add_argument("--accumulate", type=positive, help="micro-batches in a step")
     recipe.add_argument("--lr", type=float, help="highest learning rate (by default that of the model's width)")
     recipe.add_argument("--weight-decay", type=float)
@@ -78,6 +83,12 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument("--truncation", choices=[t for t in TRUNCATIONS if t != "only_second"])
     recipe.add_argument("--label-smoothing", type=float, metavar="E")
     recipe.add_argument("--class-weights", choices=["none", "balanced"])
+    recipe.add_argument(
+        "--regularizer",
+        action="append",
+        metavar="NAME[:key=value,…]",
+        help=f"{', '.join(SHELF)}, or FILE.py:CLASS; once for each, none for none",
+    )
     recipe.add_argument("--select", choices=SELECTIONS, help="which epoch is kept, by the dev split")
     recipe.add_argument("--patience", type=int, help="stop after so many epochs without a better one (0: never)")
     recipe.add_argument("--precision", choices=["auto", *PRECISIONS])
@@ -104,7 +115,7 @@ class Split:
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
-    options = stopped_run(options, arguments) if options.resume else with_whole_paths(options)
+    options = with_own_folders(stopped_run(options, arguments) if options.resume else with_whole_paths(options))
     settings = settings_of(options)
     device = choose_device(options.device)
     data = read_data(options)
@@ -121,19 +132,22 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     print("\nepoch  " + "".join(f"{name.removeprefix('dev_'):>11}" for name in COLUMNS))
     try:
-        for row in fine_tune(
-            model,
-            (splits["train"].encoded, splits["train"].classes),
-            (splits["dev"].encoded, splits["dev"].classes),
-            settings,
-            checkpoints=run if options.checkpoint else None,
-            resume=bool(options.resume),
-        ):
-            rows.append(row)
-            write_csv(run / "log.csv", rows)
-            print(f"{row['epoch']:>5}  " + "".join(f"{'' if row[c] is None else f'{row[c]:.4f}':>11}" for c in COLUMNS))
+        with only_seen_words(model.bert, splits["train"].encoded):
+            for row in fine_tune(
+                model,
+                (splits["train"].encoded, splits["train"].classes),
+                (splits["dev"].encoded, splits["dev"].classes),
+                settings,
+                checkpoints=Path(options.resume or run) if options.checkpoint else None,
+                resume=bool(options.resume),
+                regularizers=regularizers_of(settings.regularizers),
+            ):
+                rows.append(row)
+                write_csv(run / "log.csv", rows)
+                cells = ("" if row[column] is None else f"{row[column]:.4f}" for column in COLUMNS)
+                print(f"{row['epoch']:>5}  " + "".join(f"{cell:>11}" for cell in cells))
     except KeyboardInterrupt:
-        if (run / CHECKPOINT).is_file():
+        if (run / CHECKPOINT).is_file() and not rank():
             print(f"\ngo on with    tezukuri finetune --resume {shlex.quote(str(run))}", file=sys.stderr)
         raise
 
@@ -146,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         for text, prediction in zip(SENTENCES, classifier(SENTENCES), strict=True):
             print(f"  {prediction.label:<9} {prediction.probability:.3f}  {text}")
     print(f"\nrun     {run}\n        {run / 'curves.png'}\n        {run / 'confusion_matrix.png'}")
-    if options.save_model == "best":
+    if options.save_model == "best" and not rank():
         save(model, loaded.tokenizer, run / "model")
         print(f"model   {run / 'model'}\n\n{what_next(run / 'model')}")
     (run / CHECKPOINT).unlink(missing_ok=True)
@@ -167,8 +181,10 @@ def what_next(model: Path) -> str:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The recipe, with what the command line changes."""
-    given = {field.name: getattr(options, field.name) for field in fields(Settings)}
+    given = {field.name: getattr(options, field.name) for field in fields(Settings) if field.name != "regularizers"}
     changed = {name: value for name, value in given.items() if value is not None}
+    if options.regularizer:
+        changed["regularizers"] = tuple(text for text in options.regularizer if text != "none")
     if "warmup_ratio" in changed:
         changed["warmup_steps"] = None
     return replace(RECIPES[options.recipe], **changed)
@@ -243,12 +259,14 @@ def begin(
     }
     precision = name_of(choose_precision(settings.precision, device))
     if options.resume:
-        run = Path(options.resume)
-        before = read_json(run / "config.json")["data"]
+        before = read_json(Path(options.resume) / "config.json")["data"]
         if before["sha256"] != facts["sha256"]:
             raise ValueError(
-                f"the data is not what {run} was started with: texts, labels or splits of {data.name} changed"
+                f"the data is not what {options.resume} was started with: texts, labels or splits of {data.name} "
+                "changed"
             )
+    if options.resume and not rank():
+        run = Path(options.resume)
     else:
         run = new_run(Path(options.output_dir), options.model)
         told = {"options": vars(options), "settings": asdict(settings), "data": facts, "precision": precision}

@@ -1,13 +1,17 @@
 """Options that several scripts take, and what is made of them."""
 
 import argparse
+import atexit
+import shutil
+import tempfile
 from pathlib import Path
 
 from tezukuri.data.dataset import Dataset
 from tezukuri.data.load import load
 from tezukuri.model.config import read_json
+from tezukuri.model.ranks import rank
 from tezukuri.train.checkpoint import FILE
-from tezukuri.weights.hub import SHIPPED
+from tezukuri.weights.files import SHIPPED
 
 
 def positive(text: str) -> int:
@@ -70,6 +74,14 @@ def stopped_run(options: argparse.Namespace, arguments: list[str]) -> argparse.N
     if not isinstance(before, dict):
         raise ValueError(f"{run / 'config.json'} does not tell the options that the run was started with")
     return argparse.Namespace(**before | {"resume": str(run)})
+
+
+def with_own_folders(options: argparse.Namespace) -> argparse.Namespace:
+    """Of several processes only the first keeps its files: what the others write goes away with them."""
+    if rank():
+        options.output_dir = tempfile.mkdtemp(prefix="tezukuri-")
+        atexit.register(shutil.rmtree, options.output_dir, ignore_errors=True)
+    return options
 
 
 def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from itertools import tee
 
 from tezukuri.data.texts import read_texts
-from tezukuri.eval.classifier import Classifier, Prediction
+from tezukuri.eval.classifier import READ_AHEAD, Classifier, Prediction
 from tezukuri.model.precision import PRECISIONS
+from tezukuri.model.ranks import ranks
 from tezukuri.scripts.command import run_file
 from tezukuri.scripts.options import add_device_option, label_list, positive
 
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--text-column", metavar="NAME", help="lines are JSON objects with the text in this column")
     options.add_argument("--format", choices=["table", "jsonl"], default="table")
     options.add_argument("--batch-size", type=positive, default=64)
-    options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
+    options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
     add_device_option(options)
     return options
 
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     if options.texts and (options.file or options.text_column):
         raise ValueError("texts come as arguments, or from --file or standard input (--text-column), not both")
+    if not options.texts and not options.file and ranks() > 1:
+        raise ValueError("several processes cannot share standard input: give the texts as a --file")
     classifier = Classifier.load(options.model, options.labels, options.revision, options.device, options.precision)
     rows: Iterable[tuple[str, str]]
     if options.texts:
@@ -46,17 +49,19 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         rows = read_texts(options.file or sys.stdin.buffer, options.text_column)
     show = jsonl if options.format == "jsonl" else table
-    for line in show(predictions(classifier, rows, options.batch_size)):
+    read_ahead = READ_AHEAD if options.texts or options.file else 1  # who types or pipes wants answers soon
+    for line in show(predictions(classifier, rows, options.batch_size, read_ahead)):
         print(line)
     return 0
 
 
 def predictions(
-    classifier: Classifier, rows: Iterable[tuple[str, str]], batch_size: int
+    classifier: Classifier, rows: Iterable[tuple[str, str]], batch_size: int, read_ahead: int = READ_AHEAD
 ) -> Iterator[tuple[str, str, Prediction]]:
-    """(id, text) → (id, text, prediction), a batch at a time, so that a file of any length fits into memory."""
+    """(id, text) → (id, text, prediction), a few batches at a time, so that a file of any length fits into memory."""
     rows, again = tee(rows)
-    for (name, text), prediction in zip(rows, classifier.stream((t for _, t in again), batch_size), strict=True):
+    answers = classifier.stream((text for _, text in again), batch_size, read_ahead)
+    for (name, text), prediction in zip(rows, answers, strict=True):
         yield name, text, prediction
 
 

@@ -20,13 +20,14 @@ from tezukuri.model.attention import Attention
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertMaskedLM
 from tezukuri.model.precision import PRECISIONS, choose_device
+from tezukuri.model.ranks import ranks
 from tezukuri.scripts.command import run_file
 from tezukuri.scripts.options import add_device_option, label_list, stopped_run, with_whole_paths
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.pretraining import pretrain
 from tezukuri.train.settings import OPTIMIZERS, Pretraining
-from tezukuri.weights.hub import find
+from tezukuri.weights.files import find
 from tezukuri.weights.load import Loaded, LoadReport, load_with_report
 from tezukuri.weights.save import save
 
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--layers", type=int, default=4, help="for --model scratch (%(default)s)")
     model.add_argument("--hidden-size", type=int, default=256, help="for --model scratch (%(default)s)")
     model.add_argument("--heads", type=int, default=4, help="for --model scratch (%(default)s)")
-    model.add_argument("--attention", choices=["eager", "sdpa"], help="kernel (eager on a CPU, where it trains faster)")
+    model.add_argument("--attention", choices=["eager", "sdpa", "auto"], default="auto", help="kernel (%(default)s)")
     model.add_argument("--dropout", type=float, metavar="P", help="rate for now (0 from scratch, else its own)")
     options.add_argument("--text", nargs="+", help="files, a passage a line, plain or .gz; a file twice counts twice")
     options.add_argument(
@@ -76,13 +77,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = stopped_run(options, arguments) if options.resume else with_whole_paths(options)
     if not options.text:
         raise ValueError("say what to learn from: --text FILE …")
+    if ranks() > 1:
+        raise ValueError("pretrain runs as one process: start it without torchrun")
     options.optimizer = options.optimizer or ("muon" if options.model == "scratch" else "adamw")
     settings = Pretraining(
         **{f.name: getattr(options, f.name) for f in fields(Pretraining) if hasattr(options, f.name)}
     )
     device = choose_device(options.device)
     torch.manual_seed(settings.seed)
-    loaded = make(options, options.attention or ("eager" if device.type == "cpu" else "sdpa"))
+    loaded = make(options)
     model = loaded.model.to(device)
     settings = replace(settings, max_length=min(settings.max_length, model.config.max_position_embeddings))
     if options.resume:
@@ -109,10 +112,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def make(options: argparse.Namespace, kernel: str) -> Loaded:
+def make(options: argparse.Namespace) -> Loaded:
     """The model to be trained, and its tokenizer."""
     if options.model != "scratch":
-        changes = {"attention_kernel": kernel, "labels": tuple(options.labels or ())}
+        changes = {"attention_kernel": options.attention, "labels": tuple(options.labels or ())}
         loaded = load_with_report(options.model, "fill-mask", revision=options.revision, changes=changes)
         if options.dropout is not None:
             set_dropout(loaded.model, options.dropout)
@@ -129,7 +132,7 @@ def make(options: argparse.Namespace, kernel: str) -> Loaded:
         intermediate_size=4 * options.hidden_size,
         max_position_embeddings=options.max_length,
         labels=tuple(options.labels or ()),
-        attention_kernel=kernel,
+        attention_kernel=options.attention,
     )
     model = BertMaskedLM(config)
     set_dropout(model, options.dropout or 0.0)

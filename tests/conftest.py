@@ -12,6 +12,14 @@ os.environ["MPLBACKEND"] = "agg"
 os.environ["OMP_NUM_THREADS"] = "1"  # the models here are so small that threads only wait for each other
 
 
+@pytest.fixture(autouse=True)
+def the_same_numbers_each_time():
+    """Random weights of a test do not depend on which tests ran before it."""
+    import torch  # here, after the number of threads is set
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder with real data and reference answers; tests that need it are skipped where it is not given."""

@@ -194,13 +194,13 @@ def test_tests_and_benchmarks_import_the_package_by_its_full_name():
 
 
 def test_tests_and_benchmarks_import_what_their_extras_install():
-    helpers = {path.stem for path in PYTHON if path.parts[0] == "tests"}
+    helpers = {path.stem for path in PYTHON if path.parts[0] in ("tests", "benchmarks")}
     for folder, extra in (("tests", "test"), ("benchmarks", "bench")):
         installed = {canonicalize_name(requirement.name) for requirement in requirements(extra)}
         sources = {path: source for path, source in PYTHON.items() if path.parts[0] == folder}
         names = {name.split(".")[0] for path, source in sources.items() for _, name, _ in imported(path, source)}
         others = names - set(sys.stdlib_module_names) - helpers - {"tezukuri"}
-        missing = [n for n in others if installed.isdisjoint(map(canonicalize_name, DISTRIBUTIONS.get(n, [])))]
+        missing = [n for n in others if installed.isdisjoint(map(canonicalize_name, DISTRIBUTIONS.get(n, [n])))]
         assert others and missing == [], folder
 
 

@@ -21,7 +21,7 @@ from tezukuri.scripts import finetune, inside
 from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
-from tezukuri.weights.hub import CheckpointError
+from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.load import Loaded
 
 LABELS = {0: "negative", 1: "positive", 2: "<b>\x1b[31m"}

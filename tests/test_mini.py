@@ -17,7 +17,7 @@ from tezukuri.data.load import load as load_data
 from tezukuri.model.packing import pack
 from tezukuri.scripts.command import main as command
 from tezukuri.train.settings import rate_for
-from tezukuri.weights.hub import SHIPPED, CheckpointError, find
+from tezukuri.weights.files import SHIPPED, CheckpointError, find
 
 MINI = SHIPPED["mini"]
 CARD = (ROOT / "weights" / "mini" / "README.md").read_text(encoding="utf-8")

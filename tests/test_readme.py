@@ -24,7 +24,7 @@ def test_the_lines_of_each_folder_are_as_many_as_told(name):
     rows = re.findall(r"^\| `(\w+)/` \|.*\| ([\d,]+) \|$", text_of(name), re.MULTILINE)
     assert len(rows) == 7
     for folder, told in rows:
-        lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).glob("*.py"))
+        lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py"))
         assert int(told.replace(",", "")) == pytest.approx(lines, rel=0.05), (folder, lines)
 
 

@@ -1,6 +1,7 @@
 """The training loop: what a step computes, what an epoch reports, and going on after a stop."""
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from tezukuri.train.loop import (
     weights_of_classes,
 )
 from tezukuri.train.optimizer import learning_rate, parameter_groups
+from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, Settings
 
 CPU = torch.device("cpu")
@@ -146,7 +148,8 @@ def test_dropout_acts_where_it_acts_in_the_reference(monkeypatch):
     def fixed(x, p=0.5, training=True, inplace=False):
         return x * (1 + p) if training else x
 
-    monkeypatch.setattr(torch.nn.functional, "dropout", fixed)
+    for place in ("torch.nn.functional.dropout", "tezukuri.model.dropout.dropout", "tezukuri.model.attention.drop"):
+        monkeypatch.setattr(place, fixed)
     rates = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.2, "classifier_dropout": 0.3}
     config = tiny(**rates, attention_kernel="eager")
     ours, oracle = twins(config, BertClassifier(config), transformers.BertForSequenceClassification)
@@ -180,8 +183,41 @@ def test_the_reported_losses_are_means_over_all_texts():
     assert before["epoch"] == 0 and before["train_loss"] is None
 
 
+def test_words_that_no_text_has_stay_aside_and_nothing_else_changes():
+    few, results = corpus(8), {}
+    for name in ("whole", "seen"):
+        model = model_of()
+        before = model.bert.embeddings.word.weight.detach().clone()
+        with only_seen_words(model.bert, few[0]) if name == "seen" else nullcontext():
+            rows = list(fine_tune(model, few, DEV, settings(select="last", weight_decay=0.5)))
+        results[name] = rows, model
+    (rows, model), (whole_rows, whole) = results["seen"], results["whole"]
+    for row, other in zip(rows, whole_rows, strict=True):
+        for key in ("train_loss", "grad_norm", "lr"):
+            assert (row[key] or 0) == pytest.approx(other[key] or 0, rel=1e-4), key
+        assert row["dev_loss"] == pytest.approx(other["dev_loss"], rel=0.01)  # decay shrank words that dev alone has
+    assert model.state_dict().keys() == whole.state_dict().keys()
+    seen = sorted({int(i) for text in few[0] for i in text.ids})
+    unseen = sorted(set(range(len(before))) - set(seen))
+    assert len(seen) > 10 and len(unseen) > 10 and any(int(i) in unseen for text in DEV[0] for i in text.ids)
+    words, others = model.bert.embeddings.word.weight.detach(), whole.bert.embeddings.word.weight.detach()
+    assert torch.equal(words[unseen], before[unseen]) and not torch.equal(others[unseen], before[unseen])
+    torch.testing.assert_close(words[seen], others[seen], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(words[seen], before[seen], atol=1e-3)
+
+
+def test_a_run_that_breaks_off_leaves_the_model_whole():
+    model = model_of()
+    whole = model.bert.embeddings.word
+    with pytest.raises(KeyboardInterrupt), only_seen_words(model.bert, TRAIN[0]):
+        next(run := fine_tune(model, TRAIN, DEV, settings()))
+        next(run)
+        raise KeyboardInterrupt
+    assert model.bert.embeddings.word is whole and whole.weight.requires_grad
+
+
 def test_it_learns():
-    rows = list(fine_tune(model_of(), *(corpus(400), DEV), settings(epochs=12, batch_size=16, lr=3e-3)))
+    rows = list(fine_tune(model_of(), *(corpus(400), corpus(200, seed=1)), settings(epochs=12, batch_size=16, lr=3e-3)))
     assert rows[0]["dev_accuracy"] < 0.6 and max(row["dev_accuracy"] for row in rows) > 0.85
 
 
@@ -316,6 +352,8 @@ def test_looking_at_the_dev_split_draws_nothing_and_leaves_the_mode():
     assert torch.equal(state, torch.get_rng_state()) and model.training
     torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-5)
     assert predict(model, []).shape == (0, 3)
+    alone = torch.cat([predict(model, [DEV[0][i]]) for i in range(len(DEV[0]))])  # sorted by length inside, put back
+    torch.testing.assert_close(first, alone, rtol=1e-5, atol=1e-5)
 
 
 def test_bf16_follows_fp32():

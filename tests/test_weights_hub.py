@@ -29,7 +29,7 @@ time.sleep = lambda seconds: None  # the client waits longer and longer between 
 PROGRAM = (
     CLIENT
     + """
-from tezukuri.weights.hub import CheckpointError
+from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.load import load_with_report
 for name, revision in zip(sys.argv[1::2], sys.argv[2::2]):
     try:

@@ -14,7 +14,7 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER, checkpoint, oracle
 
 import tezukuri
 from tezukuri.model.packing import pack
-from tezukuri.weights.hub import CheckpointError
+from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.load import load_with_report
 from tezukuri.weights.names import canonical, hub_names, to_hub
 from tezukuri.weights.save import save

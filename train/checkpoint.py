@@ -28,7 +28,7 @@ def save_checkpoint(
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "scaler": scaler.state_dict(),
         "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
     }
     aside = folder / f".{FILE}"
     torch.save(state, aside)
@@ -50,11 +50,16 @@ def load_checkpoint(
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever a broken file makes it stumble over
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): start the run anew") from error
-    model.load_state_dict(state["model"])
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:  # other names or shapes
+        raise ValueError(
+            f"{path} is of another model, or of another version of this code: start the run anew"
+        ) from error
     for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(before)
     scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"])
-    if torch.cuda.is_available() and state["random_cuda"]:
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+    if torch.cuda.is_initialized() and state["random_cuda"] is not None:
+        torch.cuda.set_rng_state(state["random_cuda"])
     return state["progress"]

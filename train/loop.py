@@ -5,8 +5,9 @@ Letters: B texts in a micro-batch, C classes, n texts of the training split.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from tqdm import tqdm
 
 from ..eval.metrics import measure
 from ..eval.predict import NotFiniteError, predict
+from ..model.bert import Output
 from ..model.heads import BertClassifier
-from ..model.packing import Encodings, pack
+from ..model.packing import Encodings, Packed, pack
 from ..model.precision import autocast, choose_precision
+from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .checkpoint import load_checkpoint, save_checkpoint
 from .optimizer import adamw, learning_rate
+from .regularizers.regularizer import Batch, Regularizer, evaluation
 from .settings import Settings
 
 LOOK_EVERY = 20  # steps between two looks at the loss, since each look waits for the GPU
@@ -39,6 +43,7 @@ class Progress:
     epoch: int = 0  # finished
     rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv, from epoch 0 (before training) on
     best_weights: dict[str, Tensor] | None = None  # of the epoch chosen so far, on the CPU; None where it is the last
+    regularizers: list[dict[str, Any]] = field(default_factory=list)  # the state of each
 
 
 def fine_tune(
@@ -48,6 +53,7 @@ def fine_tune(
     settings: Settings,
     checkpoints: Path | None = None,
     resume: bool = False,
+    regularizers: Sequence[Regularizer] = (),
 ) -> Iterator[dict[str, Any]]:
     """Train a model; a generator of one row of the log for each epoch, beginning with epoch 0, before training.
 
@@ -59,6 +65,7 @@ def fine_tune(
         dev: the same for the split that is looked at after each epoch.
         checkpoints: folder for a checkpoint after each epoch; none are written without it.
         resume: go on from the checkpoint that is there. On a CPU the end is bit for bit that of an unbroken run.
+        regularizers: each is asked in this order, wherever one is asked.
 
     Raises:
         TrainingError: the loss is no longer a finite number.
@@ -69,11 +76,23 @@ def fine_tune(
         raise ValueError("training needs texts in the train split and in the dev split")
     device = next(model.parameters()).device
     precision = choose_precision(settings.precision, device)
+    for regularizer in regularizers:
+        regularizer.change_model(model)
     optimizer = adamw(model, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     forward = torch.compile(model, dynamic=True) if settings.compile else model
     class_weights = weights_of_classes(gold, len(model.config.labels), settings)
     class_weights_there = class_weights.to(device)
+
+    def task(packed: Packed, targets: Tensor, portion: float) -> tuple[Output, Tensor]:
+        """One forward pass, and its loss as a portion of that of the step."""
+        with autocast(device, precision):
+            output = forward(packed)  # logits (B, C)
+        return output, portion * task_loss(output.logits, targets, class_weights_there, settings.label_smoothing)
+
+    def scaled_loss(packed: Packed, targets: Tensor, portion: float) -> Tensor:
+        return scaler.scale(task(packed, targets, portion)[1])
+
     window_size = settings.batch_size * settings.accumulate  # texts in a step
     steps_per_epoch = math.ceil(len(gold) / window_size)
     steps = settings.epochs * steps_per_epoch
@@ -81,6 +100,8 @@ def fine_tune(
     progress = Progress()
     if resume and checkpoints:
         progress = Progress(**load_checkpoint(checkpoints, model, [optimizer], scaler))
+        for regularizer, state in zip(regularizers, progress.regularizers, strict=True):
+            regularizer.load_state(state)
     if not progress.rows:
         progress.rows.append({"epoch": 0, "lr": 0.0, "train_loss": None, "grad_norm": None, "seconds": 0.0})
         progress.rows[0] |= look(model, dev, precision)
@@ -89,10 +110,17 @@ def fine_tune(
     while progress.epoch < settings.epochs and not out_of_patience(progress, settings):
         epoch, started = progress.epoch + 1, time.perf_counter()
         model.train()
+        if rank():  # the same weights as the first process, other dropout
+            torch.manual_seed(settings.seed + 1000 * rank() + epoch)
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(gold))
         losses, norms, sizes = [], [], []  # of each step; on the device, so that no step waits for it
+        penalties = {regularizer.name: torch.zeros((), device=device) for regularizer in regularizers}
         bar = tqdm(
-            range(steps_per_epoch), desc=f"epoch {epoch}/{settings.epochs}", unit="step", leave=False, disable=None
+            range(steps_per_epoch),
+            desc=f"epoch {epoch}/{settings.epochs}",
+            unit="step",
+            leave=False,
+            disable=True if rank() else None,
         )
         for step_of_epoch in bar:
             step = (epoch - 1) * steps_per_epoch + step_of_epoch
@@ -103,21 +131,35 @@ def fine_tune(
             window = order[step_of_epoch * window_size :][:window_size]
             size = float(class_weights[gold[window]].sum())
             loss = torch.zeros((), device=device)
-            for start in range(0, len(window), settings.batch_size):
-                chosen = window[start : start + settings.batch_size]
-                packed = pack([encodings[i] for i in chosen]).to(device)
-                targets = torch.from_numpy(gold[chosen]).to(device)
-                with autocast(device, precision):
-                    logits = forward(packed).logits  # (B, C)
-                part = task_loss(logits, targets, class_weights_there, settings.label_smoothing) / size
-                scaler.scale(part).backward()
+            share = window[rank() :: ranks()]  # all of it, unless there are several processes
+            for start in range(0, len(share), settings.batch_size):
+                chosen = share[start : start + settings.batch_size]
+                batch = Batch([encodings[i] for i in chosen], torch.from_numpy(gold[chosen]).to(device))
+                for regularizer in regularizers:
+                    batch = regularizer.change_batch(batch)
+                packed = pack(batch.texts).to(device)
+                portion = len(chosen) / len(batch.texts) / size  # a text that stands there twice counts once
+
+                output, part = task(packed, batch.targets, portion)
                 loss += part.detach()
+                for regularizer in regularizers:
+                    penalty = regularizer.penalty(output, batch)
+                    if penalty is not None:
+                        part = part + penalty * len(chosen) / len(window)
+                        penalties[regularizer.name] += penalty.detach() * len(chosen) / len(window)
+                scaler.scale(part).backward()
+                for regularizer in regularizers:
+                    regularizer.second_pass(partial(scaled_loss, packed, batch.targets, portion))
+            sum_gradients(model)
+            sum_over_ranks([loss])
 
             scaler.unscale_(optimizer)
             norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
+            for regularizer in regularizers:
+                regularizer.after_step(model)
             losses.append(loss)
             sizes.append(size)
             if len(losses) % LOOK_EVERY == 0 or len(losses) == steps_per_epoch:
@@ -128,28 +170,34 @@ def fine_tune(
                     raise stopped(f"the loss is {lately[bad[0]]} at step {at} of epoch {epoch}", settings, precision)
                 bar.set_postfix(loss=f"{np.mean(lately):.3f}")
 
-        try:
-            seen = look(model, dev, precision)
-        except NotFiniteError as error:
-            raise stopped(f"after the last step of epoch {epoch}, {error}", settings, precision) from error
-        row = {
-            "epoch": epoch,
-            "lr": optimizer.param_groups[0]["lr"],
-            "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # all texts, with dropout
-            "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
-            **seen,
-            "seconds": time.perf_counter() - started,
-        }
-        progress.epoch = epoch
-        progress.rows.append(row)
-        if settings.select != "last" and chosen_epoch(progress.rows, settings.select) == epoch:
-            progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
-        if checkpoints:
+        with evaluation(model, regularizers):
+            try:
+                seen = look(model, dev, precision)
+            except NotFiniteError as error:
+                raise stopped(f"after the last step of epoch {epoch}, {error}", settings, precision) from error
+            row = {
+                "epoch": epoch,
+                "lr": optimizer.param_groups[0]["lr"],
+                "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # all texts, with dropout
+                **{f"train_{name}": float(total) / steps_per_epoch for name, total in penalties.items()},
+                "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
+                **seen,
+                "seconds": time.perf_counter() - started,
+            }
+            progress.epoch = epoch
+            progress.rows.append(row)
+            keep = settings.select != "last" or regularizers  # else the weights at the end are those wanted
+            if keep and chosen_epoch(progress.rows, settings.select) == epoch:
+                progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+        progress.regularizers = [regularizer.state() for regularizer in regularizers]
+        if checkpoints and not rank():
             save_checkpoint(checkpoints, vars(progress), model, [optimizer], scaler)
         yield row
 
     if progress.best_weights is not None:
         model.load_state_dict(progress.best_weights)
+    for regularizer in regularizers:
+        regularizer.finish(model)
     model.eval()
 
 

@@ -34,6 +34,7 @@ class Settings:
     truncation: str = "longest_first"
     label_smoothing: float = 0.0  # Szegedy et al. 2016 (arXiv:1512.00567), section 7
     class_weights: str = "none"  # or balanced: n / (C · n of the class)
+    regularizers: tuple[str, ...] = ()  # as regularizers/shelf.py names them
     select: str = "best-f1"
     patience: int = 0  # stop after so many epochs without a better one; 0 never stops early
     precision: str = "auto"

@@ -20,7 +20,7 @@ from ..model.bert import Bert, initialise
 from ..model.config import BertConfig, read_json
 from ..model.heads import BertClassifier, BertMaskedLM
 from ..tokenize.japanese import JapaneseTokenizer
-from .hub import CheckpointError, Files, find, first_line
+from .files import CheckpointError, Files, find, first_line
 from .names import HEADS, LEFT_OUT, canonical, hub_names
 
 Task = Literal["encode", "classify", "fill-mask"]

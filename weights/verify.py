@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ..model.config import read_json
 from ..model.packing import pack
-from .hub import CheckpointError
+from .files import CheckpointError
 from .load import Loaded, load_with_report
 
 ANSWERS = Path(__file__).parent / "known-answers.json"

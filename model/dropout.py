@@ -1,0 +1,28 @@
+"""Dropout: in training, every number is zero with probability p, and the others grow by 1 / (1 - p) to make up for it.
+
+Source: Srivastava et al. 2014 (JMLR 15), section 4.
+
+On a CPU torch draws a random number for every element, which is slow. Here one draw of 64 bits decides for four
+elements, so p is rounded to a multiple of 2⁻¹⁶ (0.1 becomes 0.100006).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STEPS = 1 << 16
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Drop elements of a tensor of any shape."""
+    if p == 0 or p == 1 or not x.is_cpu or torch.compiler.is_compiling():
+        return F.dropout(x, p)
+    dropped = round(p * STEPS)
+    draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(1 << 63), None)
+    kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - STEPS // 2
+    return x * kept * (STEPS / (STEPS - dropped))
+
+
+class Dropout(nn.Dropout):
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p) if self.training else x

@@ -1,0 +1,41 @@
+"""The linear layers in 8-bit integers, for classification on a CPU: a quarter of the memory, and less time.
+
+Row r of a weight becomes round(w / s_r), from -128 to 127, with a scale s_r of its own, found once; inputs are rounded
+likewise, with one scale and one zero for the whole batch, found as they come ("dynamic"). The products are then of
+integers, and exact; what is lost is lost in rounding. Jacob et al. 2018 (arXiv:1712.05877), section 2.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+
+class Int8Linear(nn.Module):
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        scales = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+        zeros = torch.zeros(len(scales), dtype=torch.int64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch means to move this into another package one day
+            rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(rounded, linear.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Sums of two products of 8 bits overflow the 16 of older CPUs: there the inputs have 7 bits.
+        return torch.ops.quantized.linear_dynamic(x, self.packed, reduce_range=not torch.cpu._is_vnni_supported())
+
+
+def to_int8(model: nn.Module) -> None:
+    """Round a model's linear layers, in place. It can then no longer be trained or saved.
+
+    Raises:
+        ValueError: the model is not on a CPU.
+    """
+    if any(not parameter.is_cpu for parameter in model.parameters()):
+        raise ValueError("int8 is for the CPU: choose --device cpu, or another precision")
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(module, name, Int8Linear(child))

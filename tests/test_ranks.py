@@ -1,0 +1,109 @@
+"""Several processes under torchrun: what they train, predict and write is what one process does."""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from checkout import ROOT
+
+from tezukuri.data.load import load as load_data
+from tezukuri.model import ranks
+from tezukuri.scripts.options import with_own_folders
+
+TRAINING = [
+    "--model=scratch", "--lr=1e-3", "--batch-size=8", "--epochs=2", "--precision=fp32", "--select=last", "--device=cpu",
+    "--hidden-dropout=0", "--attention-dropout=0", "--classifier-dropout=0", "--no-checkpoint",
+]  # fmt: skip
+
+
+def start(processes: int, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(torchrun if processes > 1 else []), str(ROOT / "scripts" / f"{script}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def only_run(root: Path) -> Path:
+    (run,) = root.glob("*/*/*")
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The same training by one process and by two. The last step of an epoch has one text: one rank has none."""
+    root = tmp_path_factory.mktemp("ranks")
+    data = load_data("sample")
+    rows = [*data.split("train")[:57], *data.split("dev")[:21], *data.split("test")[:23]]
+    with (root / "reviews.tsv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerows([("text", "label", "split"), *((e.text, e.label, e.split) for e in rows)])
+    done = {}
+    for processes in (1, 2):
+        output = ["--output-dir", str(root / str(processes))]
+        done[processes] = start(processes, "finetune", "--data", str(root / "reviews.tsv"), *TRAINING, *output)
+        assert done[processes].returncode == 0, done[processes].stderr
+    return root, done
+
+
+def test_two_processes_take_the_steps_of_one(trained):
+    root, _ = trained
+    one, two = (list(csv.DictReader((only_run(root / name) / "log.csv").open())) for name in "12")
+    assert len(one) == len(two) == 3
+    for mine, theirs in zip(one, two, strict=True):
+        for name in mine.keys() - {"seconds"}:
+            assert float(mine[name] or 0) == pytest.approx(float(theirs[name] or 0), rel=1e-4, abs=1e-5), name
+    assert float(one[-1]["train_loss"]) < float(one[1]["train_loss"])
+
+
+def test_two_processes_leave_the_files_of_one_and_print_once(trained):
+    root, done = trained
+    one, two = (only_run(root / name) for name in "12")
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+    assert done[1].stdout.count("\nepoch  ") == done[2].stdout.count("\nepoch  ") == 1
+    rows = [[json.loads(x) for x in (run / "predictions-test.jsonl").read_text().splitlines()] for run in (one, two)]
+    for mine, theirs in zip(*rows, strict=True):
+        assert (mine["id"], mine["text"]) == (theirs["id"], theirs["text"])
+        assert mine["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-4)
+
+
+@pytest.mark.parametrize("texts", [1, 23])
+def test_predictions_of_two_processes_come_in_order(trained, tmp_path, texts):
+    root, _ = trained
+    (tmp_path / "texts.txt").write_text("\n".join(f"{'とても' * (i % 5)}良い部屋{i}" for i in range(texts)) + "\n")
+    arguments = ["--model", str(only_run(root / "1") / "model"), "--file", str(tmp_path / "texts.txt")]
+    one, two = (
+        start(n, "predict", *arguments, "--format", "jsonl", "--precision", "fp32", "--device", "cpu") for n in (1, 2)
+    )
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    mine, theirs = ([json.loads(line) for line in done.stdout.splitlines()] for done in (one, two))
+    assert len(mine) == texts and [row["text"] for row in mine] == [row["text"] for row in theirs]
+    for row, other in zip(mine, theirs, strict=True):
+        assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+def test_what_several_processes_cannot_do_is_refused(trained):
+    root, _ = trained
+    refused = start(2, "predict", "--model", str(only_run(root / "1") / "model"))
+    assert refused.returncode and "cannot share standard input" in refused.stderr
+    refused = start(2, "pretrain", "--text", str(root / "reviews.tsv"))
+    assert refused.returncode and "pretrain runs as one process" in refused.stderr
+
+
+def test_alone_nothing_is_added_up():
+    assert (ranks.rank(), ranks.ranks()) == (0, 1) and "WORLD_SIZE" not in os.environ
+    model = torch.nn.Linear(2, 1)
+    ranks.sum_gradients(model)
+    assert model.weight.grad is None
+
+
+def test_files_of_another_rank_go_elsewhere(monkeypatch):
+    options = argparse.Namespace(output_dir="outputs")
+    assert with_own_folders(options) is options and options.output_dir == "outputs"
+    monkeypatch.setattr("tezukuri.scripts.options.rank", lambda: 1)
+    with_own_folders(options)
+    assert options.output_dir != "outputs" and Path(options.output_dir).is_dir()

@@ -1,0 +1,248 @@
+"""Regularizers: each against its formula, and all in the loop: neutral, resumed, together."""
+
+import math
+
+import pytest
+import torch
+from test_train import DEV, NO_DROPOUT, TRAIN, corpus, model_of, settings, weights
+from tiny import random_texts, tiny
+from torch.nn import functional as F
+
+from tezukuri.eval.predict import predict
+from tezukuri.model.bert import Output
+from tezukuri.model.packing import pack
+from tezukuri.train.loop import fine_tune
+from tezukuri.train.regularizers.ema import EMA
+from tezukuri.train.regularizers.fgm import FGM, unit
+from tezukuri.train.regularizers.r_drop import RDrop
+from tezukuri.train.regularizers.regularizer import Batch, Regularizer
+from tezukuri.train.regularizers.shelf import SHELF, regularizers_of
+
+
+def outcome(regularizers, **changes):
+    """The rows without their times, and the weights at the end."""
+    rates = changes.pop("model", {})
+    model = model_of(**rates)
+    rows = list(fine_tune(model, TRAIN, DEV, settings(**changes), regularizers=regularizers))
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows], weights(model)
+
+
+def output_of(logits: torch.Tensor) -> Output:
+    return Output(hidden=logits, logits=logits)
+
+
+# ---- R-Drop
+
+
+def test_r_drop_by_hand():
+    """Two passes that say (1/2, 1/2) and (3/4, 1/4): KL = log 2 / √3 one way, 3/4 log 3 - log 2 the other."""
+    logits = torch.tensor([[0.5, 0.5], [0.75, 0.25]]).log()
+    one = math.log(2) - math.log(3) / 2
+    other = 0.75 * math.log(3) - math.log(2)
+    found = RDrop(weight=2.0).penalty(output_of(logits), Batch([], torch.tensor([0, 0])))
+    assert float(found) == pytest.approx(2 * (one + other) / 2, rel=1e-5)
+
+
+def test_r_drop_does_not_depend_on_the_size_of_the_batch():
+    first, second = torch.randn(5, 3), torch.randn(5, 3)
+    once = RDrop().penalty(output_of(torch.cat([first, second])), Batch([], torch.zeros(10)))
+    twice = RDrop().penalty(output_of(torch.cat([first, first, second, second])), Batch([], torch.zeros(20)))
+    torch.testing.assert_close(once, twice)
+
+
+def test_r_drop_without_dropout_is_a_run_without_it():
+    """Both copies then say the same: no penalty, and the mean over them is the mean over one."""
+    plain, before = outcome([], model=NO_DROPOUT, class_weights="balanced", accumulate=3)
+    rows, after = outcome([RDrop()], model=NO_DROPOUT, class_weights="balanced", accumulate=3)
+    for row, expected in zip(rows, plain, strict=True):
+        assert row.pop("train_r-drop", 0.0) == pytest.approx(0, abs=1e-6)
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-4) if expected["train_loss"] else row == expected
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+
+
+def test_r_drop_adds_weight_times_penalty_to_the_gradient():
+    """With the same dropout masks, the gradients at weights 0, 1 and 2 lie on a straight line."""
+    model = model_of()
+    texts, targets = random_texts(tiny()), torch.tensor([0, 1, 2, 0, 1])
+    gradients = []
+    for weight in (0.0, 1.0, 2.0):
+        torch.manual_seed(7)
+        regularizer = RDrop(weight)
+        batch = regularizer.change_batch(Batch(texts, targets))
+        output = model.train()(pack(batch.texts))
+        (F.cross_entropy(output.logits, batch.targets) + regularizer.penalty(output, batch)).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+        model.zero_grad()
+    torch.testing.assert_close(gradients[2] - gradients[0], 2 * (gradients[1] - gradients[0]), rtol=1e-3, atol=1e-5)
+    assert (gradients[1] - gradients[0]).abs().max() > 1e-3
+
+
+# ---- FGM
+
+
+def test_fgm_by_brute_force():
+    """The gradients are those of L(x) + L(x + δ), δ of length ε over each sequence, from the gradient at x."""
+    model = model_of(**NO_DROPOUT).train()
+    texts, targets = random_texts(tiny()), torch.tensor([0, 1, 2, 0, 1])
+    packed = pack(texts)
+    fgm = FGM(epsilon=0.5)
+    fgm.change_model(model)
+
+    def task():
+        return F.cross_entropy(model(packed).logits, targets)
+
+    task().backward()
+    fgm.second_pass(task)
+    found = torch.cat([p.grad.flatten() for p in model.parameters()])
+    fgm.finish(model)
+
+    model.zero_grad()
+    x = model.bert.embeddings(packed)
+    step = None
+
+    def add(module, inputs, output):
+        return output + step if step is not None else output
+
+    hook = model.bert.embeddings.register_forward_hook(lambda m, i, out: x if step is None else out + step)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(model(packed).logits, targets), x)
+    parts = gradient.split(packed.boundaries.diff().tolist())
+    step = torch.cat([0.5 * part / part.norm() for part in parts])
+    hook.remove()
+    task().backward()
+    hook = model.bert.embeddings.register_forward_hook(add)
+    task().backward()
+    hook.remove()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters()])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sequence_is_divided_by_its_own_length_and_zero_stays_zero():
+    packed = pack(random_texts(tiny(), [2, 3]))
+    x = torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    assert torch.equal(unit(x, packed), x / 5)
+
+
+def test_fgm_leaves_evaluation_and_the_model_as_they_were():
+    model = model_of()
+    before = predict(model, DEV[0])
+    fgm = FGM()
+    fgm.change_model(model)
+    assert torch.equal(predict(model, DEV[0]), before)
+    fgm.finish(model)
+    assert not model.bert.embeddings._forward_hooks
+
+
+# ---- EMA
+
+
+def test_ema_by_hand():
+    model = model_of()
+    ema = EMA(decay=0.3)
+    ema.change_model(model)
+    expected = weights(model).clone()
+    for n in range(1, 8):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        ema.after_step(model)
+        decay = min(0.3, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * weights(model)
+    own = weights(model)
+    with ema.evaluation(model):
+        torch.testing.assert_close(weights(model), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(weights(model), own)
+
+
+def test_ema_changes_what_is_looked_at_and_not_how_it_is_trained():
+    plain, _ = outcome([], select="last")
+    rows, averaged = outcome([EMA(decay=0.5)], select="last")
+    for row, other in zip(rows, plain, strict=True):
+        assert (row["train_loss"], row["grad_norm"]) == (other["train_loss"], other["grad_norm"])
+    assert rows[1]["dev_loss"] != plain[1]["dev_loss"]
+    model = model_of()
+    ema = EMA(decay=0.5)
+    for _ in fine_tune(model, TRAIN, DEV, settings(select="last"), regularizers=[ema]):
+        pass
+    assert torch.equal(weights(model), averaged)
+    assert torch.equal(torch.cat([average.flatten() for average in ema.average]), averaged)
+
+
+# ---- in the loop
+
+
+@pytest.mark.parametrize("neutral", ["r-drop:weight=0", "fgm:epsilon=0", "ema:decay=0"])
+def test_at_its_neutral_setting_it_is_left_out(neutral):
+    assert regularizers_of([neutral]) == []
+
+
+ALL = ["r-drop:weight=0.5", "fgm:epsilon=0.3", "ema:decay=0.9"]
+
+
+@pytest.mark.parametrize("amount", ["fp32", "bf16"])
+def test_all_together_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, amount):
+    chosen = settings(epochs=4, accumulate=2, select="best-loss", precision=amount, label_smoothing=0.1)
+    unbroken = model_of()
+    all_rows = list(fine_tune(unbroken, TRAIN, DEV, chosen, regularizers=regularizers_of(ALL)))
+    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path, regularizers=regularizers_of(ALL))
+    for _ in range(3):
+        next(stopped)
+    stopped.close()  # after two epochs
+    torch.manual_seed(99)
+    resumed = model_of(seed=5)
+    rows = list(fine_tune(resumed, TRAIN, DEV, chosen, tmp_path, resume=True, regularizers=regularizers_of(ALL)))
+    assert torch.equal(weights(resumed), weights(unbroken))
+    assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows] == [
+        {k: v for k, v in row.items() if k != "seconds"} for row in all_rows
+    ]
+    assert rows[1]["train_r-drop"] > 0
+
+
+@pytest.mark.parametrize("description", ["r-drop", "fgm:epsilon=0.5", "ema:decay=0.9"])
+def test_with_each_of_them_it_learns(description):
+    train, dev = corpus(400), corpus(200, seed=1)
+    run = fine_tune(
+        model_of(), train, dev, settings(epochs=12, batch_size=16, lr=3e-3), regularizers=regularizers_of([description])
+    )
+    assert max(row["dev_accuracy"] for row in run) > 0.85
+
+
+MINE = """
+from tezukuri.train.regularizers.regularizer import Regularizer
+
+
+class SmallLogits(Regularizer):
+    def __init__(self, weight: float = 0.1) -> None:
+        self.weight = weight
+
+    def penalty(self, output, batch):
+        return self.weight * output.logits.float().pow(2).mean()
+"""
+
+
+def test_ones_own_comes_from_a_file(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    (mine,) = regularizers_of([f"{tmp_path / 'mine.py'}:SmallLogits:weight=3"])
+    assert isinstance(mine, Regularizer) and (mine.name, mine.weight) == ("SmallLogits", 3)
+    rows, after = outcome([mine])
+    assert rows[-1]["train_SmallLogits"] > 0
+    assert after.norm() != outcome([])[1].norm()
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "message"),
+    [
+        (["mixout"], "'mixout' is not known; choose one of r-drop, fgm, ema"),
+        (["r-drop:alpha=1"], "has no setting 'alpha'; it has weight"),
+        (["r-drop:weight=much"], "weight=much .* is not a number"),
+        (["ema", "ema:decay=0.5"], "ema is asked for twice"),
+        (["nowhere.py:Mine"], "cannot be had"),
+        (["math:pi"], "is no Regularizer"),
+    ],
+)
+def test_what_cannot_be_is_refused(descriptions, message):
+    with pytest.raises(ValueError, match=message):
+        regularizers_of(descriptions)
+
+
+def test_every_name_is_its_own():
+    assert all(kind.name == name == name.lower() for name, kind in SHELF.items()) and len(SHELF) >= 3

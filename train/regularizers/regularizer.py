@@ -1,0 +1,76 @@
+"""What a regularizer may do: a few methods, all optional, called at the places that can be seen in train/loop.py.
+
+Your own is a class with one or two of them, in any file: `--regularizer mine.py:Mine:weight=0.1`.
+
+Letters: B texts in a micro-batch, C classes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ...model.bert import Output
+from ...model.heads import BertClassifier
+from ...model.packing import Encoded
+
+
+@dataclass
+class Batch:
+    """A micro-batch on its way into the model."""
+
+    texts: list[Encoded]  # B
+    targets: Tensor  # (B,) their class numbers, on the model's device
+
+
+class Regularizer:
+    """Base of all: does nothing.
+
+    name: what it is called on the command line and in the log.
+    """
+
+    name = ""
+
+    def change_model(self, model: BertClassifier) -> None:
+        """Once, before the optimizer exists: hang hooks into the model, exchange parts of it."""
+
+    def change_batch(self, batch: Batch) -> Batch:
+        """Before the forward pass: repeat, leave out or change texts. The loss stays a mean over what is returned."""
+        return batch
+
+    def penalty(self, output: Output, batch: Batch) -> Tensor | None:
+        """After the forward pass: a scalar, a mean per text, that is added to the task loss and logged."""
+        return None
+
+    def second_pass(self, task: Callable[[], Tensor]) -> None:
+        """After the backward pass of a micro-batch: `task()` runs the model on it once more and gives the task loss,
+        already scaled; call its `backward()` to add to the gradients."""
+
+    def after_step(self, model: BertClassifier) -> None:
+        """After the optimizer's step."""
+
+    @contextmanager
+    def evaluation(self, model: BertClassifier) -> Iterator[None]:
+        """Around everything that looks at the model from outside: the dev split, the weights that are kept."""
+        yield
+
+    def finish(self, model: BertClassifier) -> None:
+        """At the end, with the weights that are kept: take out of the model what `change_model` put in."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep; tensors and plain values."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from such a state, after `change_model`."""
+
+
+@contextmanager
+def evaluation(model: BertClassifier, regularizers: Sequence[Regularizer]) -> Iterator[None]:
+    """`Regularizer.evaluation` of all of them."""
+    with ExitStack() as stack:
+        for regularizer in regularizers:
+            stack.enter_context(regularizer.evaluation(model))
+        yield

@@ -1,0 +1,58 @@
+"""While training, only the words of the training texts have vectors that the optimizer needs to know of.
+
+Of the 32,768 rows of a Japanese BERT's word embeddings, JRTE's training texts use about 4,000. The others get no
+gradient, but the optimizer would keep two moments for each of their numbers, and read and write them all at every step:
+a fifth of BERT-base. So they stay aside as they are (weight decay would shrink them, with the default recipe by less
+than a thousandth), and at the end the trained rows take their places among them. Losses and gradients are those of the
+whole table.
+
+Letters: T tokens, V vocabulary, K of its words in the training texts, H hidden size.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..model.bert import Bert
+from ..model.packing import Encodings
+
+
+class SeenWords(nn.Module):
+    """A word embedding of which K rows are trained (`weight`), and the others only read."""
+
+    row_of: Tensor  # (V,) a word's row in `weight`, -1 for those not seen
+    others: Tensor  # (V, H) all of them as they were; the memory of the whole table, not a copy
+
+    def __init__(self, whole: nn.Embedding, ids: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(whole.weight.detach()[ids])  # (K, H)
+        row_of = torch.full((whole.num_embeddings,), -1, device=ids.device)
+        row_of[ids] = torch.arange(len(ids), device=ids.device)
+        self.register_buffer("row_of", row_of, persistent=False)
+        self.register_buffer("others", whole.weight.detach(), persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(T,) → (T, H)"""
+        rows = self.row_of[ids]
+        trained = F.embedding(rows.clamp(min=0), self.weight)
+        return torch.where(rows[:, None] < 0, self.others[ids], trained)
+
+
+@contextmanager
+def only_seen_words(model: Bert, texts: Encodings) -> Iterator[None]:
+    """Within it, `model` trains the words of `texts` alone; afterwards it is as it was, with what they learned."""
+    whole = model.embeddings.word
+    assert isinstance(whole, nn.Embedding)
+    seen = set().union(*(texts[i].ids.tolist() for i in range(len(texts))))
+    ids = torch.tensor(sorted(seen), dtype=torch.int64, device=whole.weight.device)
+    words = SeenWords(whole, ids)
+    model.embeddings.word = words
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            whole.weight[ids] = words.weight
+        model.embeddings.word = whole

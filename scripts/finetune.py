@@ -45,7 +45,7 @@ from tezukuri.tokenize.encoding import TRUNCATIONS, EncodedBatch
 from tezukuri.train import scratch
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.loop import chosen_epoch, fine_tune
-from tezukuri.train.regularizers.shelf import SHELF, regularizers_of
+from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, SELECTIONS, Settings, rate_for
 from tezukuri.weights.load import Loaded, load_with_report
@@ -89,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME[:key=value,…]",
         help=f"{', '.join(SHELF)}, or FILE.py:CLASS; once for each, none for none",
     )
+    recipe.add_argument("--list-regularizers", action="store_true", help="name them, with defaults, and end")
     recipe.add_argument("--select", choices=SELECTIONS, help="which epoch is kept, by the dev split")
     recipe.add_argument("--patience", type=int, help="stop after so many epochs without a better one (0: never)")
     recipe.add_argument("--precision", choices=["auto", *PRECISIONS])
@@ -115,6 +116,9 @@ class Split:
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
+    if options.list_regularizers:
+        print(listing())
+        return 0
     options = with_own_folders(stopped_run(options, arguments) if options.resume else with_whole_paths(options))
     settings = settings_of(options)
     device = choose_device(options.device)

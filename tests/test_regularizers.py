@@ -1,9 +1,12 @@
 """Regularizers: each against its formula, and all in the loop: neutral, resumed, together."""
 
+import inspect
 import math
+import re
 
 import pytest
 import torch
+from checkout import ROOT
 from test_train import DEV, NO_DROPOUT, TRAIN, corpus, model_of, settings, weights
 from tiny import random_texts, tiny
 from torch.nn import functional as F
@@ -16,7 +19,7 @@ from tezukuri.train.regularizers.ema import EMA
 from tezukuri.train.regularizers.fgm import FGM, unit
 from tezukuri.train.regularizers.r_drop import RDrop
 from tezukuri.train.regularizers.regularizer import Batch, Regularizer
-from tezukuri.train.regularizers.shelf import SHELF, regularizers_of
+from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of
 
 
 def outcome(regularizers, **changes):
@@ -206,26 +209,35 @@ def test_with_each_of_them_it_learns(description):
     assert max(row["dev_accuracy"] for row in run) > 0.85
 
 
-MINE = """
-from tezukuri.train.regularizers.regularizer import Regularizer
-
-
-class SmallLogits(Regularizer):
-    def __init__(self, weight: float = 0.1) -> None:
-        self.weight = weight
-
-    def penalty(self, output, batch):
-        return self.weight * output.logits.float().pow(2).mean()
-"""
-
-
-def test_ones_own_comes_from_a_file(tmp_path):
-    (tmp_path / "mine.py").write_text(MINE)
-    (mine,) = regularizers_of([f"{tmp_path / 'mine.py'}:SmallLogits:weight=3"])
-    assert isinstance(mine, Regularizer) and (mine.name, mine.weight) == ("SmallLogits", 3)
+def test_ones_own_is_the_example_of_the_document(tmp_path):
+    text = (ROOT / "docs" / "regularizers.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(example.strip().splitlines()) <= 20
+    (tmp_path / "mine.py").write_text(example, encoding="utf-8")
+    place = f"{tmp_path / 'mine.py'}:ShortLogits"
+    (mine,) = regularizers_of([f"{place}:weight=3"])
+    assert isinstance(mine, Regularizer) and (mine.name, mine.weight) == ("short-logits", 3)
     rows, after = outcome([mine])
-    assert rows[-1]["train_SmallLogits"] > 0
-    assert after.norm() != outcome([])[1].norm()
+    assert rows[-1]["train_short-logits"] > 0
+    assert after.norm() < outcome([])[1].norm()
+    assert regularizers_of([f"{place}:weight=0"]) == []
+
+
+def test_the_document_tells_of_every_method_and_every_regularizer():
+    text = (ROOT / "docs" / "regularizers.md").read_text(encoding="utf-8")
+    methods = {name for name, value in vars(Regularizer).items() if callable(value) and not name.startswith("_")}
+    assert set(re.findall(r"`(\w+)\([\w, ]*\)`", text)) == methods
+    for name, kind in SHELF.items():
+        (section,) = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+        for value in inspect.signature(kind).parameters.values():
+            assert f" {value.default:g}. Costs" in section
+        assert f"(../{kind.__module__.removeprefix('tezukuri.').replace('.', '/')}.py)" in section
+
+
+def test_the_listing_has_a_line_for_each():
+    lines = listing().splitlines()
+    assert [line.split(":")[0] for line in lines] == list(SHELF)
+    assert lines[0].startswith("r-drop:weight=1 ") and "should say the same" in lines[0]
 
 
 @pytest.mark.parametrize(

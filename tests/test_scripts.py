@@ -38,8 +38,9 @@ FLAGS = {
         --classifier-dropout --attention --data --data-path --text-column --label-column --split-column --split-seed
         --bad-rows
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
-        --max-length --truncation --label-smoothing --class-weights --regularizer --select --patience --precision
-        --compile --no-compile --seed --device --output-dir --save-model --checkpoint --no-checkpoint --resume""",
+        --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
+        --patience --precision --compile --no-compile --seed --device --output-dir --save-model --checkpoint
+        --no-checkpoint --resume""",
     evaluate: """
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir""",

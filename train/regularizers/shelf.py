@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def regularizer_of(description: str) -> Regularizer:
     if unknown:
         raise ValueError(f"the regularizer {description!r} has no setting {unknown[0]!r}; it has {', '.join(known)}")
     return kind(**given)
+
+
+def listing() -> str:
+    """Each regularizer on a line: its name with its defaults, and what it does."""
+    lines = []
+    for name, kind in SHELF.items():
+        values = ",".join(f"{key}={value.default:g}" for key, value in inspect.signature(kind).parameters.items())
+        says = (inspect.getdoc(sys.modules[kind.__module__]) or "").split("\n")[0]
+        lines.append(f"{name + ':' + values:<22}{says.split(': ', 1)[1]}")
+    return "\n".join(lines)
 
 
 def find(name: str) -> type[Regularizer]:

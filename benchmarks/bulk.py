@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Side, base_tokenizer, conclude, in_turn, peak_memory, reviews, seconds, serve
+from measure import Side, base_tokenizer, conclude, in_turn, reviews, seconds, serve
 from transformers import BertForSequenceClassification, BertJapaneseTokenizer, pipeline
 
 from tezukuri.eval.classifier import Classifier
@@ -170,7 +170,10 @@ def main() -> None:
                 side: Any = Ours(given.folder, kind)
             else:
                 side = Pipeline(given.folder) if kind == "pipeline" else Onnx(given.folder, kind)
-            return {"run": side.run, "logits": side.logits, "memory": peak_memory}
+            return {
+                "run": side.run,
+                "logits": side.logits,
+            }
 
         serve(make)
         return
@@ -199,7 +202,6 @@ def main() -> None:
         with Side(*command, "--side", "ours") as ours, Side(*command, "--side", "theirs") as other:
             sides = {f"tezukuri, {PRECISIONS[kind]}": ours, kind: other}
             rates = in_turn(sides, given.rounds)
-            memory = [side.ask("memory") for side in sides.values()]
         kept = agreement(command, folder, everything) if kind == "onnx-int8" else {}
     own, others = (statistics.median(runs) for runs in rates.values())
     conclude(
@@ -208,7 +210,6 @@ def main() -> None:
             "sentences a second": {name: statistics.median(runs) for name, runs in rates.items()},
             "runs": rates,
             "ratio": own / others,
-            "peak memory, MB": dict(zip(rates, memory, strict=True)),
             "gate: fp32 logits": distance,
             **kept,
         },

@@ -64,9 +64,9 @@ class Ours:
         count = (GATE_STEPS if gate else steps) * BATCH
         self.data = tokenizer.encode_batch(texts[:count]), np.array(classes[:count])
         dev = tokenizer.encode_batch(texts[:1]), np.array(classes[:1])
-        self.rows = loop.fine_tune(self.model, self.data, dev, settings(precision, 1 if gate else 1000))
         self.aside = only_seen_words(self.model.bert, tokenizer.encode_batch(texts))  # of the whole split
         self.aside.__enter__()
+        self.rows = loop.fine_tune(self.model, self.data, dev, settings(precision, 1 if gate else 1000))
         next(self.rows)  # what it is before training
 
     def run(self) -> float:
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--against", choices=KINDS, default="tuned")
     parser.add_argument("--data-path")
     parser.add_argument("--tokenizer")
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--steps", type=int, help="in a round (50 for tuned, whose groups are of 50; else 12)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=["ours", "theirs", "floor"], help=argparse.SUPPRESS)
     parser.add_argument("--precision", help=argparse.SUPPRESS)
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--gate", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     kind = given.against
+    given.steps = given.steps or (50 if kind == "tuned" else 12)
     if given.side == "floor":
         serve(lambda: {"floor": lambda: floor(given.folder, given.precision, given.steps)})
         return

@@ -20,13 +20,15 @@ def choose_device(name: str = "auto") -> torch.device:
         ValueError: an unknown device, or a GPU that is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:1 or mps") from None
     if device.index is not None and ranks() > 1:
         raise ValueError(f"several processes cannot share {name}: choose cuda, for a GPU each, or cpu")
+    if device.type == "cuda" and ranks() > torch.cuda.device_count() > 0:
+        raise ValueError(f"{ranks()} processes want a GPU each, but there are {torch.cuda.device_count()}: start fewer")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no {name} here: torch sees {torch.cuda.device_count()} GPUs; choose cpu or auto")
     return device

@@ -1,8 +1,8 @@
 """Several processes on one job, as torchrun starts them: `torchrun --nproc-per-node 2 scripts/finetune.py …`.
 
 Each process ("rank") has the whole model and computes on its share of every batch; then gradients are added up over all
-of them, so that the model of each takes the same step as that of one process alone would (synchronous data parallelism;
-Li et al. 2020, arXiv:2006.15704). The sum is taken after the backward pass, in plain sight, not within it.
+of them, so that the model of each takes the same step as that of one process alone would, but for dropout (synchronous
+data parallelism; Li et al. 2020, arXiv:2006.15704). The sum is taken after the backward pass, in plain sight.
 """
 
 import os
@@ -21,7 +21,7 @@ def start() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         if int(os.environ["LOCAL_RANK"]) < torch.cuda.device_count():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def stop() -> None:

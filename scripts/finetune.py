@@ -121,6 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     options = with_own_folders(stopped_run(options, arguments) if options.resume else with_whole_paths(options))
     settings = settings_of(options)
+    regularizers = regularizers_of(settings.regularizers)
     device = choose_device(options.device)
     data = read_data(options)
     if len(data.labels) < 2:
@@ -144,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
                 settings,
                 checkpoints=Path(options.resume or run) if options.checkpoint else None,
                 resume=bool(options.resume),
-                regularizers=regularizers_of(settings.regularizers),
+                regularizers=regularizers,
             ):
                 rows.append(row)
                 write_csv(run / "log.csv", rows)

@@ -90,6 +90,12 @@ def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:
         value = getattr(options, name, None)
         if value and value not in ("jrte", "sample", "scratch", *SHIPPED) and Path(value).exists():
             setattr(options, name, str(Path(value).resolve()))
+    if getattr(options, "regularizer", None):
+        options.regularizer = [
+            f"{Path(file).resolve()}.py:{rest}" if rest else text
+            for text in options.regularizer
+            for file, _, rest in [text.partition(".py:")]
+        ]
     if getattr(options, "text", None):
         options.text = [str(Path(path).resolve()) for path in options.text]
     return options

@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ from tezukuri.model import ranks
 from tezukuri.scripts.options import with_own_folders
 
 TRAINING = [
-    "--model=scratch", "--lr=1e-3", "--batch-size=8", "--epochs=2", "--precision=fp32", "--select=last", "--device=cpu",
-    "--hidden-dropout=0", "--attention-dropout=0", "--classifier-dropout=0", "--no-checkpoint",
+    "--model=scratch", "--lr=1e-3", "--batch-size=4", "--accumulate=2", "--epochs=2", "--precision=fp32",
+    "--select=last", "--device=cpu", "--hidden-dropout=0", "--attention-dropout=0", "--classifier-dropout=0",
+    "--no-checkpoint", "--class-weights=balanced", "--regularizer=fgm:epsilon=0.3",
 ]  # fmt: skip
 
 
@@ -43,8 +45,14 @@ def trained(tmp_path_factory):
         writer = csv.writer(file, delimiter="\t")
         writer.writerows([("text", "label", "split"), *((e.text, e.label, e.split) for e in rows)])
     done = {}
+    example = re.findall(r"```python\n(.*?)```", (ROOT / "docs/regularizers.md").read_text(encoding="utf-8"), re.DOTALL)
+    (root / "mine.py").write_text(example[0], encoding="utf-8")
     for processes in (1, 2):
-        output = ["--output-dir", str(root / str(processes))]
+        output = [
+            "--output-dir",
+            str(root / str(processes)),
+            f"--regularizer={root / 'mine.py'}:ShortLogits:weight=0.1",
+        ]
         done[processes] = start(processes, "finetune", "--data", str(root / "reviews.tsv"), *TRAINING, *output)
         assert done[processes].returncode == 0, done[processes].stderr
     return root, done
@@ -57,6 +65,7 @@ def test_two_processes_take_the_steps_of_one(trained):
     for mine, theirs in zip(one, two, strict=True):
         for name in mine.keys() - {"seconds"}:
             assert float(mine[name] or 0) == pytest.approx(float(theirs[name] or 0), rel=1e-4, abs=1e-5), name
+    assert float(one[-1]["train_short-logits"]) > 0
     assert float(one[-1]["train_loss"]) < float(one[1]["train_loss"])
 
 

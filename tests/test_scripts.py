@@ -455,3 +455,22 @@ def test_a_random_encoder_learns_jrte(data_folder, tmp_path):
     arguments += ["--tokenizer", str(folder / "tohoku-v3"), "--lr", "1e-3", "--epochs", "1", "--save-model", "none"]
     assert command(["finetune", *arguments, "--no-checkpoint", "--output-dir", str(tmp_path)]) == 0
     assert json.loads((only_run(tmp_path) / "test-metrics.json").read_text())["accuracy"] > 0.68
+
+
+def test_regularizers_have_their_columns_in_the_log(tmp_path):
+    arguments = [*TRAINING, "--epochs", "1", "--no-checkpoint", "--save-model", "none", "--output-dir", str(tmp_path)]
+    asked = ["--regularizer=r-drop", "--regularizer=fgm:epsilon=0.5", "--regularizer=ema"]
+    assert command(["finetune", *arguments, *asked]) == 0
+    run = only_run(tmp_path)
+    before, after = csv.DictReader((run / "log.csv").open(encoding="utf-8"))
+    assert before["train_r-drop"] == "" and float(after["train_r-drop"]) > 0
+    assert json.loads((run / "config.json").read_text())["settings"]["regularizers"] == [
+        a.split("=", 1)[1] for a in asked
+    ]
+    assert command(["finetune", *arguments, "--regularizer", "mixout"]) == 1  # before anything is made
+    assert only_run(tmp_path) == run
+
+
+def test_regularizers_are_listed(capsys):
+    assert command(["finetune", "--list-regularizers"]) == 0
+    assert "r-drop:weight=1" in capsys.readouterr().out

@@ -76,8 +76,10 @@ def fine_tune(
         raise ValueError("training needs texts in the train split and in the dev split")
     device = next(model.parameters()).device
     precision = choose_precision(settings.precision, device)
+    regularizers = [regularizer for regularizer in regularizers if not regularizer.neutral]
     for regularizer in regularizers:
         regularizer.change_model(model)
+    logged = [r.name for r in regularizers if type(r).penalty is not Regularizer.penalty]
     optimizer = adamw(model, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     forward = torch.compile(model, dynamic=True) if settings.compile else model
@@ -94,6 +96,7 @@ def fine_tune(
         return scaler.scale(task(packed, targets, portion)[1])
 
     window_size = settings.batch_size * settings.accumulate  # texts in a step
+    micro_batch = math.ceil(settings.batch_size / ranks())  # texts of it that one process takes at a time
     steps_per_epoch = math.ceil(len(gold) / window_size)
     steps = settings.epochs * steps_per_epoch
 
@@ -103,8 +106,9 @@ def fine_tune(
         for regularizer, state in zip(regularizers, progress.regularizers, strict=True):
             regularizer.load_state(state)
     if not progress.rows:
-        progress.rows.append({"epoch": 0, "lr": 0.0, "train_loss": None, "grad_norm": None, "seconds": 0.0})
-        progress.rows[0] |= look(model, dev, precision)
+        unknown = dict.fromkeys(["train_loss", *(f"train_{name}" for name in logged), "grad_norm"])
+        with evaluation(model, regularizers):
+            progress.rows.append({"epoch": 0, "lr": 0.0, **unknown, "seconds": 0.0} | look(model, dev, precision))
     yield from progress.rows
 
     while progress.epoch < settings.epochs and not out_of_patience(progress, settings):
@@ -114,7 +118,7 @@ def fine_tune(
             torch.manual_seed(settings.seed + 1000 * rank() + epoch)
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(gold))
         losses, norms, sizes = [], [], []  # of each step; on the device, so that no step waits for it
-        penalties = {regularizer.name: torch.zeros((), device=device) for regularizer in regularizers}
+        penalties = {name: torch.zeros((), device=device) for name in logged}  # summed over the texts of the epoch
         bar = tqdm(
             range(steps_per_epoch),
             desc=f"epoch {epoch}/{settings.epochs}",
@@ -132,8 +136,8 @@ def fine_tune(
             size = float(class_weights[gold[window]].sum())
             loss = torch.zeros((), device=device)
             share = window[rank() :: ranks()]  # all of it, unless there are several processes
-            for start in range(0, len(share), settings.batch_size):
-                chosen = share[start : start + settings.batch_size]
+            for start in range(0, len(share), micro_batch):
+                chosen = share[start : start + micro_batch]
                 batch = Batch([encodings[i] for i in chosen], torch.from_numpy(gold[chosen]).to(device))
                 for regularizer in regularizers:
                     batch = regularizer.change_batch(batch)
@@ -146,7 +150,7 @@ def fine_tune(
                     penalty = regularizer.penalty(output, batch)
                     if penalty is not None:
                         part = part + penalty * len(chosen) / len(window)
-                        penalties[regularizer.name] += penalty.detach() * len(chosen) / len(window)
+                        penalties[regularizer.name] += penalty.detach() * len(chosen)
                 scaler.scale(part).backward()
                 for regularizer in regularizers:
                     regularizer.second_pass(partial(scaled_loss, packed, batch.targets, portion))
@@ -163,6 +167,10 @@ def fine_tune(
             losses.append(loss)
             sizes.append(size)
             if len(losses) % LOOK_EVERY == 0 or len(losses) == steps_per_epoch:
+                for name, total in penalties.items():
+                    if not total.isfinite():
+                        where = f"by step {len(losses)} of epoch {epoch}"
+                        raise stopped(f"the penalty of {name} became {float(total)} {where}", settings, precision)
                 lately = torch.stack(losses[-LOOK_EVERY:]).tolist()
                 bad = [i for i, value in enumerate(lately) if not math.isfinite(value)]
                 if bad:
@@ -170,6 +178,7 @@ def fine_tune(
                     raise stopped(f"the loss is {lately[bad[0]]} at step {at} of epoch {epoch}", settings, precision)
                 bar.set_postfix(loss=f"{np.mean(lately):.3f}")
 
+        sum_over_ranks(penalties.values())
         with evaluation(model, regularizers):
             try:
                 seen = look(model, dev, precision)
@@ -179,7 +188,7 @@ def fine_tune(
                 "epoch": epoch,
                 "lr": optimizer.param_groups[0]["lr"],
                 "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # all texts, with dropout
-                **{f"train_{name}": float(total) / steps_per_epoch for name, total in penalties.items()},
+                **{f"train_{name}": float(total) / len(gold) for name, total in penalties.items()},
                 "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
                 **seen,
                 "seconds": time.perf_counter() - started,

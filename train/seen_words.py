@@ -1,10 +1,10 @@
 """While training, only the words of the training texts have vectors that the optimizer needs to know of.
 
-Of the 32,768 rows of a Japanese BERT's word embeddings, JRTE's training texts use about 4,000. The others get no
-gradient, but the optimizer would keep two moments for each of their numbers, and read and write them all at every step:
-a fifth of BERT-base. So they stay aside as they are (weight decay would shrink them, with the default recipe by less
-than a thousandth), and at the end the trained rows take their places among them. Losses and gradients are those of the
-whole table.
+Of the 32,768 rows of a Japanese BERT's word embeddings, the training texts of a small corpus use a few thousand. The
+others get no gradient, but the optimizer would keep two moments for each of their numbers, and read and write them all
+at every step: a fifth of BERT-base. So they stay aside as they are (weight decay would shrink them by a fraction of a
+percent), and at the end the trained rows take their places among them. Losses and gradients are those of the whole
+table.
 
 Letters: T tokens, V vocabulary, K of its words in the training texts, H hidden size.
 """

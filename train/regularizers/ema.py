@@ -1,6 +1,6 @@
 """EMA: evaluate with a moving average of the weights, which lies calmer than the weights themselves.
 
-    a ← d · a + (1 - d) · w,   d = min(decay, (1 + n) / (10 + n)) after n steps
+    a ← d · a + (1 - d) · w,   d = min(decay, (1 + n) / (10 + n)) after n steps, so that it begins short
 
 Polyak & Juditsky 1992; as a moving average, Tarvainen & Valpola 2017 (arXiv:1703.01780), section 2. Costs memory for
 one more copy of the weights, and no pass. Training itself is as without it.

@@ -3,7 +3,8 @@
     L = (CE(p) + CE(q)) / 2 + weight · (KL(p ‖ q) + KL(q ‖ p)) / 2
 
 Liang et al. 2021, "R-Drop: Regularized Dropout for Neural Networks" (arXiv:2106.14448), section 2.1. Each text stands
-in the batch twice, so it costs one forward and backward pass more. The divergence is a mean per text: in the authors'
+in the batch twice, so it costs one forward and backward pass more. The paper sums the two cross-entropies where this
+takes their mean, so that `weight` is half of its α. The divergence is a mean per text: in the authors'
 code it is a sum over the batch, so that their weight depends on the batch size, and ours does not.
 """
 

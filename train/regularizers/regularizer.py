@@ -28,20 +28,28 @@ class Batch:
 class Regularizer:
     """Base of all: does nothing.
 
-    name: what it is called on the command line and in the log.
+    name: what it is called in the log; yours is by default the name of its class.
+    neutral: whether it would change nothing (weight 0 and the like). Then it is left out, and the run is exactly the
+        one without it.
+
+    Draw random numbers from torch alone: those of other sources are not kept in checkpoints.
     """
 
     name = ""
+    neutral = False
 
     def change_model(self, model: BertClassifier) -> None:
         """Once, before the optimizer exists: hang hooks into the model, exchange parts of it."""
 
     def change_batch(self, batch: Batch) -> Batch:
-        """Before the forward pass: repeat, leave out or change texts. The loss stays a mean over what is returned."""
+        """Before the forward pass: repeat or replace texts. The loss becomes the mean over what is returned."""
         return batch
 
     def penalty(self, output: Output, batch: Batch) -> Tensor | None:
-        """After the forward pass: a scalar, a mean per text, that is added to the task loss and logged."""
+        """After the forward pass: a scalar, a mean per text, that is added to the task loss and logged.
+
+        `output.logits` are (B, C), in half precision where the run is: compute with `.float()`.
+        """
         return None
 
     def second_pass(self, task: Callable[[], Tensor]) -> None:
@@ -53,11 +61,11 @@ class Regularizer:
 
     @contextmanager
     def evaluation(self, model: BertClassifier) -> Iterator[None]:
-        """Around everything that looks at the model from outside: the dev split, the weights that are kept."""
+        """Around every look at the dev split, and around taking the weights that are kept."""
         yield
 
     def finish(self, model: BertClassifier) -> None:
-        """At the end, with the weights that are kept: take out of the model what `change_model` put in."""
+        """At the end of a whole run, with the weights that are kept: take out what `change_model` put in."""
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep; tensors and plain values."""

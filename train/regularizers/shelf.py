@@ -3,9 +3,11 @@
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .ema import EMA
 from .fgm import FGM
@@ -26,25 +28,27 @@ def regularizers_of(descriptions: Sequence[str]) -> list[Regularizer]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"the regularizer {twice[0]} is asked for twice")
-    return [regularizer for regularizer in made if not getattr(regularizer, "neutral", False)]
+    return [regularizer for regularizer in made if not regularizer.neutral]
 
 
 def regularizer_of(description: str) -> Regularizer:
     """NAME, FILE.py:CLASS or MODULE:CLASS, each with `:key=value,…` after it for what is not to be the default."""
     parts = description.split(":")
     values = parts.pop() if "=" in parts[-1] else ""
-    given = {}
-    for pair in filter(None, values.split(",")):
-        key, _, value = pair.partition("=")
-        try:
-            given[key] = float(value)
-        except ValueError:
-            raise ValueError(f"{key}={value} in the regularizer {description!r} is not a number") from None
     kind = find(":".join(parts))
     known = inspect.signature(kind).parameters
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise ValueError(f"the regularizer {description!r} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+    given: dict[str, Any] = {}
+    for pair in filter(None, values.split(",")):
+        key, _, value = pair.partition("=")
+        if key not in known:
+            raise ValueError(f"the regularizer {description!r} has no setting {key!r}; it has {', '.join(known)}")
+        wanted = type(known[key].default)  # as what a value is read: whatever its default is
+        try:
+            given[key] = wanted(value) if wanted in (int, float) else value
+        except ValueError:
+            raise ValueError(f"{key}={value} in the regularizer {description!r} is not a number") from None
+        if wanted is float and not math.isfinite(given[key]):
+            raise ValueError(f"{key}={value} in the regularizer {description!r} is not a finite number")
     return kind(**given)
 
 
@@ -64,17 +68,16 @@ def find(name: str) -> type[Regularizer]:
     place, _, kind = name.rpartition(":")
     if not place:
         raise ValueError(f"regularizer {name!r} is not known; choose one of {', '.join(SHELF)}, or give FILE.py:CLASS")
-    try:
-        if place.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-            assert spec and spec.loader
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
-        found = getattr(module, kind)
-    except (FileNotFoundError, ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"the regularizer {name!r} cannot be had: {error}") from error
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise ValueError(f"the regularizer {name!r} cannot be had: there is no file {place}")
+        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    found = getattr(module, kind, None)
     if not (isinstance(found, type) and issubclass(found, Regularizer)):
         raise ValueError(f"{name!r} is no Regularizer: it must be a class derived from it")
     found.name = found.name or found.__name__

@@ -87,7 +87,14 @@ def export(folder: Path) -> str:
     heads, width = model.config.num_attention_heads, model.config.hidden_size
     fused = optimizer.optimize_model(str(folder / "plain.onnx"), "bert", num_heads=heads, hidden_size=width)
     fused.save_model_to_file(str(folder / "onnx.onnx"))
-    quantize_dynamic(folder / "onnx.onnx", folder / "onnx-int8.onnx", weight_type=QuantType.QInt8, per_channel=True)
+    extra = {"DefaultTensorType": 1}  # fp32, where it cannot tell what a fused layer gives
+    quantize_dynamic(
+        folder / "onnx.onnx",
+        folder / "onnx-int8.onnx",
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        extra_options=extra,
+    )
     return str(fused.get_fused_operator_statistics())
 
 
@@ -106,7 +113,7 @@ class Onnx:
         taken = {}
         for size in (BATCH, 64):
             self.batches = [
-                {k: v for k, v in tokenizer([texts[i] for i in some], return_tensors="np", padding=True).items()}
+                dict(tokenizer([texts[i] for i in some], return_tensors="np", padding=True, return_token_type_ids=True))
                 for some in np.array_split(self.order, range(size, len(texts), size))
             ]
             self.logits()

@@ -52,7 +52,7 @@ def details(results: dict[str, dict[str, Any]]) -> str:
 
 def growth(results: dict[str, dict[str, Any]]) -> str:
     if "growth" not in results:
-        return ""
+        return "Not measured yet: `python benchmarks/growth.py`."
     result = results["growth"]
     hours = ", ".join(f"{name}: {value:.2g}" for name, value in result["core hours per million reviews"].items())
     return f"Core hours per million reviews: {hours} (`{result['command']}`).\n\n![growth](growth.png)"

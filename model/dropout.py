@@ -24,5 +24,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 class Dropout(nn.Dropout):
+    """`dropout` as a module, at work in training only."""
+
     def forward(self, x: Tensor) -> Tensor:
         return dropout(x, self.p) if self.training else x

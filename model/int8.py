@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 
 class Int8Linear(nn.Module):
+    """A linear layer with rounded weights: fp32 (…, in) → fp32 (…, out)."""
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach()

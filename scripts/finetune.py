@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
         "--regularizer",
         action="append",
         metavar="NAME[:key=value,…]",
-        help=f"{', '.join(SHELF)}, or FILE.py:CLASS; once for each, none for none",
+        help=f"{', '.join(SHELF)}, or FILE.py:CLASS; once for each",
     )
     recipe.add_argument("--list-regularizers", action="store_true", help="name them, with defaults, and end")
     recipe.add_argument("--select", choices=SELECTIONS, help="which epoch is kept, by the dev split")
@@ -189,7 +189,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     given = {field.name: getattr(options, field.name) for field in fields(Settings) if field.name != "regularizers"}
     changed = {name: value for name, value in given.items() if value is not None}
     if options.regularizer:
-        changed["regularizers"] = tuple(text for text in options.regularizer if text != "none")
+        changed["regularizers"] = tuple(options.regularizer)
     if "warmup_ratio" in changed:
         changed["warmup_steps"] = None
     return replace(RECIPES[options.recipe], **changed)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.judge import judge
+from tezukuri.eval.judge import Judgement, judge
 from tezukuri.eval.plots import curves
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
@@ -43,6 +43,7 @@ from tezukuri.scripts.options import (
 )
 from tezukuri.tokenize.encoding import TRUNCATIONS, EncodedBatch
 from tezukuri.train import scratch
+from tezukuri.train.batch import Texts
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.loop import chosen_epoch, fine_tune
 from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of
@@ -81,8 +82,8 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument("--max-grad-norm", type=float, help="longer gradients are cut to this length")
     recipe.add_argument("--max-length", type=positive, help="tokens of a text; longer ones are cut")
     recipe.add_argument("--truncation", choices=[t for t in TRUNCATIONS if t != "only_second"])
-    recipe.add_argument("--label-smoothing", type=float, metavar="E")
-    recipe.add_argument("--class-weights", choices=["none", "balanced"])
+    recipe.add_argument("--label-smoothing", type=float, metavar="E", help="--regularizer label-smoothing:epsilon=E")
+    recipe.add_argument("--class-weights", choices=["none", "balanced"], help="--regularizer class-balanced:beta=1")
     recipe.add_argument(
         "--regularizer",
         action="append",
@@ -99,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     output = options.add_argument_group("output")
     output.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
     output.add_argument("--save-model", choices=["best", "none"], default="best", help="keep the chosen epoch's model")
+    output.add_argument("--judge-train", action="store_true", help="also score the training texts, without dropout")
     output.add_argument("--checkpoint", action=argparse.BooleanOptionalAction, default=True, help="allow --resume")
     output.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped; takes no other option")
     return options
@@ -111,6 +113,13 @@ class Split:
     examples: list[Example]
     encoded: EncodedBatch
     classes: np.ndarray  # (n,) the class number of each example
+
+    def texts(self, labels: Sequence[str]) -> Texts:
+        """For the training loop."""
+        votes = None
+        if any(example.votes for example in self.examples):
+            votes = np.array([[(example.votes or {}).get(label, 0) for label in labels] for example in self.examples])
+        return Texts(self.encoded, self.classes, [example.text for example in self.examples], votes)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -140,8 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
         with only_seen_words(model.bert, splits["train"].encoded):
             for row in fine_tune(
                 model,
-                (splits["train"].encoded, splits["train"].classes),
-                (splits["dev"].encoded, splits["dev"].classes),
+                splits["train"].texts(data.labels),
+                splits["dev"].texts(data.labels),
                 settings,
                 checkpoints=Path(options.resume or run) if options.checkpoint else None,
                 resume=bool(options.resume),
@@ -168,6 +177,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.save_model == "best" and not rank():
         save(model, loaded.tokenizer, run / "model")
         print(f"model   {run / 'model'}\n\n{what_next(run / 'model')}")
+    if options.judge_train:
+        write_metrics(run, judged("train", model, data, splits["train"], settings))
     (run / CHECKPOINT).unlink(missing_ok=True)
     return 0
 
@@ -186,10 +197,15 @@ def what_next(model: Path) -> str:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The recipe, with what the command line changes."""
-    given = {field.name: getattr(options, field.name) for field in fields(Settings) if field.name != "regularizers"}
+    given = {field.name: getattr(options, field.name, None) for field in fields(Settings)}
     changed = {name: value for name, value in given.items() if value is not None}
-    if options.regularizer:
-        changed["regularizers"] = tuple(options.regularizer)
+    regularizers = list(options.regularizer or ())
+    if options.label_smoothing is not None:
+        regularizers.append(f"label-smoothing:epsilon={options.label_smoothing}")
+    if options.class_weights == "balanced":
+        regularizers.append("class-balanced:beta=1")
+    if regularizers:
+        changed["regularizers"] = tuple(regularizers)
     if "warmup_ratio" in changed:
         changed["warmup_steps"] = None
     return replace(RECIPES[options.recipe], **changed)
@@ -287,18 +303,22 @@ def begin(
 
 def conclude(run: Path, model: Any, data: Dataset, splits: Mapping[str, Split], settings: Settings, best: int) -> None:
     """Judge dev and test; show and draw the test split, or the dev split where there is no other."""
-    precision = choose_precision(settings.precision, next(model.parameters()).device)
     for name in ("dev", "test"):
         if name not in splits:
             continue
-        logits = predict(model, splits[name].encoded, precision=precision, progress=name).numpy()
-        judgement = judge(name, splits[name].examples, logits, model.config.labels, data.labels)
+        judgement = judged(name, model, data, splits[name], settings)
         if name == "dev" and "test" in splits:
             write_metrics(run, judgement)
             write_predictions(run, judgement)
         else:
             print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run, judgement)}")
             print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
+
+
+def judged(name: str, model: Any, data: Dataset, split: Split, settings: Settings) -> Judgement:
+    precision = choose_precision(settings.precision, next(model.parameters()).device)
+    logits = predict(model, split.encoded, precision=precision, progress=name).numpy()
+    return judge(name, split.examples, logits, model.config.labels, data.labels)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def stopped_run(options: argparse.Namespace, arguments: list[str]) -> argparse.N
     before = read_json(run / "config.json").get("options")
     if not isinstance(before, dict):
         raise ValueError(f"{run / 'config.json'} does not tell the options that the run was started with")
-    return argparse.Namespace(**before | {"resume": str(run)})
+    return argparse.Namespace(**vars(options) | before | {"resume": str(run)})
 
 
 def with_own_folders(options: argparse.Namespace) -> argparse.Namespace:
@@ -91,11 +91,18 @@ def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:
         if value and value not in ("jrte", "sample", "scratch", *SHIPPED) and Path(value).exists():
             setattr(options, name, str(Path(value).resolve()))
     if getattr(options, "regularizer", None):
-        options.regularizer = [
-            f"{Path(file).resolve()}.py:{rest}" if rest else text
-            for text in options.regularizer
-            for file, _, rest in [text.partition(".py:")]
-        ]
+        options.regularizer = [with_whole_path(text) for text in options.regularizer]
     if getattr(options, "text", None):
         options.text = [str(Path(path).resolve()) for path in options.text]
     return options
+
+
+def with_whole_path(regularizer: str) -> str:
+    """`mine.py:Mine` and `distillation:teacher=FOLDER` with the path given from the root."""
+    file, _, rest = regularizer.partition(".py:")
+    if rest:
+        return f"{Path(file).resolve()}.py:{rest}"
+    name, _, settings = regularizer.partition(":")
+    pairs = [pair.partition("=") for pair in settings.split(",")]
+    whole = [f"{k}={Path(v).resolve() if k == 'teacher' and Path(v).exists() else v}" for k, _, v in pairs]
+    return f"{name}:{','.join(whole)}" if settings else name

@@ -4,6 +4,7 @@ import inspect
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from checkout import ROOT
@@ -14,11 +15,13 @@ from torch.nn import functional as F
 from tezukuri.eval.predict import predict
 from tezukuri.model.bert import Output
 from tezukuri.model.packing import pack
+from tezukuri.train.batch import Batch, batch_of
 from tezukuri.train.loop import TrainingError, fine_tune
 from tezukuri.train.regularizers.ema import EMA
-from tezukuri.train.regularizers.fgm import FGM, unit
+from tezukuri.train.regularizers.fgm import FGM
+from tezukuri.train.regularizers.nudge import unit
 from tezukuri.train.regularizers.r_drop import RDrop
-from tezukuri.train.regularizers.regularizer import Batch, Regularizer
+from tezukuri.train.regularizers.regularizer import Regularizer
 from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of
 
 
@@ -34,6 +37,17 @@ def output_of(logits: torch.Tensor) -> Output:
     return Output(hidden=logits, logits=logits)
 
 
+def batch(rows) -> Batch:
+    """A micro-batch of some of the training texts."""
+    return batch_of(TRAIN, np.array(rows), 3, torch.device("cpu"))
+
+
+def empty(size: int) -> Batch:
+    """A micro-batch for penalties that look at the logits alone."""
+    numbers = torch.arange(size)
+    return Batch([], numbers, numbers % 3, F.one_hot(numbers % 3, 3).float())
+
+
 # ---- R-Drop
 
 
@@ -42,21 +56,21 @@ def test_r_drop_by_hand():
     logits = torch.tensor([[0.5, 0.5], [0.75, 0.25]]).log()
     one = math.log(2) - math.log(3) / 2
     other = 0.75 * math.log(3) - math.log(2)
-    found = RDrop(weight=2.0).penalty(output_of(logits), Batch([], torch.tensor([0, 0])))
+    found = RDrop(weight=2.0).penalty(output_of(logits), empty(1).twice())
     assert float(found) == pytest.approx(2 * (one + other) / 2, rel=1e-5)
 
 
 def test_r_drop_does_not_depend_on_the_size_of_the_batch():
     first, second = torch.randn(5, 3), torch.randn(5, 3)
-    once = RDrop().penalty(output_of(torch.cat([first, second])), Batch([], torch.zeros(10)))
-    twice = RDrop().penalty(output_of(torch.cat([first, first, second, second])), Batch([], torch.zeros(20)))
+    once = RDrop().penalty(output_of(torch.cat([first, second])), empty(5).twice())
+    twice = RDrop().penalty(output_of(torch.cat([first, first, second, second])), empty(10).twice())
     torch.testing.assert_close(once, twice)
 
 
 def test_r_drop_without_dropout_is_a_run_without_it():
     """Both copies then say the same: no penalty, and the mean over them is the mean over one."""
-    plain, before = outcome([], model=NO_DROPOUT, class_weights="balanced", accumulate=3)
-    rows, after = outcome([RDrop()], model=NO_DROPOUT, class_weights="balanced", accumulate=3)
+    plain, before = outcome(regularizers_of(["class-balanced"]), model=NO_DROPOUT, accumulate=3)
+    rows, after = outcome(regularizers_of(["class-balanced", "r-drop"]), model=NO_DROPOUT, accumulate=3)
     for row, expected in zip(rows, plain, strict=True):
         assert (row.pop("train_r-drop") or 0.0) == pytest.approx(0, abs=1e-6)
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-4) if expected["train_loss"] else row == expected
@@ -66,14 +80,13 @@ def test_r_drop_without_dropout_is_a_run_without_it():
 def test_r_drop_adds_weight_times_penalty_to_the_gradient():
     """With the same dropout masks, the gradients at weights 0, 1 and 2 lie on a straight line."""
     model = model_of()
-    texts, targets = random_texts(tiny()), torch.tensor([0, 1, 2, 0, 1])
     gradients = []
     for weight in (0.0, 1.0, 2.0):
         torch.manual_seed(7)
         regularizer = RDrop(weight)
-        batch = regularizer.change_batch(Batch(texts, targets))
-        output = model.train()(pack(batch.texts))
-        (F.cross_entropy(output.logits, batch.targets) + regularizer.penalty(output, batch)).backward()
+        twice = regularizer.change_batch(batch(range(5)))
+        output = model.train()(pack(twice.texts))
+        (F.cross_entropy(output.logits, twice.targets) + regularizer.penalty(output, twice)).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
         model.zero_grad()
     torch.testing.assert_close(gradients[2] - gradients[0], 2 * (gradients[1] - gradients[0]), rtol=1e-3, atol=1e-5)
@@ -86,14 +99,15 @@ def test_r_drop_adds_weight_times_penalty_to_the_gradient():
 def test_fgm_by_brute_force():
     """The gradients are those of L(x) + L(x + δ), δ of length ε over each sequence, from the gradient at x."""
     model = model_of(**NO_DROPOUT).train()
-    texts, targets = random_texts(tiny()), torch.tensor([0, 1, 2, 0, 1])
-    packed = pack(texts)
+    some = batch(range(5))
+    packed = pack(some.texts)
     fgm = FGM(epsilon=0.5)
-    fgm.change_model(model)
+    fgm.begin(model, TRAIN, DEV)
 
     def task():
-        return F.cross_entropy(model(packed).logits, targets)
+        return F.cross_entropy(model(packed).logits, some.targets)
 
+    fgm.change_batch(some)
     task().backward()
     fgm.second_pass(task)
     found = torch.cat([p.grad.flatten() for p in model.parameters()])
@@ -107,7 +121,7 @@ def test_fgm_by_brute_force():
         return output + step if step is not None else output
 
     hook = model.bert.embeddings.register_forward_hook(lambda m, i, out: x if step is None else out + step)
-    (gradient,) = torch.autograd.grad(F.cross_entropy(model(packed).logits, targets), x)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(model(packed).logits, some.targets), x)
     parts = gradient.split(packed.boundaries.diff().tolist())
     step = torch.cat([0.5 * part / part.norm() for part in parts])
     hook.remove()
@@ -133,7 +147,8 @@ def test_fgm_leaves_evaluation_and_the_model_as_they_were():
     model = model_of(**NO_DROPOUT)
     before = predict(model, DEV[0])
     fgm = FGM()
-    fgm.change_model(model)
+    fgm.begin(model, TRAIN, DEV)
+    fgm.change_batch(batch(range(5)))
     packed = pack(random_texts(tiny()))
     plain = model.train()(packed).logits
     plain.sum().backward()
@@ -151,15 +166,16 @@ def test_fgm_leaves_evaluation_and_the_model_as_they_were():
 def test_ema_by_hand():
     model = model_of()
     ema = EMA(decay=0.3)
-    ema.change_model(model)
-    expected = weights(model).clone()
+    ema.begin(model, TRAIN, DEV)
+    with ema.evaluation(model):  # nothing to average yet
+        expected = weights(model).clone()
     for n in range(1, 8):
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter))
-        ema.after_step(model)
+        ema.after_step(model, n / 10)
         decay = min(0.3, (1 + n) / (10 + n))
-        expected = decay * expected + (1 - decay) * weights(model)
+        expected = weights(model) if n == 1 else decay * expected + (1 - decay) * weights(model)
     own = weights(model)
     with ema.evaluation(model):
         torch.testing.assert_close(weights(model), expected, rtol=1e-4, atol=1e-5)
@@ -188,12 +204,12 @@ def test_at_its_neutral_setting_it_is_left_out(neutral):
     assert regularizers_of([neutral]) == []
 
 
-ALL = ["r-drop:weight=0.5", "fgm:epsilon=0.3", "ema:decay=0.9"]
+ALL = ["label-smoothing", "class-balanced", "r-drop:weight=0.5", "fgm:epsilon=0.3", "ema:decay=0.9"]
 
 
 @pytest.mark.parametrize("amount", ["fp32", "bf16"])
 def test_all_together_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, amount):
-    chosen = settings(epochs=4, accumulate=2, select="best-loss", precision=amount, label_smoothing=0.1)
+    chosen = settings(epochs=4, accumulate=2, select="best-loss", precision=amount)
     unbroken = model_of()
     all_rows = list(fine_tune(unbroken, TRAIN, DEV, chosen, regularizers=regularizers_of(ALL)))
     stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path, regularizers=regularizers_of(ALL))
@@ -216,7 +232,7 @@ def test_all_together_under_a_scaler_they_are_as_without_one(monkeypatch):
     real = torch.amp.GradScaler
     for scaler in (real, lambda device, enabled: real("cpu", init_scale=2.0**10, enabled=True)):
         monkeypatch.setattr(torch.amp, "GradScaler", scaler)
-        rows, _ = outcome(regularizers_of(ALL), select="last", accumulate=2, class_weights="balanced", lr=1e-4)
+        rows, _ = outcome(regularizers_of(ALL), select="last", accumulate=2, lr=1e-4)
         results.append(rows)
     for row, other in zip(*results, strict=True):
         for name in ("train_loss", "train_r-drop", "grad_norm", "dev_loss"):
@@ -273,21 +289,23 @@ def test_the_document_tells_of_every_method_and_every_regularizer():
     assert set(re.findall(r"`(\w+)\([\w, ]*\)`", text)) == methods
     for name, kind in SHELF.items():
         (section,) = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-        for value in inspect.signature(kind).parameters.values():
-            assert f" {value.default:g}. Costs" in section
+        said = " ".join(section.split())
+        for key, value in inspect.signature(kind).parameters.items():
+            key = {"epsilon": "ε", "gamma": "γ", "alpha": "α", "beta": "β", "eta": "η", "sigma": "σ"}.get(key, key)
+            assert value.default == "" or re.search(rf"Defaults? .*\b{key} {value.default:g}(?!\d)", said), (name, key)
         assert f"(../{kind.__module__.removeprefix('tezukuri.').replace('.', '/')}.py)" in section
 
 
 def test_the_listing_has_a_line_for_each():
     lines = listing().splitlines()
-    assert [line.split(":")[0] for line in lines] == list(SHELF)
+    assert [re.split(r"[: ]", line)[0] for line in lines] == list(SHELF)
     assert lines[0].startswith("r-drop:weight=1 ") and "should say the same" in lines[0]
 
 
 @pytest.mark.parametrize(
     ("descriptions", "message"),
     [
-        (["mixout"], "'mixout' is not known; choose one of r-drop, fgm, ema"),
+        (["dropblock"], "'dropblock' is not known; choose one of r-drop, label-smoothing, "),
         (["r-drop:alpha=1"], "has no setting 'alpha'; it has weight"),
         (["r-drop:weight=much"], "weight=much .* is not a number"),
         (["r-drop:weight=nan"], "weight=nan .* is not a finite number"),

@@ -39,8 +39,8 @@ FLAGS = {
         --bad-rows
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
-        --patience --precision --compile --no-compile --seed --device --output-dir --save-model --checkpoint
-        --no-checkpoint --resume""",
+        --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
+        --checkpoint --no-checkpoint --resume""",
     evaluate: """
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir""",
@@ -326,7 +326,8 @@ def test_the_options_reach_the_run(tmp_path):
     assert {path.name for path in run.iterdir()} == FILES - {"model"}
     told = json.loads((run / "config.json").read_text(encoding="utf-8"))
     settings = told["settings"]
-    assert (settings["label_smoothing"], settings["class_weights"], settings["accumulate"]) == (0.1, "balanced", 2)
+    assert settings["regularizers"] == ["label-smoothing:epsilon=0.1", "class-balanced:beta=1"]
+    assert settings["accumulate"] == 2
     assert (settings["warmup_steps"], settings["max_length"], settings["truncation"]) == (3, 6, "head_tail")
     assert told["data"]["truncated_share"]["train"] > 0.5
 
@@ -467,7 +468,7 @@ def test_regularizers_have_their_columns_in_the_log(tmp_path):
     assert json.loads((run / "config.json").read_text())["settings"]["regularizers"] == [
         a.split("=", 1)[1] for a in asked
     ]
-    assert command(["finetune", *arguments, "--regularizer", "mixout"]) == 1  # before anything is made
+    assert command(["finetune", *arguments, "--regularizer", "dropblock"]) == 1  # before anything is made
     assert only_run(tmp_path) == run
 
 

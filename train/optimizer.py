@@ -4,6 +4,7 @@ AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2. Warm-up and l
 (arXiv:1810.04805), appendix A.2. Muon: Jordan 2024, "Muon: an optimizer for hidden layers in neural networks".
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,24 +13,25 @@ from torch import nn
 from .settings import Pretraining, Settings
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weight decay for matrices, none for biases and normalisations.
+def parameter_groups(
+    model: nn.Module, weight_decay: float, factor: Callable[[str], float] = lambda name: 1.0
+) -> list[dict[str, Any]]:
+    """Groups of parameters that are treated alike: weight decay for matrices, none for biases and normalisations.
 
-    The kind of a parameter is read off its shape: every bias and every weight of a LayerNorm is a vector.
-
-    Raises:
-        AssertionError: a parameter would be in no group, or in two.
+    The kind of a parameter is read off its shape: every bias and every weight of a LayerNorm is a vector. `factor` says
+    with what the rate of a parameter is multiplied, by its name; it stands in the group under that word.
     """
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    members = sorted(map(id, matrices + vectors))
-    assert members == sorted(map(id, model.parameters())), "every parameter belongs in exactly one group"
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((weight_decay if parameter.ndim > 1 else 0.0, factor(name)), []).append(parameter)
+    return [{"params": group, "weight_decay": decay, "factor": times} for (decay, times), group in groups.items()]
 
 
-def adamw(model: nn.Module, settings: Settings | Pretraining) -> torch.optim.AdamW:
+def adamw(
+    model: nn.Module, settings: Settings | Pretraining, factor: Callable[[str], float] = lambda name: 1.0
+) -> torch.optim.AdamW:
     """AdamW in one fused kernel, with its usual constants (β 0.9 and 0.999, ε 1e-8)."""
-    return torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr, fused=True)
+    return torch.optim.AdamW(parameter_groups(model, settings.weight_decay, factor), lr=settings.lr, fused=True)
 
 
 def muon_and_adamw(model: nn.Module, settings: Pretraining) -> list[torch.optim.Optimizer]:

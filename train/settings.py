@@ -32,8 +32,6 @@ class Settings:
     max_grad_norm: float = 1.0
     max_length: int = 512  # tokens of a text; never more than the model has positions
     truncation: str = "longest_first"
-    label_smoothing: float = 0.0  # Szegedy et al. 2016 (arXiv:1512.00567), section 7
-    class_weights: str = "none"  # or balanced: n / (C · n of the class)
     regularizers: tuple[str, ...] = ()  # as regularizers/shelf.py names them
     select: str = "best-f1"
     patience: int = 0  # stop after so many epochs without a better one; 0 never stops early
@@ -51,12 +49,10 @@ class Settings:
         for name in ("weight_decay", "patience", "warmup_steps", "seed"):
             if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it cannot be below 0")
-        for name in ("warmup_ratio", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it lies in [0, 1)")
+        if not 0 <= self.warmup_ratio < 1:
+            raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it lies in [0, 1)")
         choices_of = {
             "select": SELECTIONS,
-            "class_weights": ("none", "balanced"),
             "precision": ("auto", *PRECISIONS),
             "truncation": TRUNCATIONS,
         }

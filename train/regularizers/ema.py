@@ -1,6 +1,6 @@
-"""EMA: evaluate with a moving average of the weights, which lies calmer than the weights themselves.
+"""EMA: evaluate with a moving average of the weights, which is calmer than they are.
 
-    a ← d · a + (1 - d) · w,   d = min(decay, (1 + n) / (10 + n)) after n steps, so that it begins short
+    a ← d · a + (1 - d) · w,   d = min(decay, (1 + n) / (10 + n)) after n steps, so that it begins short; a₁ = w₁
 
 Polyak & Juditsky 1992; as a moving average, Tarvainen & Valpola 2017 (arXiv:1703.01780), section 2. Costs memory for
 one more copy of the weights, and no pass. Training itself is as without it.
@@ -14,11 +14,15 @@ import torch
 from torch import Tensor
 
 from ...model.heads import BertClassifier
+from ..batch import Texts
+from .looking import looking_with
 from .regularizer import Regularizer
 
 
 class EMA(Regularizer):
     name = "ema"
+    cost = "none"
+    paper = "Tarvainen and Valpola 2017, arXiv:1703.01780"
 
     def __init__(self, decay: float = 0.99) -> None:
         self.decay = decay
@@ -26,30 +30,25 @@ class EMA(Regularizer):
         self.steps = 0
         self.average: list[Tensor] = []
 
-    def change_model(self, model: BertClassifier) -> None:
-        self.average = [parameter.detach().clone() for parameter in model.parameters()]
+    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+        self.device = next(model.parameters()).device
 
     @torch.no_grad()
-    def after_step(self, model: BertClassifier) -> None:
+    def after_step(self, model: BertClassifier, done: float) -> None:
+        if not self.average:
+            self.average = [parameter.detach().clone() for parameter in model.parameters()]
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(self.average, list(model.parameters()), 1 - decay)
 
     @contextmanager
     def evaluation(self, model: BertClassifier) -> Iterator[None]:
-        own = [parameter.data for parameter in model.parameters()]
-        for parameter, average in zip(model.parameters(), self.average, strict=True):
-            parameter.data = average
-        try:
+        with looking_with(self.average, model):
             yield
-        finally:
-            for parameter, data in zip(model.parameters(), own, strict=True):
-                parameter.data = data
 
     def state(self) -> dict[str, Any]:
         return {"steps": self.steps, "average": self.average}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
-        for average, kept in zip(self.average, state["average"], strict=True):
-            average.copy_(kept)
+        self.average = [average.to(self.device) for average in state["average"]]

@@ -8,23 +8,25 @@ takes their mean, so that `weight` is half of its α. The divergence is a mean p
 code it is a sum over the batch, so that their weight depends on the batch size, and ours does not.
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...model.bert import Output
-from .regularizer import Batch, Regularizer
+from ..batch import Batch
+from .regularizer import Regularizer
 
 
 class RDrop(Regularizer):
     name = "r-drop"
+    cost = "a pass"
+    paper = "Liang et al. 2021, arXiv:2106.14448"
 
     def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight
         self.neutral = weight == 0
 
     def change_batch(self, batch: Batch) -> Batch:
-        return Batch([*batch.texts, *batch.texts], torch.cat([batch.targets, batch.targets]))
+        return batch.twice()
 
     def penalty(self, output: Output, batch: Batch) -> Tensor:
         assert output.logits is not None

@@ -4,38 +4,90 @@ import importlib
 import importlib.util
 import inspect
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .awp import AWP
+from .child_tuning import ChildTuning
+from .class_balanced import ClassBalanced
+from .distillation import Distillation
 from .ema import EMA
 from .fgm import FGM
+from .focal import Focal
+from .freelb import FreeLB
+from .fresh_top import FreshTop
+from .gradual_unfreezing import GradualUnfreezing
+from .hidden_mixup import HiddenMixup
+from .judge_votes import JudgeVotes
+from .l2_sp import L2SP
+from .label_smoothing import LabelSmoothing
+from .layer_decay import LayerDecay
+from .layer_drop import LayerDrop
+from .lora import LoRA
+from .mixout import Mixout
+from .multi_sample_dropout import MultiSampleDropout
 from .r_drop import RDrop
-from .regularizer import Regularizer
+from .regularizer import Regularizer, check_together
+from .simcse import SimCSE
+from .smart import SMART
+from .supcon import SupCon
+from .swa import SWA
+from .temperature import Temperature
+from .word_dropout import WordDropout
+from .word_noise import WordNoise
 
-SHELF: dict[str, type[Regularizer]] = {kind.name: kind for kind in (RDrop, FGM, EMA)}
+KINDS: list[type[Regularizer]] = [
+    RDrop,
+    LabelSmoothing,
+    ClassBalanced,
+    FGM,
+    EMA,
+    Mixout,
+    L2SP,
+    LayerDecay,
+    FreshTop,
+    GradualUnfreezing,
+    ChildTuning,
+    AWP,
+    SWA,
+    LoRA,
+    Focal,
+    JudgeVotes,
+    Distillation,
+    HiddenMixup,
+    MultiSampleDropout,
+    LayerDrop,
+    WordDropout,
+    WordNoise,
+    SupCon,
+    SimCSE,
+    SMART,
+    FreeLB,
+    Temperature,
+]
+SHELF = {kind.name: kind for kind in KINDS}
 
 
 def regularizers_of(descriptions: Sequence[str]) -> list[Regularizer]:
     """`["r-drop:weight=4", "mine.py:Mine"]` → regularizers, in order; those at their neutral setting are left out.
 
     Raises:
-        ValueError: an unknown name or setting, or one name twice.
+        ValueError: an unknown name or setting, one name twice, or two that cannot work together.
     """
     made = [regularizer_of(description) for description in descriptions]
-    names = [regularizer.name for regularizer in made]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"the regularizer {twice[0]} is asked for twice")
-    return [regularizer for regularizer in made if not regularizer.neutral]
+    made = [regularizer for regularizer in made if not regularizer.neutral]
+    check_together(made)
+    return made
 
 
 def regularizer_of(description: str) -> Regularizer:
     """NAME, FILE.py:CLASS or MODULE:CLASS, each with `:key=value,…` after it for what is not to be the default."""
-    parts = description.split(":")
-    values = parts.pop() if "=" in parts[-1] else ""
-    kind = find(":".join(parts))
+    # Settings begin at the last `:key=`, so that a path among them may have colons of its own (C:\\…).
+    name, values = re.fullmatch(r"(.*?)(?::(\w+=.*))?", description, re.DOTALL).groups(default="")
+    kind = find(name)
     known = inspect.signature(kind).parameters
     given: dict[str, Any] = {}
     for pair in filter(None, values.split(",")):
@@ -53,13 +105,17 @@ def regularizer_of(description: str) -> Regularizer:
 
 
 def listing() -> str:
-    """Each regularizer on a line: its name with its defaults, and what it does."""
+    """Each regularizer on a line: its name with its defaults, what it does, its cost in passes, and its paper."""
     lines = []
     for name, kind in SHELF.items():
-        values = ",".join(f"{key}={value.default:g}" for key, value in inspect.signature(kind).parameters.items())
+        defaults = {key: value.default for key, value in inspect.signature(kind).parameters.items()}
+        values = ",".join(
+            f"{key}={value if isinstance(value, str) else f'{value:g}'}" for key, value in defaults.items()
+        )
         says = (inspect.getdoc(sys.modules[kind.__module__]) or "").split("\n")[0]
-        lines.append(f"{name + ':' + values:<22}{says.split(': ', 1)[1]}")
-    return "\n".join(lines)
+        lines.append((f"{name}:{values}" if values else name, says.split(": ", 1)[1], f"costs {kind.cost}", kind.paper))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def find(name: str) -> type[Regularizer]:

@@ -1,0 +1,57 @@
+"""Distillation: learn also what a finished model says of each text.
+
+    L = CE + weight · T² · KL(p_teacher ‖ p_student),   both of them softmax(logits / T)
+
+Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531), section 2; T² keeps the gradients
+as large as those of the labels. The paper takes a weighted mean of the two losses where this adds one to the other. The
+teacher reads the texts once, before training, through its own tokenizer and without dropout; that and a row of C
+numbers for each text is the cost. Where others change the texts (word-noise), the student alone sees it.
+"""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...eval.predict import predict
+from ...model.bert import Output
+from ...model.heads import BertClassifier
+from ...weights.load import load_ready_classifier
+from ..batch import Batch, Texts
+from .regularizer import Regularizer
+
+
+class Distillation(Regularizer):
+    name = "distillation"
+    cost = "one reading by the teacher"
+    paper = "Hinton et al. 2015, arXiv:1503.02531"
+
+    def __init__(self, teacher: str = "", temperature: float = 2.0, weight: float = 1.0) -> None:
+        if temperature <= 0:
+            raise ValueError(f"the temperature of distillation is {temperature}; it must be above 0")
+        self.teacher = teacher
+        self.temperature = temperature
+        self.weight = weight
+        self.neutral = weight == 0
+
+    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+        if not self.teacher:
+            raise ValueError("distillation needs a teacher: distillation:teacher=FOLDER of a fine-tuned model")
+        if train.sentences is None:
+            raise ValueError("distillation needs the sentences of the training texts, for the teacher's own tokenizer")
+        loaded = load_ready_classifier(self.teacher)
+        config = loaded.model.config
+        if config.labels != model.config.labels:
+            raise ValueError(
+                f"the teacher {self.teacher} tells {', '.join(config.labels)} apart, and the model "
+                f"{', '.join(model.config.labels)}: their labels must be the same, in the same order"
+            )
+        encodings = loaded.tokenizer.encode_batch(train.sentences, max_length=config.max_position_embeddings)
+        device = next(model.parameters()).device
+        logits = predict(loaded.model.to(device), encodings, progress="teacher")
+        self.log_p = (logits / self.temperature).log_softmax(dim=-1).to(device)  # (n, C)
+
+    def penalty(self, output: Output, batch: Batch) -> Tensor:
+        assert output.logits is not None
+        log_q = (output.logits.float() / self.temperature).log_softmax(dim=-1)  # (B, C)
+        log_p = batch.spread(self.log_p[batch.rows])
+        divergence = F.kl_div(log_q, log_p, log_target=True, reduction="batchmean")  # KL(p ‖ q)
+        return self.weight * self.temperature**2 * divergence

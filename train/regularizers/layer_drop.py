@@ -1,0 +1,53 @@
+"""LayerDrop: in training, whole layers are left out at random.
+
+    x ← x with probability p, else layer(x)
+
+Fan et al. 2020, "Reducing Transformer Depth on Demand with Structured Dropout" (arXiv:1909.11556), section 3. A layer
+that is left out is not computed, so a step costs less rather than more. As in the paper, nothing is scaled to make up
+for it, and evaluation uses all layers. The draw is made once for a micro-batch: its second passes, and both copies of
+a text that stands there twice, go through the same layers.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ...model.bert import Layer
+from ...model.heads import BertClassifier
+from ...model.packing import Packed
+from ..batch import Batch, Texts
+from .regularizer import Regularizer
+
+
+class LayerDrop(Regularizer):
+    name = "layer-drop"
+    cost = "none"
+    paper = "Fan et al. 2020, arXiv:1909.11556"
+
+    def __init__(self, p: float = 0.1) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"the p of layer-drop is {p}; it lies in [0, 1)")
+        self.p = p
+        self.neutral = p == 0
+
+    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+        self.left_out = [False] * len(model.bert.layers)
+        for number, layer in enumerate(model.bert.layers):
+            assert isinstance(layer, Layer)
+            layer.forward = partial(self.forward, number, layer)  # type: ignore[method-assign]
+
+    def change_batch(self, batch: Batch) -> Batch:
+        self.left_out = (torch.rand(len(self.left_out)) < self.p).tolist()
+        return batch
+
+    def forward(
+        self, number: int, layer: Layer, x: Tensor, packed: Packed, show: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        if layer.training and self.left_out[number]:
+            return x, None
+        return Layer.forward(layer, x, packed, show)
+
+    def finish(self, model: BertClassifier) -> None:
+        for layer in model.bert.layers:
+            del layer.forward  # what stood before that of its class

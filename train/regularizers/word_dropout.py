@@ -1,0 +1,54 @@
+"""Word dropout: in training, some word pieces are hidden, and only their place is seen.
+
+    word(x) ← 0 with probability p, for each token on its own
+
+Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification" (ACL 2015), section
+3.1; Gal & Ghahramani 2016 (arXiv:1512.05287), section 4.2, drop a word at all its places at once. What is zeroed is the
+word vector: the token's position and segment vectors stay, and attention still sees the token. Nothing is scaled to
+make up for it, since a normalisation follows. The first and the last token of a text ([CLS] and [SEP]) are never
+dropped. Costs nothing. Every pass draws anew.
+
+Letters: T tokens in the packed batch, H hidden size.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ...model.heads import BertClassifier
+from ...model.packing import Packed
+from ..batch import Texts
+from .regularizer import Regularizer
+
+
+class WordDropout(Regularizer):
+    name = "word-dropout"
+    cost = "none"
+    paper = "Iyyer et al. 2015, ACL"
+
+    def __init__(self, p: float = 0.1) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"the p of word-dropout is {p}; it lies in [0, 1)")
+        self.p = p
+        self.neutral = p == 0
+
+    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+        embeddings = model.bert.embeddings
+        self.hooks = [
+            embeddings.register_forward_pre_hook(self.see),
+            embeddings.word.register_forward_hook(self.hide),
+        ]
+
+    def see(self, embeddings: nn.Module, inputs: tuple[Packed]) -> None:
+        self.packed = inputs[0]
+
+    def hide(self, word: nn.Module, inputs: tuple[Tensor], x: Tensor) -> Tensor | None:
+        if not word.training:
+            return None
+        hidden = torch.rand(len(x), device=x.device) < self.p  # (T,)
+        hidden[self.packed.first] = False
+        hidden[self.packed.boundaries[1:] - 1] = False
+        return x.masked_fill(hidden[:, None], 0)
+
+    def finish(self, model: BertClassifier) -> None:
+        for hook in self.hooks:
+            hook.remove()

@@ -1,0 +1,51 @@
+"""Word noise: at each look at a text, some word pieces are missing, some neighbours swapped.
+
+    every token is deleted with probability α; then round(α · n) times, one of the n left changes places with the next
+
+Wei & Zou 2019, "EDA: Easy Data Augmentation Techniques" (arXiv:1901.11196), section 2. Of its four operations these
+are the two that need no thesaurus: synonym replacement and insertion are left out. EDA makes changed copies of a text
+beforehand, each by one operation, where here both act, anew in each epoch; it swaps any two words, here two neighbours;
+and since words are not known here, all this is done to word pieces. The first and the last token ([CLS] and [SEP])
+stay, and one token between them. Costs nothing. Given after r-drop or simcse, the copies of a text differ in it.
+
+Letters: B texts in a micro-batch, n tokens of a text between its first and last.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ...model.packing import Encoded
+from ...tokenize.encoding import EncodedText
+from ..batch import Batch
+from .regularizer import Regularizer
+
+
+class WordNoise(Regularizer):
+    name = "word-noise"
+    cost = "none"
+    paper = "Wei and Zou 2019, arXiv:1901.11196"
+
+    def __init__(self, alpha: float = 0.1) -> None:
+        if not 0 <= alpha < 1:
+            raise ValueError(f"the alpha of word-noise is {alpha}; it lies in [0, 1)")
+        self.alpha = alpha
+        self.neutral = alpha == 0
+
+    def change_batch(self, batch: Batch) -> Batch:
+        return replace(batch, texts=[self.noisy(text) for text in batch.texts])  # B
+
+    def noisy(self, text: Encoded) -> Encoded:
+        last = len(text.ids) - 1
+        if last < 2:  # nothing between its ends
+            return text
+        draws = torch.rand(last - 1).numpy()
+        kept = np.flatnonzero(draws >= self.alpha) + 1  # places in the text
+        if not len(kept):
+            kept = np.array([draws.argmax() + 1])
+        if len(kept) > 1:
+            for place in torch.randint(len(kept) - 1, (round(self.alpha * len(kept)),)).tolist():
+                kept[[place, place + 1]] = kept[[place + 1, place]]
+        order = np.concatenate([[0], kept, [last]])
+        return EncodedText(text.ids[order], text.type_ids[order])

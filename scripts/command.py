@@ -13,6 +13,7 @@ from pathlib import Path
 
 SCRIPTS = {
     "finetune": "train a classifier on labelled texts",
+    "compare": "train in several ways, and tell which differ",
     "evaluate": "judge a ready classifier on labelled texts",
     "predict": "label texts with a classifier",
     "pretrain": "train a BERT to guess masked words",

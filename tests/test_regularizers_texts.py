@@ -704,28 +704,6 @@ def test_it_learns_in_bf16_and_in_parts(kind, teacher):
     assert (f"train_{kind}" in rows[-1]) == (kind in ("distillation", "supcon", "simcse", "smart"))
 
 
-SELF = ["fgm", "r-drop", "ema", "label-smoothing", "class-balanced", *OURS]
-REFUSED = {
-    ("fgm", "smart"), ("fgm", "freelb"), ("smart", "freelb"), ("class-balanced", "focal"), ("r-drop", "hidden-mixup"),
-    ("judge-votes", "hidden-mixup"), ("distillation", "hidden-mixup"), ("hidden-mixup", "supcon"),
-    ("hidden-mixup", "simcse"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("pair", list(combinations(SELF, 2)), ids=" and ".join)
-def test_two_together_work_or_are_refused_by_name(pair, teacher):
-    names = tuple(name.split(":")[0] for name in pair)
-    for order in (pair, pair[::-1]):
-        both = [made(name, teacher) for name in order]
-        run = fine_tune(model_of(), RICH, DEV, settings(epochs=1, batch_size=16, precision="bf16"), regularizers=both)
-        if names in REFUSED:
-            with pytest.raises(ValueError, match=f"{names[0]}.*{names[1]}|{names[1]}.*{names[0]}"):
-                next(run)
-        else:
-            row = list(run)[-1]
-            assert np.isfinite([v for v in row.values() if v is not None]).all()
-
-
 @pytest.mark.parametrize(
     "neutral",
     [

@@ -1,7 +1,7 @@
 """Regularizers of weights, gradients and rates: each against its formula, and all in the loop."""
 
 import math
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ from tezukuri.train.regularizers.l2_sp import L2SP
 from tezukuri.train.regularizers.layer_decay import LayerDecay
 from tezukuri.train.regularizers.lora import LoRA
 from tezukuri.train.regularizers.mixout import Mixout
-from tezukuri.train.regularizers.regularizer import at_work, check_together
+from tezukuri.train.regularizers.regularizer import at_work
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.regularizers.swa import SWA
 from tezukuri.train.seen_words import only_seen_words
@@ -30,7 +30,6 @@ from tezukuri.train.seen_words import only_seen_words
 MINE = [
     "mixout", "l2-sp", "layer-decay:decay=0.8", "fresh-top", "gradual-unfreezing", "child-tuning", "awp", "swa", "lora",
 ]  # fmt: skip
-OTHERS = ["fgm:epsilon=0.3", "r-drop", "ema:decay=0.9"]
 NEUTRAL = [
     "mixout:p=0", "l2-sp:alpha=0,beta=0", "layer-decay:decay=1", "fresh-top:layers=0", "gradual-unfreezing:until=0",
     "child-tuning:p=1", "awp:gamma=0", "swa:start=1", "lora:rank=0",
@@ -569,26 +568,3 @@ def test_under_a_scaler_it_is_as_without_one(monkeypatch, description):
     for row, other in zip(*results, strict=True):
         for name in ("train_loss", "grad_norm", "dev_loss"):
             assert (row[name] or 0) == pytest.approx(other[name] or 0, rel=1e-3), name
-
-
-REFUSED = {
-    frozenset(pair)
-    for pair in [("mixout", "fresh-top"), ("l2-sp", "fresh-top"), ("lora", "mixout"), ("lora", "l2-sp"),
-                 ("lora", "gradual-unfreezing"), ("lora", "fresh-top"), ("swa", "ema")]
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("pair", list(combinations([*MINE, *OTHERS], 2)), ids="+".join)
-def test_two_of_them_work_in_either_order_or_are_refused(pair):
-    for descriptions in (pair, pair[::-1]):
-        if frozenset(text.split(":")[0] for text in pair) in REFUSED:
-            with pytest.raises(ValueError, match="cannot work together"):
-                regularizers_of(descriptions)
-            continue
-        model = model_of()
-        whole = structure(model)
-        both = regularizers_of(descriptions)
-        check_together(both)
-        rows = list(fine_tune(model, TRAIN, DEV, settings(epochs=1, batch_size=14, accumulate=2), regularizers=both))
-        assert structure(model) == whole
-        assert all(math.isfinite(value) for value in rows[1].values())

@@ -85,8 +85,9 @@ def regularizers_of(descriptions: Sequence[str]) -> list[Regularizer]:
 
 def regularizer_of(description: str) -> Regularizer:
     """NAME, FILE.py:CLASS or MODULE:CLASS, each with `:key=value,…` after it for what is not to be the default."""
-    # Settings begin at the last `:key=`, so that a path among them may have colons of its own (C:\\…).
-    name, values = re.fullmatch(r"(.*?)(?::(\w+=.*))?", description, re.DOTALL).groups(default="")
+    # Settings begin at the first `:key=`: a path before or among them may have colons of its own (C:\\…).
+    name, *rest = re.split(r":(?=\w+=)", description, maxsplit=1)
+    values = "".join(rest)
     kind = find(name)
     known = inspect.signature(kind).parameters
     given: dict[str, Any] = {}

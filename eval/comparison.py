@@ -132,16 +132,16 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
     the standard deviations, not here.
     """
     n = len(variant[0].gold[split])
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)  # (draws, n)
-    draws = np.vstack([np.ones((1, n), np.float32), draws])  # the first row: the texts as they are
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS)  # (draws, n)
+    draws = np.vstack([np.ones((1, n)), draws])  # the first row: the texts as they are
     ours, theirs = (drawn_scores(runs, split, draws) for runs in (variant, baseline))
     found = {}
     for name in ours:
-        measured, *drawn = ours[name] - theirs[name]
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        tail = min(np.sum(np.array(drawn) <= 0), np.sum(np.array(drawn) >= 0))
+        apart = (ours[name] - theirs[name]).round(9)  # what is equal but for rounding is to be 0
+        low, high = np.quantile(apart[1:], [0.025, 0.975])
+        tail = min(np.sum(apart[1:] <= 0), np.sum(apart[1:] >= 0))
         p = min(1.0, 2 * (tail + 1) / (DRAWS + 1))  # never 0: the texts as they are count as a draw
-        found[name] = Difference(float(measured), float(low), float(high), float(p))
+        found[name] = Difference(float(apart[0]), float(low), float(high), float(p))
     return found
 
 
@@ -151,12 +151,11 @@ def drawn_scores(variant: Variant, split: str, draws: np.ndarray) -> dict[str, n
     accuracies, f1s = [], []
     for run in variant:
         predicted = np.array(run.predicted[split])
-        accuracies.append(draws @ (predicted == gold).astype(np.float32) / len(gold))
+        accuracies.append(draws @ (predicted == gold) / len(gold))
         of_classes = []
         for label in run.labels:
             is_gold, is_predicted = gold == label, predicted == label
-            hits = draws @ (is_gold & is_predicted).astype(np.float32)
-            both = draws @ (is_gold.astype(np.float32) + is_predicted)
+            hits, both = draws @ (is_gold & is_predicted), draws @ (is_gold.astype(float) + is_predicted)
             of_classes.append(np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0))
         f1s.append(np.mean(of_classes, axis=0))
     return {"accuracy": np.mean(accuracies, axis=0), "f1": np.mean(f1s, axis=0)}
@@ -193,6 +192,8 @@ class Fate:
             return "the loss hardly rises"
         if self.accuracy < -2 * self.error:
             return "over-fitting"
+        if self.ece <= 0:
+            return "not clear"
         return "over-confidence" if self.accuracy >= 0 else "over-confidence, or a little over-fitting"
 
 

@@ -126,7 +126,7 @@ def findings(
     if fates[0].loss >= 0.01:
         said.append(
             "**possibility** Part of that rise may go away with a temperature or softer targets, without another model."
-            if fates[0].verdict.startswith("over-confidence")
+            if fates[0].verdict != "over-fitting"
             else "**possibility** Fewer epochs, or keeping the epoch with the best score, may be the simplest cure."
         )
     sure = [(name, d["accuracy"], p) for name, d, p in zip(names[1:], found, corrected, strict=True) if p < SURE]

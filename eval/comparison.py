@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -21,6 +22,7 @@ from ..model.config import read_json
 BASELINE = "baseline"
 DRAWS = 10_000  # of the bootstrap
 SURE = 0.05  # a p below it is called a difference
+RISE = 0.01  # nats; a smaller change of the loss is not called a rise
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Run:
     predicted: dict[str, list[str]]  # … and n predictions
     labels: list[str]
     data: str  # sha256 of texts, labels and splits
+    commit: str | None  # of the code that made it
 
     @property
     def lowest(self) -> int:
@@ -84,7 +87,7 @@ def read_run(folder: Path, method: str, seed: int) -> Run:
     told = read_json(folder / "config.json")
     return Run(
         method, told["settings"]["lr"], seed, rows[1:], metrics, gold, predicted, told["data"]["labels"],
-        told["data"]["sha256"],
+        told["data"]["sha256"], told.get("git"),
     )  # fmt: skip
 
 
@@ -114,6 +117,11 @@ def accuracy(variant: Variant) -> float:
     return mean(run.metrics["dev"]["accuracy"] for run in variant)
 
 
+def loss(variant: Variant) -> float:
+    """The same of the loss."""
+    return mean(run.metrics["dev"]["loss"] for run in variant)
+
+
 @dataclass(frozen=True)
 class Difference:
     """How much more a method has of a score than the baseline, and how sure that is."""
@@ -121,7 +129,7 @@ class Difference:
     mean: float
     low: float  # of the interval that holds 95 % of the draws
     high: float
-    p: float  # two-sided: how often chance alone brings as much
+    p: float  # two-sided: twice the share of the draws that lie on the other side of 0
 
 
 def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Difference]:
@@ -129,36 +137,50 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
 
     A draw takes n of the n texts, with repetition; on these every run of both methods is scored, and the means over
     the S seeds are compared. So seeds stay together and texts are what varies: what other seeds would bring is seen in
-    the standard deviations, not here.
+    the standard deviations, not here. No p is smaller than a sign test could make it on the texts that tell the
+    methods apart.
     """
     n = len(variant[0].gold[split])
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS)  # (draws, n)
-    draws = np.vstack([np.ones((1, n)), draws])  # the first row: the texts as they are
-    ours, theirs = (drawn_scores(runs, split, draws) for runs in (variant, baseline))
-    found = {}
-    for name in ours:
-        apart = (ours[name] - theirs[name]).round(9)  # what is equal but for rounding is to be 0
-        low, high = np.quantile(apart[1:], [0.025, 0.975])
-        tail = min(np.sum(apart[1:] <= 0), np.sum(apart[1:] >= 0))
-        p = min(1.0, 2 * (tail + 1) / (DRAWS + 1))  # never 0: the texts as they are count as a draw
-        found[name] = Difference(float(apart[0]), float(low), float(high), float(p))
-    return found
+    apart: dict[str, list[np.ndarray]] = {"accuracy": [], "f1": []}
+    for draws in [np.ones((1, n), np.float32), *drawn_texts(n)]:  # first the texts as they are
+        ours, theirs = (drawn_scores(runs, split, draws) for runs in (variant, baseline))
+        for name, found in apart.items():
+            found.append(ours[name] - theirs[name])
+    hits = [np.sum([run.right(split) for run in runs], axis=0) for runs in (variant, baseline)]  # (n,), of S seeds
+    floor = 2.0 ** (1 - int(np.sum(hits[0] != hits[1])))
+    made = {}
+    for name, found in apart.items():
+        whole = np.concatenate(found).round(9)  # what is equal but for rounding is to be 0
+        low, high = np.quantile(whole[1:], [0.025, 0.975])
+        tail = min(np.sum(whole[1:] <= 0), np.sum(whole[1:] >= 0))
+        p = min(1.0, max(floor, 2 * (tail + 1) / (DRAWS + 1)))  # + 1: the texts as they are count as a draw
+        made[name] = Difference(float(whole[0]), float(low), float(high), float(p))
+    return made
+
+
+@lru_cache(maxsize=1)
+def drawn_texts(n: int) -> list[np.ndarray]:
+    """How often each of n texts is in each draw, some draws at a time: (draws, n)."""
+    random = np.random.default_rng(0)
+    parts = []
+    for _ in range(20):
+        chosen = random.integers(0, n, (DRAWS // 20, n)) + n * np.arange(DRAWS // 20)[:, None]
+        parts.append(np.bincount(chosen.ravel(), minlength=n * len(chosen)).reshape(-1, n).astype(np.float32))
+    return parts
 
 
 def drawn_scores(variant: Variant, split: str, draws: np.ndarray) -> dict[str, np.ndarray]:
     """How often each text was drawn (draws, n) → scores (draws,), the means over the seeds."""
-    gold = np.array(variant[0].gold[split])
-    accuracies, f1s = [], []
-    for run in variant:
-        predicted = np.array(run.predicted[split])
-        accuracies.append(draws @ (predicted == gold) / len(gold))
-        of_classes = []
-        for label in run.labels:
-            is_gold, is_predicted = gold == label, predicted == label
-            hits, both = draws @ (is_gold & is_predicted), draws @ (is_gold.astype(float) + is_predicted)
-            of_classes.append(np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0))
-        f1s.append(np.mean(of_classes, axis=0))
-    return {"accuracy": np.mean(accuracies, axis=0), "f1": np.mean(f1s, axis=0)}
+    gold, labels = np.array(variant[0].gold[split]), variant[0].labels
+    is_gold = gold == np.array(labels)[:, None]  # (C, n)
+    is_predicted = (
+        np.array([run.predicted[split] for run in variant])[:, None] == np.array(labels)[:, None]
+    )  # (S, C, n)
+    counted = np.stack([is_gold & is_predicted, is_gold.astype(int) + is_predicted], axis=-1)  # (S, C, n, 2)
+    counts = np.tensordot(draws, counted.astype(np.float32), axes=(1, 2)).astype(float)  # (draws, S, C, 2)
+    hits, both = counts[..., 0], counts[..., 1]
+    f1 = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
+    return {"accuracy": hits.sum(axis=2).mean(axis=1) / len(gold), "f1": f1.mean(axis=(1, 2))}
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -177,24 +199,27 @@ def mcnemar(run: Run, other: Run, split: str) -> float:
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
+def same_answers(variant: Variant, baseline: Variant, split: str) -> bool:
+    return all(ours.predicted[split] == theirs.predicted[split] for ours, theirs in zip(variant, baseline, strict=True))
+
+
 @dataclass(frozen=True)
 class Fate:
     """What happens on the dev split from the epoch of the lowest loss to the last one; means over the seeds."""
 
     loss: float
     accuracy: float
-    error: float  # standard error of `accuracy` over the seeds; nan with one seed
     ece: float
+    accuracy_error: float  # standard errors over the seeds; infinite with one seed
+    ece_error: float
 
     @property
     def verdict(self) -> str:
-        if self.loss < 0.01:
-            return "the loss hardly rises"
-        if self.accuracy < -2 * self.error:
+        if self.loss < RISE:
+            return "no rise"
+        if self.accuracy < -2 * self.accuracy_error:
             return "over-fitting"
-        if self.ece <= 0:
-            return "not clear"
-        return "over-confidence" if self.accuracy >= 0 else "over-confidence, or a little over-fitting"
+        return "over-confidence" if self.accuracy >= 0 and self.ece > 2 * self.ece_error else "unclear"
 
 
 def fate(variant: Variant) -> Fate:
@@ -202,6 +227,6 @@ def fate(variant: Variant) -> Fate:
     for run in variant:
         lowest, last = run.epochs[run.lowest - 1], run.epochs[-1]
         changes.append([last[f"dev_{name}"] - lowest[f"dev_{name}"] for name in ("loss", "accuracy", "ece")])
-    loss, right, ece = zip(*changes, strict=True)
-    error = stdev(right) / len(right) ** 0.5 if len(right) > 1 else float("nan")
-    return Fate(mean(loss), mean(right), error, mean(ece))
+    of_loss, right, ece = zip(*changes, strict=True)
+    errors = [stdev(v) / len(v) ** 0.5 if len(v) > 1 else float("inf") for v in (right, ece)]
+    return Fate(mean(of_loss), mean(right), mean(ece), *errors)

@@ -25,6 +25,8 @@ JAPANESE_FONTS = (
     "MS Gothic",
 )
 
+SVG_METADATA = ("Date", "Creator", "Format", "Type")  # which matplotlib would write into a file
+
 log = logging.getLogger("tezukuri")
 
 
@@ -101,7 +103,7 @@ def comparison_curves(variants: Sequence[Variant]) -> bytes:
                     longest = max((run.epochs for run in runs), key=len)
                     reached = [[r.epochs[i][key] for r in runs if i < len(r.epochs)] for i in range(len(longest))]
                     epochs = [row["epoch"] for row in longest]
-                    middle, width = np.array([(np.mean(v), np.std(v)) for v in reached]).T
+                    middle, width = np.array([(np.mean(v), np.std(v, ddof=len(v) > 1)) for v in reached]).T
                     axes.plot(epochs, middle, color=color, marker=".")
                     axes.fill_between(epochs, middle - width, middle + width, color=color, alpha=0.2, linewidth=0)
                 axes.grid(alpha=0.3)
@@ -112,6 +114,72 @@ def comparison_curves(variants: Sequence[Variant]) -> bytes:
             for axes in all_axes[len(variants) :]:
                 axes.remove()
         return png(figure)
+
+
+INK = "#767676"  # is read as well on white as on black
+ON_A_PAGE: dict[Any, Any] = {
+    "font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "tezukuri", "text.color": INK,
+    "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.facecolor": "none",
+    "figure.facecolor": "none", "savefig.facecolor": "none", "legend.framealpha": 0, "grid.alpha": 0.3,
+    "axes.grid": True,
+}  # fmt: skip
+
+
+def page_curves(rows: Sequence[dict[str, Any]]) -> str:
+    """An SVG of a whole training log: losses, scores, and how fast it learned; what stands out is marked."""
+    with rc_context(ON_A_PAGE):
+        figure = Figure(figsize=(11, 3.2), layout="constrained")
+        losses, marks, rates = figure.subplots(1, 3)
+        trained = [row for row in rows if row["train_loss"] is not None]
+        epochs = [row["epoch"] for row in rows]
+        losses.plot([row["epoch"] for row in trained], [row["train_loss"] for row in trained], "o-", label="training")
+        losses.plot(epochs, [row["dev_loss"] for row in rows], "s-", label="validation")
+        for name, label in (("accuracy", "accuracy"), ("f1", "macro-F1"), ("ece", "ECE")):
+            marks.plot(epochs, [row[f"dev_{name}"] for row in rows], ".-", label=label)
+        lowest, best = (
+            choose(trained, key=lambda row: row[name]) for choose, name in ((min, "dev_loss"), (max, "dev_f1"))
+        )
+        losses.plot(lowest["epoch"], lowest["dev_loss"], "v", color="black", markerfacecolor="yellow", markersize=9)
+        marks.plot(best["epoch"], best["dev_f1"], "^", color="black", markerfacecolor="yellow", markersize=9)
+        losses.set(title="Loss (nats)", ylim=(0, None))
+        marks.set(title="Validation", ylim=(0, 1))
+        rates.plot(
+            [row["epoch"] for row in trained], [row["grad_norm"] for row in trained], ".-", label="gradient norm"
+        )
+        other = rates.twinx()
+        other.plot([row["epoch"] for row in trained], [row["lr"] for row in trained], "C1.--", label="learning rate")
+        other.grid(visible=False)
+        rates.set(title="At the end of each epoch")
+        rates.legend(handles=[*rates.lines, *other.lines])
+        for axes in (losses, marks):
+            axes.legend()
+        for axes in (losses, marks, rates):
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        return inline(figure)
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> str:
+    """An SVG of how right a model is where it is this sure, and of how sure it is where right and where wrong.
+
+    Args:
+        confidence: (n,) the probability of the predicted class.
+        right: (n,) whether the prediction is right.
+    """
+    with rc_context(ON_A_PAGE):
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        left, beside = figure.subplots(1, 2)
+        edges = np.linspace(0, 1, bins + 1)
+        place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+        counts = np.bincount(place, minlength=bins)
+        shares = np.bincount(place, weights=right, minlength=bins) / np.maximum(counts, 1)
+        left.bar(edges[:-1], shares, width=1 / bins, align="edge", color="C0", alpha=0.6)
+        left.plot([0, 1], [0, 1], color=INK, linewidth=1)
+        left.set(xlabel="how sure", ylabel="how often right", xlim=(0, 1), ylim=(0, 1))
+        beside.hist([confidence[right], confidence[~right]], bins=edges, stacked=False, label=["right", "wrong"])
+        beside.set(xlabel="how sure", ylabel="texts", xlim=(0, 1))
+        beside.legend()
+        return inline(figure)
 
 
 def pretraining_curves(rows: Sequence[dict[str, Any]]) -> bytes:
@@ -154,10 +222,16 @@ def attention_map(attention: Tensor, labels: Sequence[str], title: str, kind: st
         return svg(figure) if kind == "svg" else png(figure)
 
 
-def svg(figure: Figure) -> bytes:
+def inline(figure: Figure) -> str:
+    """An SVG as it stands inside an HTML page."""
+    text = svg(figure, room=0.05).decode("utf-8")
+    return text[text.index("<svg") :]
+
+
+def svg(figure: Figure, room: float = 0.6) -> bytes:
+    """A figure with its text as text; `room` (inches) around it is for what comes out wider in the reader's font."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no font here need have the characters
-        # The room around is for labels that come out wider in the reader's font than they are here.
-        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.6, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=room, metadata=dict.fromkeys(SVG_METADATA))
     return buffer.getvalue()

@@ -15,9 +15,9 @@ STEPS = 1 << 16
 
 def dropout(x: Tensor, p: float) -> Tensor:
     """Drop elements of a tensor of any shape."""
-    if p == 0 or p == 1 or not x.is_cpu or torch.compiler.is_compiling():
-        return F.dropout(x, p)
     dropped = round(p * STEPS)
+    if dropped in (0, STEPS) or not x.is_cpu or torch.compiler.is_compiling():
+        return F.dropout(x, p)
     draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(1 << 63), None)
     kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - STEPS // 2
     return x * kept * (STEPS / (STEPS - dropped))

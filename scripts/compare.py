@@ -21,11 +21,9 @@ from tqdm import tqdm
 
 from tezukuri.eval.comparison import BASELINE, Run, accuracy, read_run, variants
 from tezukuri.eval.findings import document
-from tezukuri.eval.judge import judge
 from tezukuri.eval.plots import comparison_curves
-from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_report
-from tezukuri.eval.runs import git_commit, write_csv, write_json, write_whole
+from tezukuri.eval.runs import write_csv, write_json, write_whole
 from tezukuri.model.config import read_json
 from tezukuri.scripts import finetune
 from tezukuri.scripts.command import run_file
@@ -33,9 +31,12 @@ from tezukuri.scripts.options import positive, read_data
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.soup import greedy_soup
+from tezukuri.weights.load import Loaded, LoadReport
 from tezukuri.weights.save import save
 
-OWN = ("--seed", "--lr", "--output-dir", "--save-model", "--resume", "--judge-train")  # of finetune, set by the study
+# Options of finetune that the study sets itself, and those that no method may change: all are judged on one data set.
+OWN = ("seed", "lr", "output_dir", "save_model", "resume", "judge_train", "list_regularizers", "checkpoint")
+SAME = ("data", "data_path", "text_column", "label_column", "split_column", "split_seed", "bad_rows")
 SOUP = """\
 Of {models} models, in the order of their accuracy on dev, each was taken into the mean of their weights where this did
 not lower the mean's accuracy there (Wortsman et al. 2022, arXiv:2203.05482): {chosen} were.
@@ -63,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="METHOD",
-        help="a regularizer, several joined by ' + ', or options of finetune; once for each. The baseline goes before",
+        help="a regularizer, several joined by ' + ', or options of finetune (--method='--epochs 8'); once for each. "
+        "The run without any, the baseline, is always there",
     )
     options.add_argument("--lr", action="append", type=float, help="a learning rate to try all with; once for each")
     options.add_argument("--seeds", type=positive, default=5, help="how many: 1, 2, … (%(default)s)")
@@ -78,7 +80,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     methods = [BASELINE, *dict.fromkeys(options.method)]
-    begin(options, methods)
+    check(options, methods)
+    begin(options)
     run_all(options, methods)
     if options.pairs_of > 1:
         pairs = best_pairs(finished(options, methods), options.pairs_of)
@@ -86,40 +89,58 @@ def main(arguments: list[str] | None = None) -> int:
         methods += [pair for pair in pairs if pair not in methods]
         run_all(options, methods)
     runs = finished(options, methods)
+    write_csv(options.study / "runs.csv", [run.row() for run in runs])
+    write_whole(options.study / "curves.png", comparison_curves(variants(runs)))
     text = f"# Comparison\n\n{document(runs, 'curves.png')}"
+    write_whole(options.study / "comparison.md", text)
     if options.soup:
         folders = [options.study / cell.folder for cell in cells(options, methods)]
         text += f"\n## Greedy soup\n\n{soup(options, folders)}\n"
-    write_whole(options.study / "curves.png", comparison_curves(variants(runs)))
-    write_whole(options.study / "comparison.md", text)
+        write_whole(options.study / "comparison.md", text)
     print(text)
     print("\n".join(f"study   {options.study / name}" for name in ("comparison.md", "runs.csv", "curves.png")))
     return 0
 
 
-def begin(options: argparse.Namespace, methods: Sequence[str]) -> None:
-    """Look at all that is asked for before anything runs, and make the study's folder or find it."""
-    for name in OWN:
-        if any(argument.split("=")[0] == name for argument in options.finetune):
-            raise ValueError(f"{name} is set by the study itself: leave it out of what stands after --")
+def check(options: argparse.Namespace, methods: Sequence[str]) -> None:
+    """Look at all that is asked for before anything runs."""
+    if options.pairs_of == 1 or options.pairs_of < 0:
+        raise ValueError("--pairs-of takes 2 or more: one method makes no pair")
+    usual = vars(finetune.parser().parse_args([]))
+    common = vars(finetune.parser().parse_args(options.finetune))
     for method in methods:
-        given = finetune.parser().parse_args([*options.finetune, *arguments_of(method)])
-        regularizers_of(finetune.settings_of(given).regularizers)
-    folders = [cell.folder for cell in cells(options, methods)]
-    if len(set(folders)) != len(folders):
-        raise ValueError("two of the methods would lie in the same folder: their names differ in signs only")
-    told = options.study / "study.json"
-    common = {"finetune": options.finetune, "soup": options.soup}
-    if told.is_file():
-        before = read_json(told)
-        if {name: before.get(name) for name in common} != common:
+        given = vars(finetune.parser().parse_args([*options.finetune, *arguments_of(method)]))
+        changed = [name for name in OWN if given[name] != usual[name]]
+        changed += [name for name in SAME if given[name] != common[name]]
+        if changed:
             raise ValueError(
-                f"the runs in {options.study} were started with {shlex.join(before.get('finetune', []))!r}"
-                f"{' and --soup' if before.get('soup') else ''}: choose another --study"
+                f"--{changed[0].replace('_', '-')} is one for all runs of a study: leave it out of {method}"
             )
-    else:
+        if options.soup and given["model"] == "scratch":
+            raise ValueError("a soup is of models that began with the same weights; --model scratch makes new ones")
+        regularizers_of(finetune.settings_of(argparse.Namespace(**given)).regularizers)
+    read_data(argparse.Namespace(**common))
+    folders: dict[str, Cell] = {}
+    for cell in cells(options, methods):
+        other = folders.setdefault(cell.folder, cell)
+        if other != cell:
+            raise ValueError(f"{cell.method!r} and {other.method!r} would lie in the same folder, {cell.folder}")
+
+
+def begin(options: argparse.Namespace) -> None:
+    """Make the study's folder, or find it with runs of the same kind."""
+    told, common = options.study / "study.json", {"finetune": options.finetune, "soup": options.soup}
+    if not told.is_file():
         options.study.mkdir(parents=True, exist_ok=True)
-        write_json(told, common | {"git": git_commit()})
+        write_json(told, common)
+        return
+    before = read_json(told)
+    if {name: before.get(name) for name in common} != common:
+        soup = " and --soup" if before.get("soup") else ""
+        raise ValueError(
+            f"the runs in {options.study} were started with {shlex.join(before.get('finetune', []))!r}{soup}: "
+            "choose another --study"
+        )
 
 
 def arguments_of(method: str) -> list[str]:
@@ -127,6 +148,8 @@ def arguments_of(method: str) -> list[str]:
     if method == BASELINE:
         return []
     parts = [part.strip() for part in method.split(" + ")]
+    if not all(part.strip("-") for part in parts):
+        raise ValueError(f"the method {method!r} names nothing to try")
     return [a for part in parts for a in (shlex.split(part) if part.startswith("-") else ["--regularizer", part])]
 
 
@@ -182,12 +205,10 @@ def run_all(options: argparse.Namespace, methods: Sequence[str]) -> None:
                     bar.update()
                     if process.returncode:
                         failed.append(options.study / cell.folder / "output.txt")
-                        bar.write(f"failed  {failed[-1]}")
+                        bar.write(f"failed    {failed[-1]}")
                     else:
-                        runs = finished(options, methods)
-                        write_csv(options.study / "runs.csv", [run.row() for run in runs])
-                        row = next(run.row() for run in runs if (run.method, run.seed) == (cell.method, cell.seed))
-                        bar.write(f"{row['accuracy']:.4f}  {row['f1']:.4f}  {cell.folder}")
+                        write_csv(options.study / "runs.csv", [run.row() for run in finished(options, methods)])
+                        bar.write(f"finished  {cell.folder}")
             time.sleep(0.2)
     finally:
         bar.close()
@@ -196,7 +217,10 @@ def run_all(options: argparse.Namespace, methods: Sequence[str]) -> None:
             process.wait()
     if failed:
         said = failed[0].read_text(encoding="utf-8").strip().splitlines()[-1:]
-        raise ValueError(f"{len(failed)} runs failed; {failed[0]} ends with: {''.join(said)}")
+        raise ValueError(
+            f"{len(failed)} runs failed; {failed[0]} ends with: {''.join(said)}\nMend that or leave the method out, "
+            "and start the same command again: what is finished stays"
+        )
 
 
 def start(options: argparse.Namespace, cell: Cell, run: Path | None, environment: dict[str, str]) -> subprocess.Popen:
@@ -217,13 +241,12 @@ def start(options: argparse.Namespace, cell: Cell, run: Path | None, environment
 
 def best_pairs(runs: Sequence[Run], k: int) -> list[str]:
     """The pairs among the k single regularizers with the highest accuracy on dev that can work together."""
-    singles: list[str] = []
-    for variant in sorted(variants(runs), key=accuracy, reverse=True):
-        method = variant[0].method
-        if method != BASELINE and "--" not in method and " + " not in method and method not in singles:
-            singles.append(method)
+    ordered = sorted(variants(runs), key=accuracy, reverse=True)
+    methods = dict.fromkeys(variant[0].method for variant in ordered)
+    best = [m for m in methods if m != BASELINE and "--" not in m and " + " not in m][:k]
+    best.sort(key=[run.method for run in runs].index)  # as they were given, so that a pair has one name
     pairs = []
-    for pair in combinations(singles[:k], 2):
+    for pair in combinations(best, 2):
         try:
             regularizers_of(pair)
         except ValueError:
@@ -236,23 +259,19 @@ def soup(options: argparse.Namespace, folders: Sequence[Path]) -> str:
     """Average models of the study greedily, judge the average, and tell of it."""
     models = [run / "model" for run in map(run_folder, folders) if run]
     given = finetune.parser().parse_args(options.finetune)
-    data = read_data(given)
+    settings, data = finetune.settings_of(given), read_data(given)
     dev = data.split("dev")
     found = greedy_soup(models, [e.text for e in dev], [e.label for e in dev], given.device)
     save(found.model, found.tokenizer, options.study / "soup" / "model")
     said = [SOUP.format(models=len(models), chosen=len(found.chosen))]
-    for split in ("dev", "test"):
-        examples = data.split(split)
-        if examples:
-            encodings = found.tokenizer.encode_batch(
-                [e.text for e in examples], max_length=found.model.config.max_position_embeddings
-            )
-            judgement = judge(
-                split, examples, predict(found.model, encodings).numpy(), found.model.config.labels, data.labels
-            )
+    for name, split in finetune.encode(
+        data, Loaded(found.model, found.tokenizer, LoadReport("soup")), settings
+    ).items():
+        if name != "train":
+            judgement = finetune.judged(name, found.model, data, split, settings)
             write_report(options.study / "soup", judgement)
-            scores = ", ".join(f"{name} {judgement.metrics[name]:.3f}" for name in ("accuracy", "f1", "loss", "ece"))
-            said.append(f"- **fact** On {split} the soup has {scores}.")
+            scores = ", ".join(f"{key} {judgement.metrics[key]:.3f}" for key in ("accuracy", "f1", "loss", "ece"))
+            said.append(f"- **fact** On {name} the soup has {scores}.")
     return "\n".join(said)
 
 

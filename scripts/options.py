@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -102,7 +103,4 @@ def with_whole_path(regularizer: str) -> str:
     file, _, rest = regularizer.partition(".py:")
     if rest:
         return f"{Path(file).resolve()}.py:{rest}"
-    name, _, settings = regularizer.partition(":")
-    pairs = [pair.partition("=") for pair in settings.split(",")]
-    whole = [f"{k}={Path(v).resolve() if k == 'teacher' and Path(v).exists() else v}" for k, _, v in pairs]
-    return f"{name}:{','.join(whole)}" if settings else name
+    return re.sub(r"(?<=[:,]teacher=)[^,]+", lambda found: str(Path(found[0]).resolve()), regularizer)

@@ -17,6 +17,7 @@ from tezukuri.model.bert import Output
 from tezukuri.model.packing import pack
 from tezukuri.train.batch import Batch, batch_of
 from tezukuri.train.loop import TrainingError, fine_tune
+from tezukuri.train.regularizers.class_balanced import ClassBalanced, class_weights
 from tezukuri.train.regularizers.ema import EMA
 from tezukuri.train.regularizers.fgm import FGM
 from tezukuri.train.regularizers.nudge import unit
@@ -196,10 +197,35 @@ def test_ema_changes_what_is_looked_at_and_not_how_it_is_trained():
     assert torch.equal(torch.cat([average.flatten() for average in ema.average]), averaged)
 
 
+# ---- class-balanced loss
+
+
+def test_class_balanced_by_hand():
+    """With β = 1/2, two texts stand for 3/2 different ones and one for 1: weights 2/3 and 1, the mean text having 1."""
+    found = class_weights(np.array([2, 1, 0]), 0.5)
+    assert found.tolist() == pytest.approx([2 / 3 / (7 / 9), 1 / (7 / 9), 0])
+    assert class_weights(np.array([100, 10, 0]), 0.999).tolist() == pytest.approx([0.5623, 5.3773, 0], abs=1e-4)
+    balanced = ClassBalanced(beta=0.5)
+    balanced.weights = found
+    logits = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]).log()
+    targets = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    expected = [math.log(2) * 2 / 3 / (7 / 9), math.log(4) / (7 / 9)]
+    assert balanced.loss(logits, targets).tolist() == pytest.approx(expected)
+
+
 # ---- in the loop
 
 
-@pytest.mark.parametrize("neutral", ["r-drop:weight=0", "fgm:epsilon=0", "ema:decay=0"])
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        "r-drop:weight=0",
+        "fgm:epsilon=0",
+        "ema:decay=0",
+        "label-smoothing:epsilon=0",
+        "class-balanced:beta=0",
+    ],
+)
 def test_at_its_neutral_setting_it_is_left_out(neutral):
     assert regularizers_of([neutral]) == []
 
@@ -251,7 +277,8 @@ def test_a_penalty_that_is_no_number_stops_the_run_by_name():
 
 
 def test_a_neutral_one_is_left_out_of_a_run_in_python_too():
-    assert outcome([RDrop(0.0)])[0] == outcome([])[0]
+    (rows, after), (plain, before) = outcome([RDrop(0.0), EMA(0.0)]), outcome([])
+    assert rows == plain and torch.equal(after, before)
 
 
 @pytest.mark.parametrize("description", ["r-drop", "fgm:epsilon=0.5", "ema:decay=0.9"])
@@ -296,6 +323,14 @@ def test_the_document_tells_of_every_method_and_every_regularizer():
         assert f"(../{kind.__module__.removeprefix('tezukuri.').replace('.', '/')}.py)" in section
 
 
+def test_the_japanese_document_explains_each_with_its_source():
+    text = (ROOT / "docs" / "regularizers.ja.md").read_text(encoding="utf-8")
+    for name in [*SHELF, "early stopping", "dropout", "greedy soup"]:
+        (section,) = re.findall(rf"^## {name}（[^）]+）\n(.*?)(?=^## |^---|\Z)", text, re.DOTALL | re.MULTILINE)
+        explained, source = section.split("出典：")
+        assert len(re.findall(r"[぀-ヿ一-鿿]", explained)) >= 100 and re.search(r"(19|20)\d\d", source), name
+
+
 def test_the_listing_has_a_line_for_each():
     lines = listing().splitlines()
     assert [re.split(r"[: ]", line)[0] for line in lines] == list(SHELF)
@@ -309,6 +344,9 @@ def test_the_listing_has_a_line_for_each():
         (["r-drop:alpha=1"], "has no setting 'alpha'; it has weight"),
         (["r-drop:weight=much"], "weight=much .* is not a number"),
         (["r-drop:weight=nan"], "weight=nan .* is not a finite number"),
+        (["r-drop:weight=-1"], "the weight of r-drop is -1.0; it cannot be below 0"),
+        (["fgm:epsilon=-1"], "the epsilon of fgm is"),
+        (["ema:decay=1"], "the decay of ema is"),
         (["ema", "ema:decay=0.5"], "ema is asked for twice"),
         (["nowhere.py:Mine"], "cannot be had"),
         (["math:pi"], "is no Regularizer"),
@@ -320,4 +358,4 @@ def test_what_cannot_be_is_refused(descriptions, message):
 
 
 def test_every_name_is_its_own():
-    assert all(kind.name == name == name.lower() for name, kind in SHELF.items()) and len(SHELF) >= 3
+    assert all(kind.name == name == name.lower() for name, kind in SHELF.items()) and len(SHELF) == 27

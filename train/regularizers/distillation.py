@@ -29,6 +29,8 @@ class Distillation(Regularizer):
             raise ValueError(f"the temperature of distillation is {temperature}; it must be above 0")
         self.teacher = teacher
         self.temperature = temperature
+        if weight < 0:
+            raise ValueError(f"the weight of distillation is {weight}; it cannot be below 0")
         self.weight = weight
         self.neutral = weight == 0
 

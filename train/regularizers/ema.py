@@ -25,6 +25,8 @@ class EMA(Regularizer):
     paper = "Tarvainen and Valpola 2017, arXiv:1703.01780"
 
     def __init__(self, decay: float = 0.99) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"the decay of ema is {decay}; it lies in [0, 1)")
         self.decay = decay
         self.neutral = decay == 0
         self.steps = 0

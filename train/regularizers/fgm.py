@@ -25,6 +25,8 @@ class FGM(Regularizer):
     refuses = ("freelb", "smart")  # one adversary of the embeddings at a time
 
     def __init__(self, epsilon: float = 1.0) -> None:
+        if epsilon < 0:
+            raise ValueError(f"the epsilon of fgm is {epsilon}; it cannot be below 0")
         self.epsilon = epsilon
         self.neutral = epsilon == 0
 

@@ -35,6 +35,8 @@ class FreeLB(Regularizer):
             raise ValueError(f"the steps of freelb are {steps}; there must be at least 1")
         if epsilon < 0:
             raise ValueError(f"the epsilon of freelb is {epsilon}; it cannot be below 0")
+        if alpha < 0:
+            raise ValueError(f"the alpha of freelb is {alpha}; it cannot be below 0")
         self.steps = steps
         self.epsilon = epsilon
         self.alpha = alpha

@@ -22,6 +22,8 @@ class RDrop(Regularizer):
     paper = "Liang et al. 2021, arXiv:2106.14448"
 
     def __init__(self, weight: float = 1.0) -> None:
+        if weight < 0:
+            raise ValueError(f"the weight of r-drop is {weight}; it cannot be below 0")
         self.weight = weight
         self.neutral = weight == 0
 

@@ -96,8 +96,10 @@ def regularizer_of(description: str) -> Regularizer:
         if key not in known:
             raise ValueError(f"the regularizer {description!r} has no setting {key!r}; it has {', '.join(known)}")
         wanted = type(known[key].default)  # as what a value is read: whatever its default is
+        if wanted not in (int, float, str):
+            raise ValueError(f"{key} of the regularizer {description!r} has no number or text as its default")
         try:
-            given[key] = wanted(value) if wanted in (int, float) else value
+            given[key] = wanted(value)
         except ValueError:
             raise ValueError(f"{key}={value} in the regularizer {description!r} is not a number") from None
         if wanted is float and not math.isfinite(given[key]):

@@ -31,6 +31,8 @@ class SimCSE(Regularizer):
         if temperature <= 0:
             raise ValueError(f"the temperature of simcse is {temperature}; it must be above 0")
         self.temperature = temperature
+        if weight < 0:
+            raise ValueError(f"the weight of simcse is {weight}; it cannot be below 0")
         self.weight = weight
         self.neutral = weight == 0
 

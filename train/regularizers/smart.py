@@ -36,6 +36,8 @@ class SMART(Regularizer):
             raise ValueError(f"the sigma of smart is {sigma}; it cannot be below 0")
         self.eta = eta
         self.sigma = sigma
+        if weight < 0:
+            raise ValueError(f"the weight of smart is {weight}; it cannot be below 0")
         self.weight = weight
         self.neutral = weight == 0
 

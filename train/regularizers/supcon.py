@@ -32,6 +32,8 @@ class SupCon(Regularizer):
         if temperature <= 0:
             raise ValueError(f"the temperature of supcon is {temperature}; it must be above 0")
         self.temperature = temperature
+        if weight < 0:
+            raise ValueError(f"the weight of supcon is {weight}; it cannot be below 0")
         self.weight = weight
         self.neutral = weight == 0
 

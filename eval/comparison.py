@@ -192,9 +192,8 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def mcnemar(run: Run, other: Run, split: str) -> float:
-    """The exact test of McNemar 1947: of the texts that only one of two runs has right, is it often the same one?"""
-    ours, theirs = run.right(split), other.right(split)
+def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The exact test of McNemar 1947 for what two have right (n,): where only one has, is it too often the same?"""
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 

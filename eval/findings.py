@@ -138,7 +138,7 @@ def of_accuracy(baseline: str, rows: Sequence[Row]) -> list[str]:
             word = "more" if difference.mean > 0 else "less"
             said.append(
                 f"**fact** On these texts and with these seeds {row.name} is {word} accurate than {baseline}, by "
-                f"{100 * abs(difference.mean):.1f} points (corrected p {shown(row.p)})."
+                f"{100 * abs(difference.mean):.1f} points (corrected p {p_value(row.p)})."
             )
     if any(row.p < SURE and row.difference["accuracy"].mean > 0 for row in rows):
         said.append("**possibility** What is more accurate here may be so on other texts of the kind.")
@@ -215,7 +215,7 @@ def test_part(names: Sequence[str], ordered: Sequence[Variant]) -> str:
         told = "differs from" if difference.p < SURE else "cannot be told from"
         said.append(
             f"- **fact** On test the accuracy of {names[best]} {told} that of the {names[0]}: {interval(difference)} "
-            f"points, p {shown(difference.p)}."
+            f"points, p {p_value(difference.p)}."
         )
     return "\n\n".join(said)
 
@@ -238,9 +238,9 @@ def against_line(row: Row, baseline: Variant) -> list[str]:
         row.name,
         interval(row.difference["accuracy"]),
         interval(row.difference["f1"]),
-        shown(row.difference["accuracy"].p),
-        shown(row.p),
-        " ".join(shown(mcnemar(ours, theirs, "dev"), 2) for ours, theirs in pairs),
+        p_value(row.difference["accuracy"].p),
+        p_value(row.p),
+        " ".join(p_value(mcnemar(ours.right("dev"), theirs.right("dev")), 2) for ours, theirs in pairs),
     ]
 
 
@@ -264,7 +264,7 @@ def interval(difference: Difference) -> str:
     return f"{100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
 
 
-def shown(p: float, digits: int = 3) -> str:
+def p_value(p: float, digits: int = 3) -> str:
     """A p, which is never 0."""
     least = 10**-digits
     return f"{p:.{digits}f}" if p >= least else f"<{least:.{digits}f}"

@@ -5,23 +5,12 @@ Letters: n examples, C classes of the model.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from ..data.dataset import Example
 from .metrics import cross_entropy, expected_calibration_error, scores, softmax
 from .neutral import ceiling, decide, shared_labels
-
-
-class Labelled(Protocol):
-    """What judging needs of an example."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def label(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +18,7 @@ class Judgement:
     """One split, judged."""
 
     split: str
-    examples: Sequence[Labelled]  # n
+    examples: Sequence[Example]  # n
     model_labels: tuple[str, ...]  # C, the columns of `probabilities`
     labels: tuple[str, ...]  # rows and columns of the confusion matrix
     probabilities: np.ndarray  # (n, C)
@@ -44,7 +33,7 @@ class Judgement:
 
 def judge(
     split: str,
-    examples: Sequence[Labelled],
+    examples: Sequence[Example],
     logits: np.ndarray,
     model_labels: Sequence[str],
     data_labels: Sequence[str],

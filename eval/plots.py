@@ -4,7 +4,7 @@ import io
 import logging
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,41 +125,48 @@ ON_A_PAGE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def page_curves(rows: Sequence[dict[str, Any]]) -> str:
-    """An SVG of a whole training log: losses, scores, and how fast it learned; what stands out is marked."""
+def page_curves(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str) -> str:
+    """An SVG of a whole training log: losses, scores, and how fast it learned; what stands out is marked.
+
+    `say` puts its words into another language.
+    """
     with rc_context(ON_A_PAGE):
         figure = Figure(figsize=(11, 3.2), layout="constrained")
         losses, marks, rates = figure.subplots(1, 3)
         trained = [row for row in rows if row["train_loss"] is not None]
         epochs = [row["epoch"] for row in rows]
-        losses.plot([row["epoch"] for row in trained], [row["train_loss"] for row in trained], "o-", label="training")
-        losses.plot(epochs, [row["dev_loss"] for row in rows], "s-", label="validation")
+        losses.plot(
+            [row["epoch"] for row in trained], [row["train_loss"] for row in trained], "o-", label=say("training")
+        )
+        losses.plot(epochs, [row["dev_loss"] for row in rows], "s-", label=say("validation"))
         for name, label in (("accuracy", "accuracy"), ("f1", "macro-F1"), ("ece", "ECE")):
-            marks.plot(epochs, [row[f"dev_{name}"] for row in rows], ".-", label=label)
+            marks.plot(epochs, [row[f"dev_{name}"] for row in rows], ".-", label=say(label))
         lowest, best = (
             choose(trained, key=lambda row: row[name]) for choose, name in ((min, "dev_loss"), (max, "dev_f1"))
         )
         losses.plot(lowest["epoch"], lowest["dev_loss"], "v", color="black", markerfacecolor="yellow", markersize=9)
         marks.plot(best["epoch"], best["dev_f1"], "^", color="black", markerfacecolor="yellow", markersize=9)
-        losses.set(title="Loss (nats)", ylim=(0, None))
-        marks.set(title="Validation", ylim=(0, 1))
+        losses.set(title=say("Loss (nats)"), ylim=(0, None))
+        marks.set(title=say("Validation"), ylim=(0, 1))
         rates.plot(
-            [row["epoch"] for row in trained], [row["grad_norm"] for row in trained], ".-", label="gradient norm"
+            [row["epoch"] for row in trained], [row["grad_norm"] for row in trained], ".-", label=say("gradient norm")
         )
         other = rates.twinx()
-        other.plot([row["epoch"] for row in trained], [row["lr"] for row in trained], "C1.--", label="learning rate")
+        other.plot(
+            [row["epoch"] for row in trained], [row["lr"] for row in trained], "C1.--", label=say("learning rate")
+        )
         other.grid(visible=False)
-        rates.set(title="At the end of each epoch")
+        rates.set(title=say("At the end of each epoch"))
         rates.legend(handles=[*rates.lines, *other.lines])
         for axes in (losses, marks):
             axes.legend()
         for axes in (losses, marks, rates):
-            axes.set_xlabel("epoch")
+            axes.set_xlabel(say("epoch"))
             axes.xaxis.get_major_locator().set_params(integer=True)
         return inline(figure)
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> str:
+def reliability(confidence: np.ndarray, right: np.ndarray, say: Callable[[str], str] = str, bins: int = 10) -> str:
     """An SVG of how right a model is where it is this sure, and of how sure it is where right and where wrong.
 
     Args:
@@ -175,9 +182,11 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> st
         shares = np.bincount(place, weights=right, minlength=bins) / np.maximum(counts, 1)
         left.bar(edges[:-1], shares, width=1 / bins, align="edge", color="C0", alpha=0.6)
         left.plot([0, 1], [0, 1], color=INK, linewidth=1)
-        left.set(xlabel="how sure", ylabel="how often right", xlim=(0, 1), ylim=(0, 1))
-        beside.hist([confidence[right], confidence[~right]], bins=edges, stacked=False, label=["right", "wrong"])
-        beside.set(xlabel="how sure", ylabel="texts", xlim=(0, 1))
+        left.set(xlabel=say("how sure"), ylabel=say("how often right"), xlim=(0, 1), ylim=(0, 1))
+        beside.hist(
+            [confidence[right], confidence[~right]], bins=edges, stacked=False, label=[say("right"), say("wrong")]
+        )
+        beside.set(xlabel=say("how sure"), ylabel=say("texts"), xlim=(0, 1))
         beside.legend()
         return inline(figure)
 

@@ -3,12 +3,14 @@
 Letters: B sequences in a batch, C classes.
 """
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..model.heads import BertClassifier
-from ..model.packing import Encodings, pack
+from ..model.packing import Encodings, Packed, pack
 from ..model.precision import autocast
 from ..model.ranks import rank, ranks, sum_over_ranks
 
@@ -17,7 +19,6 @@ class NotFiniteError(ValueError):
     """A model that answers with infinities or with what is no number."""
 
 
-@torch.inference_mode()
 def predict(
     model: BertClassifier,
     encodings: Encodings,
@@ -38,10 +39,39 @@ def predict(
     Raises:
         NotFiniteError: a logit is infinite or no number.
     """
+    scores = in_batches(
+        model,
+        lambda packed: model(packed).logits,
+        len(model.config.labels),
+        encodings,
+        batch_size,
+        precision,
+        progress,
+    )
+    if not scores.isfinite().all():
+        number = int((~scores.isfinite()).any(dim=1).nonzero()[0])
+        raise NotFiniteError(f"the model's scores for text {number + 1} are no finite numbers: its weights are broken")
+    return scores
+
+
+@torch.inference_mode()
+def in_batches(
+    model: nn.Module,
+    answer: Callable[[Packed], Tensor],
+    width: int,
+    encodings: Encodings,
+    batch_size: int,
+    precision: torch.dtype,
+    progress: str | None,
+) -> Tensor:
+    """What `answer`, a function that runs the model, says of each text: packed batch → (B, width).
+
+    Returns (n, width), as `predict` does in all else: texts of like length share a batch, processes share the texts.
+    """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    logits = []
+    answers = []
     by_length = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))  # so that attention pads little
     share = by_length[rank() :: ranks()]  # all of them, unless there are several processes
     batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
@@ -49,14 +79,10 @@ def predict(
     with autocast(device, precision):  # around all batches: inside, weights are cast once
         for batch in tqdm(batches, desc=progress, unit="batch", leave=False, disable=silent):
             packed = pack([encodings[i] for i in batch]).to(device)
-            logits.append(model(packed).logits.float())  # (B, C)
+            answers.append(answer(packed).float())  # (B, width)
     model.train(was_training)
-    scores = torch.zeros(len(encodings), len(model.config.labels), device=device)
-    if logits:
-        scores[share] = torch.cat(logits)
-    sum_over_ranks([scores])  # the others' are zero
-    scores = scores.cpu()
-    if not scores.isfinite().all():
-        number = int((~scores.isfinite()).any(dim=1).nonzero()[0])
-        raise NotFiniteError(f"the model's scores for text {number + 1} are no finite numbers: its weights are broken")
-    return scores
+    found = torch.zeros(len(encodings), width, device=device)
+    if answers:
+        found[share] = torch.cat(answers)
+    sum_over_ranks([found])  # the others' are zero
+    return found.cpu()

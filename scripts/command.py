@@ -19,6 +19,7 @@ SCRIPTS = {
     "pretrain": "train a BERT to guess masked words",
     "build_vocab": "make a WordPiece vocabulary from texts",
     "inside": "show the walk of a sentence through a model",
+    "failures": "show all mistakes of a run, and what stands out, on one page",
     "check_data": "look through labelled texts before training",
     "verify": "check a downloaded model against its published answers",
 }

@@ -109,7 +109,7 @@ def check(options: argparse.Namespace, methods: Sequence[str]) -> None:
     usual = vars(finetune.parser().parse_args([]))
     common = vars(finetune.parser().parse_args(options.finetune))
     for method in methods:
-        given = vars(finetune.parser().parse_args([*options.finetune, *arguments_of(method)]))
+        given = vars(finetune.parser().parse_args(arguments_of(options, method)))
         changed = [name for name in OWN if given[name] != usual[name]]
         changed += [name for name in SAME if given[name] != common[name]]
         if changed:
@@ -143,14 +143,17 @@ def begin(options: argparse.Namespace) -> None:
         )
 
 
-def arguments_of(method: str) -> list[str]:
-    """`fgm + ema` or `--hidden-dropout 0.2`, or both with ` + ` between them → options of finetune."""
-    if method == BASELINE:
-        return []
-    parts = [part.strip() for part in method.split(" + ")]
-    if not all(part.strip("-") for part in parts):
-        raise ValueError(f"the method {method!r} names nothing to try")
-    return [a for part in parts for a in (shlex.split(part) if part.startswith("-") else ["--regularizer", part])]
+def arguments_of(options: argparse.Namespace, method: str) -> list[str]:
+    """What finetune is given for `fgm + ema` or `--hidden-dropout 0.2`, or both with ` + ` between them.
+
+    Where neither the study nor the method names regularizers there are none, whatever the recipe's are.
+    """
+    arguments = list(options.finetune)
+    for part in () if method == BASELINE else (part.strip() for part in method.split(" + ")):
+        if not part.strip("-"):
+            raise ValueError(f"the method {method!r} names nothing to try")
+        arguments += shlex.split(part) if part.startswith("-") else ["--regularizer", part]
+    return arguments if finetune.parser().parse_args(arguments).regularizer else [*arguments, "--regularizer", "none"]
 
 
 def cells(options: argparse.Namespace, methods: Sequence[str]) -> list[Cell]:
@@ -230,7 +233,7 @@ def start(options: argparse.Namespace, cell: Cell, run: Path | None, environment
         arguments = ["--resume", str(run)]
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        arguments = [*options.finetune, *arguments_of(cell.method), "--seed", str(cell.seed), "--judge-train"]
+        arguments = [*arguments_of(options, cell.method), "--seed", str(cell.seed), "--judge-train"]
         arguments += [] if cell.lr is None else ["--lr", str(cell.lr)]
         arguments += ["--save-model", "best" if options.soup else "none", "--output-dir", str(folder)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.loop import chosen_epoch, fine_tune
 from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of
 from tezukuri.train.seen_words import only_seen_words
-from tezukuri.train.settings import RECIPES, SELECTIONS, Settings, rate_for
+from tezukuri.train.settings import RECIPES, SELECTIONS, Settings, rate_for, regularizers_for
 from tezukuri.weights.load import Loaded, load_with_report
 from tezukuri.weights.save import save
 
@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         "--regularizer",
         action="append",
         metavar="NAME[:key=value,…]",
-        help=f"{', '.join(SHELF)}, or FILE.py:CLASS; once for each",
+        help=f"{', '.join(SHELF)}, or FILE.py:CLASS; once for each, in the place of the recipe's; or none",
     )
     recipe.add_argument("--list-regularizers", action="store_true", help="name them, with defaults, and end")
     recipe.add_argument("--select", choices=SELECTIONS, help="which epoch is kept, by the dev split")
@@ -129,10 +129,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(listing())
         return 0
     options = with_own_folders(stopped_run(options, arguments) if options.resume else with_whole_paths(options))
-    settings = settings_of(options)
-    regularizers = regularizers_of(settings.regularizers)
     device = choose_device(options.device)
     data = read_data(options)
+    settings = settings_of(options, any(example.votes for example in data.split("train")))
+    regularizers = regularizers_of(settings.regularizers)
     if len(data.labels) < 2:
         raise ValueError(f"{data.name} has one label only, {data.labels[0]!r}: is it in column {options.label_column}?")
     torch.manual_seed(settings.seed)  # before the head is made
@@ -188,6 +188,7 @@ def what_next(model: Path) -> str:
     tezukuri = command_line()
     commands = {
         f"predict --model {shlex.quote(str(model))} 文": "label texts of your own",
+        f"failures {shlex.quote(str(model.parent))}": "every mistake, on one page",
         "finetune --data jrte": "the same on 5,553 real hotel reviews",
         "finetune --model tohoku-nlp/bert-base-japanese-v3 --data jrte": "a BERT of full size; it wants a GPU",
         "finetune --data FILE.csv --text-column … --label-column …": "your own labelled texts",
@@ -195,17 +196,21 @@ def what_next(model: Path) -> str:
     return "next    " + "\n        ".join(f"{tezukuri} {what}\n            {why}" for what, why in commands.items())
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    """The recipe, with what the command line changes."""
+def settings_of(options: argparse.Namespace, voted: bool = False) -> Settings:
+    """The recipe, with what the command line changes; `voted`: whether the training texts have votes of judges."""
     given = {field.name: getattr(options, field.name, None) for field in fields(Settings)}
     changed = {name: value for name, value in given.items() if value is not None}
-    regularizers = list(options.regularizer or ())
+    if options.regularizer == ["none"]:
+        regularizers = []
+    elif options.regularizer is None and options.recipe == "default":
+        regularizers = list(regularizers_for(voted))
+    else:
+        regularizers = list(options.regularizer or ())
     if options.label_smoothing is not None:
         regularizers.append(f"label-smoothing:epsilon={options.label_smoothing}")
     if options.class_weights == "balanced":
         regularizers.append("class-balanced:beta=1")
-    if regularizers:
-        changed["regularizers"] = tuple(regularizers)
+    changed["regularizers"] = tuple(regularizers)
     if "warmup_ratio" in changed:
         changed["warmup_steps"] = None
     return replace(RECIPES[options.recipe], **changed)

@@ -110,8 +110,9 @@ def test_mcnemar_by_hand():
     """Ten texts that only one has right and two that only the other has: 2 · (1 + 12 + 66) / 4096."""
     wrong = ["c" if g != "c" else "a" for g in GOLD]
     ours, theirs = [*GOLD[:10], *wrong[10:12], *GOLD[12:]], [*wrong[:10], *GOLD[10:12], *GOLD[12:]]
-    assert mcnemar(run_of("m", 1, ours), run_of("baseline", 1, theirs), "dev") == pytest.approx(2 * 79 / 4096)
-    assert mcnemar(run_of("m", 1, ours), run_of("baseline", 1, ours), "dev") == 1.0
+    right = [run_of("m", 1, said).right("dev") for said in (ours, theirs)]
+    assert mcnemar(*right) == pytest.approx(2 * 79 / 4096)
+    assert mcnemar(right[0], right[0]) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -347,7 +348,7 @@ def test_a_stopped_run_is_gone_on_with_and_a_failed_one_is_named(finished_study,
     new, resumed = started
     assert resumed == ["--resume", str(run)]
     assert new[: new.index("--output-dir")] == [
-        *COMMON[1:], "--seed", "1", "--judge-train", "--lr", "0.001",
+        *COMMON[1:], "--regularizer", "none", "--seed", "1", "--judge-train", "--lr", "0.001",
         "--save-model", "best",
     ]  # fmt: skip
 
@@ -374,11 +375,14 @@ def test_what_cannot_be_compared_is_said_before_anything_runs(asked, message, tm
 
 
 def test_methods_are_regularizers_or_options_or_both():
-    assert compare.arguments_of("baseline") == []
-    assert compare.arguments_of("fgm:epsilon=1 + ema") == ["--regularizer", "fgm:epsilon=1", "--regularizer", "ema"]
-    assert compare.arguments_of("--epochs 8 --patience 2 + ema") == [
-        "--epochs", "8", "--patience", "2", "--regularizer", "ema",
-    ]  # fmt: skip
+    def given(method: str, *common: str) -> list[str]:
+        return compare.arguments_of(compare.parser().parse_args(["--", *common]), method)
+
+    assert given("baseline", "--lr", "1") == ["--lr", "1", "--regularizer", "none"]
+    assert given("fgm:epsilon=1 + ema") == ["--regularizer", "fgm:epsilon=1", "--regularizer", "ema"]
+    assert given("--epochs 8") == ["--epochs", "8", "--regularizer", "none"]
+    assert given("--epochs 8 --patience 2 + ema") == ["--epochs", "8", "--patience", "2", "--regularizer", "ema"]
+    assert given("baseline", "--regularizer", "ema") == ["--regularizer", "ema"]
 
 
 def test_a_run_is_read_as_finetune_wrote_it(finished_study):

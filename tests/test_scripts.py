@@ -326,7 +326,8 @@ def test_the_options_reach_the_run(tmp_path):
     assert {path.name for path in run.iterdir()} == FILES - {"model"}
     told = json.loads((run / "config.json").read_text(encoding="utf-8"))
     settings = told["settings"]
-    assert settings["regularizers"] == ["label-smoothing:epsilon=0.1", "class-balanced:beta=1"]
+    own = ["label-smoothing:epsilon=0.1", "class-balanced:beta=1"]
+    assert settings["regularizers"] == ["r-drop", "judge-votes", *own]
     assert settings["accumulate"] == 2
     assert (settings["warmup_steps"], settings["max_length"], settings["truncation"]) == (3, 6, "head_tail")
     assert told["data"]["truncated_share"]["train"] > 0.5
@@ -470,6 +471,23 @@ def test_regularizers_have_their_columns_in_the_log(tmp_path):
     ]
     assert command(["finetune", *arguments, "--regularizer", "dropblock"]) == 1  # before anything is made
     assert only_run(tmp_path) == run
+
+
+@pytest.mark.parametrize(
+    ("asked", "voted", "expected"),
+    [
+        ([], True, ("r-drop", "judge-votes")),
+        ([], False, ("r-drop",)),
+        (["--regularizer", "none"], True, ()),
+        (["--regularizer", "ema", "--regularizer", "fgm"], True, ("ema", "fgm")),
+        (["--label-smoothing", "0.1"], False, ("r-drop", "label-smoothing:epsilon=0.1")),
+        (["--regularizer", "none", "--class-weights", "balanced"], False, ("class-balanced:beta=1",)),
+        (["--recipe", "course"], True, ()),
+    ],
+)
+def test_the_recipes_regularizers_are_there_until_others_are_named(asked, voted, expected):
+    options = finetune.parser().parse_args(asked)
+    assert finetune.settings_of(options, voted).regularizers == expected
 
 
 def test_regularizers_are_listed(capsys):

@@ -1,19 +1,49 @@
-"""What the averaging methods share: a model that is looked at with other weights than its own."""
+"""What the averaging methods share: a model that is looked at with an average of its weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
+
+from ...model.heads import BertClassifier
+from ..batch import Texts
+from .regularizer import Regularizer
 
 
-@contextmanager
-def looking_with(weights: Sequence[Tensor], model: nn.Module) -> Iterator[None]:
-    """Within it the parameters of the model are these, in their order; none where there are none yet."""
-    own = [parameter.data for parameter in model.parameters()]
-    for parameter, data in zip(model.parameters(), weights or own, strict=True):
-        parameter.data = data
-    try:
-        yield
-    finally:
-        for parameter, data in zip(model.parameters(), own, strict=True):
+class Averaged(Regularizer):
+    """Keeps `average`, a tensor for each parameter, in their order; none before there is anything to average."""
+
+    def __init__(self) -> None:
+        self.steps = 0  # averaged so far
+        self.average: list[Tensor] = []
+
+    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+        self.device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def take_in(self, model: BertClassifier, share: float) -> None:
+        """a ← a + share · (w - a); the first time a = w."""
+        if not self.average:
+            self.average = [parameter.detach().clone() for parameter in model.parameters()]
+        else:
+            torch._foreach_lerp_(self.average, list(model.parameters()), share)
+
+    @contextmanager
+    def evaluation(self, model: BertClassifier) -> Iterator[None]:
+        own = [parameter.data for parameter in model.parameters()]
+        for parameter, data in zip(model.parameters(), self.average or own, strict=True):
             parameter.data = data
+        try:
+            yield
+        finally:
+            for parameter, data in zip(model.parameters(), own, strict=True):
+                parameter.data = data
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": self.steps, "average": self.average}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.average = [average.to(self.device) for average in state["average"]]

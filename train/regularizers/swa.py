@@ -9,54 +9,24 @@ brings less than there. Before `start` the weights themselves are looked at, and
 for one more copy of the weights, and no pass. Training itself is as without it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import torch
-from torch import Tensor
-
 from ...model.heads import BertClassifier
-from ..batch import Texts
-from .looking import looking_with
-from .regularizer import Regularizer
+from .looking import Averaged
 
 
-class SWA(Regularizer):
+class SWA(Averaged):
     name = "swa"
     cost = "none"
     paper = "Izmailov et al. 2018, arXiv:1803.05407"
     refuses = ("ema",)  # one average to look with
 
     def __init__(self, start: float = 0.5) -> None:
+        super().__init__()
         if not 0 <= start <= 1:
             raise ValueError(f"the start of swa is {start}; it lies in [0, 1]")
         self.start = start
         self.neutral = start == 1
-        self.steps = 0
-        self.average: list[Tensor] = []
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
-        self.device = next(model.parameters()).device
-
-    @torch.no_grad()
     def after_step(self, model: BertClassifier, done: float) -> None:
-        if done <= self.start:
-            return
-        self.steps += 1
-        if self.steps == 1:
-            self.average = [parameter.detach().clone() for parameter in model.parameters()]
-        else:
-            torch._foreach_lerp_(self.average, list(model.parameters()), 1 / self.steps)
-
-    @contextmanager
-    def evaluation(self, model: BertClassifier) -> Iterator[None]:
-        with looking_with(self.average, model):
-            yield
-
-    def state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "average": self.average}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.steps = state["steps"]
-        self.average = [average.to(self.device) for average in state["average"]]
+        if done > self.start:
+            self.steps += 1
+            self.take_in(model, 1 / self.steps)

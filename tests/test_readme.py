@@ -6,11 +6,22 @@ import shlex
 import pytest
 from checkout import ROOT
 
-from tezukuri.scripts import build_vocab, check_data, compare, evaluate, finetune, inside, predict, pretrain, verify
+from tezukuri.scripts import (
+    build_vocab,
+    check_data,
+    compare,
+    evaluate,
+    failures,
+    finetune,
+    inside,
+    predict,
+    pretrain,
+    verify,
+)
 
 SCRIPTS = {
     module.__name__.split(".")[-1]: module
-    for module in (finetune, compare, evaluate, predict, pretrain, build_vocab, inside, check_data, verify)
+    for module in (finetune, compare, failures, evaluate, predict, pretrain, build_vocab, inside, check_data, verify)
 }
 READMES = ("README.md", "README.ja.md")
 

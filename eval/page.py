@@ -279,6 +279,15 @@ def findings(
             possibility("Some of these pairs of texts may be labelled by different rules.", "errors")
     of_epochs(rows, fact, possibility)
     of_judges(analysis, fact, possibility)
+    of_kinds(analysis, names, fact, possibility)
+    if analysis.suspects:
+        fact("Confident learning names {n} labels to look at.", "suspects", n=len(analysis.suspects))
+        possibility("Some of them may be wrong, and some errors above with them.", "suspects")
+    return drafted
+
+
+def of_kinds(analysis: Analysis, names: Mapping[str, str], fact: Note, possibility: Note) -> None:
+    """Kinds of texts that are wrong more often than chance allows, by rule and by search."""
     worse = [row for row in analysis.slices if row.corrected < SURE and (row.lift or 0) > 1]
     for row in worse:
         fact(
@@ -294,7 +303,7 @@ def findings(
     if worse:
         possibility("More training texts of these kinds may help; that they are the cause is not shown.", "slices")
     else:
-        fact("No kind of text by rule is wrong more often than the rest, beyond chance.", "slices")
+        fact("Of no kind of text by rule is it shown that it is wrong more often than the rest.", "slices")
     for row in [row for row in analysis.found if row.corrected < SURE][:3]:
         fact(
             "The search found “{kind}”: {errors} of {n} wrong, {lift} times the rate of all (corrected p {p}).",
@@ -305,10 +314,6 @@ def findings(
             lift=f"{row.lift:.1f}",
             p=p_value(row.corrected),
         )
-    if analysis.suspects:
-        fact("Confident learning names {n} labels to look at.", "suspects", n=len(analysis.suspects))
-        possibility("Some of them may be wrong, and some errors above with them.", "suspects")
-    return drafted
 
 
 def of_epochs(rows: Sequence[dict], fact: Note, possibility: Note) -> None:

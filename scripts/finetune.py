@@ -132,6 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
     device = choose_device(options.device)
     data = read_data(options)
     settings = settings_of(options, any(example.votes for example in data.split("train")))
+    if options.resume:  # as it was started, also where the recipe has changed since
+        before = read_json(Path(options.resume) / "config.json")["settings"]["regularizers"]
+        settings = replace(settings, regularizers=tuple(before))
     regularizers = regularizers_of(settings.regularizers)
     if len(data.labels) < 2:
         raise ValueError(f"{data.name} has one label only, {data.labels[0]!r}: is it in column {options.label_column}?")

@@ -267,6 +267,21 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch, capsys
     assert mine.keys() == other.keys() and all(mine[name].equal(other[name]) for name in mine)
 
 
+def test_a_resumed_run_keeps_the_regularizers_that_it_was_started_with(tmp_path, monkeypatch):
+    """Also one that was started when the recipe had others: here none, and no word of it in its options."""
+    arguments = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none"]
+    monkeypatch.setattr(finetune, "curves", lambda *_: 1 / 0)  # stop when the epochs are over
+    with pytest.raises(ZeroDivisionError):
+        command(["finetune", *arguments, "--output-dir", str(tmp_path)])
+    monkeypatch.undo()
+    run = only_run(tmp_path)
+    told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    told["options"]["regularizer"] = None
+    (run / "config.json").write_text(json.dumps(told), encoding="utf-8")
+    assert command(["finetune", "--resume", str(run)]) == 0
+    assert "train_r-drop" not in (run / "log.csv").read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_resumed_is_told(run, tmp_path, capsys):
     for arguments, message in (
         (["--resume", str(tmp_path)], "is no run: it has no config.json"),

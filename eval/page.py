@@ -23,6 +23,16 @@ from .plots import page_curves, reliability
 FOLDER = Path(__file__).parent / "template"
 LANGUAGES = ("en", "ja")
 METRICS = ("accuracy", "f1", "loss", "ece")
+CURVES = {
+    "epoch": "epoch",
+    "train_loss": "training loss",
+    "dev_loss": "validation loss",
+    "dev_accuracy": "accuracy",
+    "dev_f1": "macro-F1",
+    "dev_ece": "ECE",
+    "grad_norm": "gradient norm",
+    "lr": "learning rate",
+}  # a column of the log → what it is called
 SHOWN = 15  # of the surest errors, and of the least sure hits
 
 Say = Callable[..., str]
@@ -80,6 +90,8 @@ def page(
         splits=[split_part(j, analysis, labels, say) for j in analysis.judgements],
         against=beside(analysis.judgements, against) if against else None,
         curves=page_curves(rows, say) if rows else None,
+        rows=rows,
+        curve_columns=[(name, say(title)) for name, title in CURVES.items()],
         curves_say=say("Yellow marks: the epoch of the lowest validation loss, and that of the best macro-F1."),
         votes=[{"split": split} | vars(agreement) for split, agreement in analysis.agreements.items()],
         slices_say=say(SLICES, splits=", ".join(analysis.sliced)),

@@ -1,90 +1,118 @@
 "use strict";
 // Filters, sorting, and the reader's own tags, which stay in this browser until they are exported.
 (() => {
-  const errors = [...document.querySelectorAll(".error")];
   const form = document.querySelector(".filters");
   if (!form) return;
-  const list = document.querySelector("#list"), count = document.querySelector("#count");
+  const plain = (text) => text.normalize("NFKC").toLowerCase();
+  const all = [...document.querySelectorAll(".error")].map((article) => {
+    const text = article.querySelector(".text").textContent;
+    return { article, data: article.dataset, text, plain: plain(text), slices: article.dataset.slices.split("\t") };
+  });
+  const element = (id) => document.getElementById(id);
+  const list = element("list"), count = element("count"), chosen = form.elements;
   const key = "tezukuri:" + document.body.dataset.run;
+  let errors = all; // in the order shown
   let tags = {};
-  try { tags = JSON.parse(localStorage.getItem(key)) || {}; } catch { /* no storage: tags live as long as the page */ }
+  try { tags = JSON.parse(localStorage.getItem(key)) || {}; } catch { /* said where a tag cannot be kept */ }
 
-  const tagsOf = (error) => (tags[error.id] || "").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
+  const tagsOf = ({ article }) => [...new Set((tags[article.id] || "").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean))];
 
   function show() {
-    const wanted = Object.fromEntries(new FormData(form));
+    const wanted = Object.fromEntries(new FormData(form)), words = plain(wanted.words);
     let shown = 0;
-    for (const error of errors) {
-      const data = error.dataset;
-      const fits = ["split", "gold", "predicted"].every((name) => !wanted[name] || data[name] === wanted[name])
-        && (!wanted.slice || data.slices.split("\t").includes(wanted.slice))
+    for (const error of all) {
+      const fits = ["split", "gold", "predicted"].every((name) => !wanted[name] || error.data[name] === wanted[name])
+        && (!wanted.slice || error.slices.includes(wanted.slice))
         && (!wanted.tag || tagsOf(error).includes(wanted.tag))
-        && (!wanted.words || error.querySelector(".text").textContent.includes(wanted.words));
-      error.hidden = !fits;
+        && error.plain.includes(words);
+      error.article.hidden = !fits;
       shown += fits;
     }
-    count.textContent = count.dataset.text.replace("{shown}", shown).replace("{all}", errors.length);
+    count.textContent = count.dataset.text.replace("{shown}", shown).replace("{all}", all.length);
   }
 
   function sort() {
-    const [name, direction] = form.elements.order.value.split(" ");
-    const value = (error) => name === "split" ? ["test", "dev", "train"].indexOf(error.dataset.split)
-      : Number(error.dataset[name]);
-    errors.sort((a, b) => (value(a) - value(b)) * (direction === "down" ? -1 : 1));
-    list.append(...errors);
+    const [name, direction] = chosen.order.value.split(" ");
+    const value = ({ data }) => name === "split" ? ["test", "dev", "train"].indexOf(data.split) : Number(data[name]);
+    errors = [...all].sort((a, b) => (value(a) - value(b)) * (direction === "down" ? -1 : 1));
+    list.append(...errors.map((error) => error.article));
+  }
+
+  function clear() {
+    form.reset();
+    sort();
+    show();
   }
 
   function countTags() {
     const counts = new Map();
-    for (const error of errors) for (const tag of tagsOf(error)) counts.set(tag, (counts.get(tag) || 0) + 1);
-    const ordered = [...counts].sort((a, b) => b[1] - a[1]);
-    const chosen = form.elements.tag.value;
-    form.elements.tag.replaceChildren(form.elements.tag.options[0], ...ordered.map(([tag, n]) => new Option(`${tag} (${n})`, tag)));
-    form.elements.tag.value = counts.has(chosen) ? chosen : "";
-    document.querySelector("#known-tags").replaceChildren(...ordered.map(([tag]) => new Option(tag)));
-    document.querySelector("#tag-counts").textContent = ordered.map(([tag, n]) => `${tag} ${n}`).join(" · ");
+    for (const error of all) {
+      if (tags[error.article.id]) for (const tag of tagsOf(error)) counts.set(tag, (counts.get(tag) || 0) + 1);
+    }
+    const ordered = [...counts].sort((a, b) => b[1] - a[1]), before = chosen.tag.value;
+    chosen.tag.replaceChildren(chosen.tag.options[0], ...ordered.map(([tag, n]) => new Option(`${tag} (${n})`, tag)));
+    chosen.tag.value = counts.has(before) ? before : "";
+    element("known-tags").replaceChildren(...ordered.map(([tag]) => new Option(tag)));
+    element("tag-counts").replaceChildren(...ordered.flatMap(([tag, n]) => {
+      const name = document.createElement("bdi");
+      name.textContent = tag;
+      return [" · ", name, ` ${n}`];
+    }));
+    if (chosen.tag.value !== before) show();
   }
 
-  for (const error of errors) {
-    const box = error.querySelector("input");
-    box.value = tags[error.id] || "";
-    box.addEventListener("input", () => {
-      if (box.value.trim()) tags[error.id] = box.value; else delete tags[error.id];
-      try { localStorage.setItem(key, JSON.stringify(tags)); } catch { /* see above */ }
-      countTags();
-    });
-  }
-  form.addEventListener("input", (event) => { if (event.target.name === "order") sort(); else show(); });
+  list.addEventListener("input", ({ target }) => {
+    const id = target.closest(".error").id;
+    if (target.value.trim()) tags[id] = target.value; else delete tags[id];
+    try { localStorage.setItem(key, JSON.stringify(tags)); } catch { element("unsaved").hidden = false; }
+    countTags();
+  });
+  for (const { article } of all) article.querySelector("input").value = tags[article.id] || "";
+
+  form.addEventListener("input", ({ target }) => { if (target === chosen.order) sort(); else show(); });
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { sort(); show(); }));
+  element("all").addEventListener("click", clear);
 
   for (const cell of document.querySelectorAll("button.cell")) cell.addEventListener("click", () => {
-    for (const name of ["split", "gold", "predicted"]) form.elements[name].value = cell.dataset[name];
+    for (const name of ["slice", "tag", "words"]) chosen[name].value = "";
+    for (const name of ["split", "gold", "predicted"]) chosen[name].value = cell.dataset[name];
     show();
-    document.querySelector("#errors").scrollIntoView();
-    list.querySelector(".error:not([hidden])")?.focus({ preventScroll: true });
+    element("errors").scrollIntoView();
+    errors.find((error) => !error.article.hidden)?.article.focus({ preventScroll: true });
   });
 
-  document.querySelector("#export").addEventListener("click", () => {
-    const cell = (text) => `"${text.replaceAll('"', '""')}"`;
-    const rows = [["split", "id", "gold", "predicted", "tags", "text"]];
-    for (const error of errors) if (tagsOf(error).length) rows.push([error.dataset.split, error.dataset.id,
-      error.dataset.gold, error.dataset.predicted, tagsOf(error).join(";"), error.querySelector(".text").textContent.trim()]);
+  // #e12 in the address opens that error.
+  function openAddressed() {
+    const error = element(location.hash.slice(1));
+    if (!error?.matches(".error")) return;
+    if (error.hidden) clear();
+    error.querySelector("details").open = true;
+    error.scrollIntoView();
+    error.focus({ preventScroll: true });
+  }
+  addEventListener("hashchange", openAddressed);
+
+  element("export").addEventListener("click", () => {
+    // What a spreadsheet would take for a formula gets an apostrophe before it; numbers stay.
+    const cell = (text) => `"${text.replace(/^(?![+-]?\d+(\.\d+)?$)[=+\-@＝＋－＠\t\r\n]/, "'$&").replaceAll('"', '""')}"`;
+    const rows = all.filter((error) => tagsOf(error).length).map((error) =>
+      [error.data.split, error.data.id, error.data.gold, error.data.predicted, tagsOf(error).join(", "), error.text]);
+    const lines = [["split", "id", "gold", "predicted", "tags", "text"], ...rows].map((row) => row.map(cell).join(",") + "\r\n");
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob(["\ufeff" + rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n"],
-      { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob(["\ufeff", ...lines], { type: "text/csv" }));
     link.download = "tags.csv";
     link.click();
-    URL.revokeObjectURL(link.href);
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   });
 
   // j and k go to the next and the last error, t into its box for tags; Escape leaves the box.
   document.addEventListener("keydown", (event) => {
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
     const inside = document.activeElement?.closest(".error");
-    if (event.key === "Escape" && inside) { inside.focus(); return; }
-    if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
-    const visible = errors.filter((error) => !error.hidden);
+    if (event.key === "Escape" && inside) inside.focus();
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     if (event.key === "j" || event.key === "k") {
+      const visible = errors.filter((error) => !error.article.hidden).map((error) => error.article);
       const at = visible.indexOf(inside) + (event.key === "j" ? 1 : -1);
       visible[Math.max(0, Math.min(visible.length - 1, at))]?.focus();
       event.preventDefault();
@@ -93,6 +121,18 @@
       event.preventDefault();
     }
   });
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
-  sort(); countTags(); show();
+
+  sort();
+  countTags();
+  show();
+  openAddressed();
+})();
+// On paper all is open that can be opened, and shut again afterwards.
+(() => {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const part of opened) part.open = true;
+  });
+  addEventListener("afterprint", () => { for (const part of opened) part.open = false; });
 })();

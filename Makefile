@@ -1,6 +1,7 @@
 # make demo   set everything up in .venv and run the main job
 # make test   pass the tests
 # make lint   ruff and mypy
+# make browser-test   try the page of mistakes in Chromium, which is installed already or given by CHROMIUM=path
 # make bench  all benchmarks, one after another (half an hour or more), and docs/benchmarks.md from their results
 #
 # PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=URL an index with another build of torch, which goes before the
@@ -16,7 +17,7 @@ VOCABULARY ?=
 TEXT ?=
 INPUT = $(if $(JRTE),--data-path $(JRTE)) $(if $(VOCABULARY),--tokenizer $(VOCABULARY))
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint browser-test bench clean
 
 setup: .venv/ready
 
@@ -38,6 +39,10 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+browser-test: setup
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[browser]'
+	$(BIN)/python -m pytest tests/browser
 
 bench: setup
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[bench]'

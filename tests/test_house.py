@@ -195,8 +195,8 @@ def test_tests_and_benchmarks_import_the_package_by_its_full_name():
 
 def test_tests_and_benchmarks_import_what_their_extras_install():
     helpers = {path.stem for path in PYTHON if path.parts[0] in ("tests", "benchmarks")}
-    for folder, extra in (("tests", "test"), ("benchmarks", "bench")):
-        installed = {canonicalize_name(requirement.name) for requirement in requirements(extra)}
+    for folder, extras in (("tests", ("test", "browser")), ("benchmarks", ("bench",))):
+        installed = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
         sources = {path: source for path, source in PYTHON.items() if path.parts[0] == folder}
         names = {name.split(".")[0] for path, source in sources.items() for _, name, _ in imported(path, source)}
         others = names - set(sys.stdlib_module_names) - helpers - {"tezukuri"}
@@ -336,7 +336,7 @@ def test_constraints_pin_every_requirement_within_its_range():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     pins = {canonicalize_name(name): version for name, version in pins.items()}
-    asked = requirements("test", "bench")
+    asked = requirements("test", "browser", "bench")
     for requirement in [*asked, *map(Requirement, PYPROJECT["build-system"]["requires"])]:
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     assert len(asked) > 15 and pins["torch"] == "2.13.0"

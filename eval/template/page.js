@@ -75,7 +75,11 @@
 
   for (const cell of document.querySelectorAll("button.cell")) cell.addEventListener("click", () => {
     for (const name of ["slice", "tag", "words"]) chosen[name].value = "";
-    for (const name of ["split", "gold", "predicted"]) chosen[name].value = cell.dataset[name];
+    for (const name of ["split", "gold", "predicted"]) {
+      const wanted = cell.dataset[name];
+      chosen[name].value = wanted;
+      if (chosen[name].value !== wanted) chosen[name].append(new Option(`${wanted} (0)`, wanted, true, true));
+    }
     show();
     element("errors").scrollIntoView();
     errors.find((error) => !error.article.hidden)?.article.focus({ preventScroll: true });

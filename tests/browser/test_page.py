@@ -221,6 +221,15 @@ def test_a_cell_of_the_confusion_matrix_lists_its_errors(show, report, analysis)
         expect(first).to_be_in_viewport()
 
 
+def test_a_cell_of_which_no_error_is_on_the_page_lists_none(show, analysis, tmp_path):
+    some = [failure for failure in analysis.failures if failure.predicted != "negative"]
+    shown = show(written(tmp_path, replace(analysis, failures=some)))
+    shown.locator("button.cell[data-predicted=negative]").first.click()
+    assert listed(shown) == []
+    shown.locator("button.cell[data-predicted=positive]").first.click()
+    assert len(listed(shown)) > 0
+
+
 @pytest.mark.parametrize(
     ("order", "key"),
     [

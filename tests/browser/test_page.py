@@ -505,7 +505,8 @@ def test_all_text_can_be_read_in_light_and_dark(show, report, scheme):
     classes = set(shown.locator("#list span[class]").evaluate_all("all => all.map(e => e.className)"))
     assert {f"{side}{step}" for side in "pm" for step in range(1, 5)} <= classes
     strokes = {
-        side: shown.locator(f".{side}4").first.evaluate("e => getComputedStyle(e).textDecorationStyle") for side in "pm"
+        side: shown.locator(f".text .{side}4").first.evaluate("e => getComputedStyle(e).textDecorationStyle")
+        for side in "pm"
     }
     assert strokes == {"p": "solid", "m": "dashed"}  # what speaks for and against is told not by colour alone
 

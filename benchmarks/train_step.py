@@ -58,8 +58,7 @@ class Ours:
     def __init__(self, folder: Path, precision: str, gate: bool, steps: int) -> None:
         keep_freed_memory()
         rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} if gate else {}
-        changes = {"attention_kernel": "auto", **rates}  # as `finetune --attention auto` does
-        self.model, tokenizer = load(folder, "classify", changes=changes)
+        self.model, tokenizer = load(folder, "classify", changes=rates)
         texts, classes = json.loads((folder / "texts.json").read_text())
         count = (GATE_STEPS if gate else steps) * BATCH
         self.data = tokenizer.encode_batch(texts[:count]), np.array(classes[:count])

@@ -66,7 +66,7 @@ def from_vectors(model: BertClassifier, text: SimpleNamespace, vectors: torch.Te
     x = embeddings.norm(vectors + embeddings.segment(packed.type_ids) + embeddings.position(packed.positions))
     for layer in model.bert.layers:
         x, _ = layer(x, packed)
-    return model.classifier(model.bert.pooler(x, packed))[0, number]
+    return model.classifier(model.bert.pooler(x[packed.first]))[0, number]
 
 
 def by_hand(model: BertClassifier, text: SimpleNamespace, number: int, alphas, weights) -> np.ndarray:

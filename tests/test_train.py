@@ -265,8 +265,8 @@ def test_a_checkpoint_that_is_missing_or_broken_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("select", "best"),
     [
-        ("best-f1", lambda rows: max(rows, key=lambda r: r["dev_f1"])),
-        ("best-accuracy", lambda rows: max(rows, key=lambda r: r["dev_accuracy"])),
+        ("best-f1", lambda rows: max(rows, key=lambda r: (r["dev_f1"], -r["dev_loss"]))),
+        ("best-accuracy", lambda rows: max(rows, key=lambda r: (r["dev_accuracy"], -r["dev_loss"]))),
         ("best-loss", lambda rows: min(rows, key=lambda r: r["dev_loss"])),
         ("last", lambda rows: rows[-1]),
     ],

@@ -5,8 +5,10 @@
 One equation, three kernels that agree:
 
     eager    the equation in plain tensor operations; the only one that can show the probabilities
-    sdpa     torch's fused kernel on sequences padded here, and only here; runs everywhere, the default
+    sdpa     torch's fused kernel on sequences padded here, and only here; runs everywhere
     varlen   FlashAttention on the packed tokens themselves; CUDA, bf16 or fp16, and no dropout
+
+`auto`, the default, is sdpa, but for prediction in bf16 on a CPU with short texts, where eager is faster.
 
 Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, R rows of S in which they stand
 here (B, unless short ones share a row), H hidden size, N heads, D = H / N.
@@ -85,6 +87,7 @@ def varlen(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
     return x.flatten(1), None  # (T, N, D) -> (T, H)
 
 
+SHORT = 128  # tokens; eager keeps N·S² probabilities of each text
 KERNELS = {"eager": eager, "sdpa": sdpa, "varlen": varlen}
 
 
@@ -108,11 +111,14 @@ class Attention(nn.Module):
         """
         if show and packed.owners is not None:
             raise ValueError("attention can be shown only where each sequence has its own row: pack without share_rows")
-        name = "eager" if show else self.config.attention_kernel
-        if name not in KERNELS:
-            raise ValueError(f"attention kernel {name!r} is not known; choose one of {', '.join(KERNELS)}")
-        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
         qkv = self.qkv(x).unflatten(1, (3, self.config.num_attention_heads, -1))  # (T, H) -> (T, 3, N, D)
+        name = "eager" if show else self.config.attention_kernel
+        if name == "auto":
+            bf16_on_cpu = qkv.is_cpu and qkv.dtype == torch.bfloat16
+            name = "eager" if bf16_on_cpu and not self.training and packed.longest <= SHORT else "sdpa"
+        if name not in KERNELS:
+            raise ValueError(f"attention kernel {name!r} is not known; choose one of auto, {', '.join(KERNELS)}")
+        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
         x, probabilities = KERNELS[name](qkv, packed, dropout)
         if show and probabilities is not None and (allowed := may_look(packed)) is not None:
             probabilities = probabilities * allowed.transpose(-2, -1)  # none for a query that is padding

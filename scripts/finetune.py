@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--hidden-dropout", type=float, metavar="P", help="rate after each layer (model's own)")
     model.add_argument("--attention-dropout", type=float, metavar="P", help="rate on attention (model's own)")
     model.add_argument("--classifier-dropout", type=float, metavar="P", help="rate before the classifier (model's own)")
-    model.add_argument("--attention", choices=KERNELS, default="sdpa", help="kernel (%(default)s)")
+    model.add_argument("--attention", choices=["auto", *KERNELS], default="auto", help="kernel (%(default)s)")
     add_data_options(options)
     recipe = options.add_argument_group("recipe (each option changes one value of it)")
     recipe.add_argument("--recipe", choices=RECIPES, default="default")

@@ -272,9 +272,28 @@ def test_a_sequence_longer_than_the_positions_is_refused():
         Bert(config)(pack(random_texts(config, [25])))
 
 
+@pytest.mark.parametrize(
+    ("training", "dtype", "longest", "kernel"),
+    [
+        (False, torch.bfloat16, 20, "eager"),
+        (False, torch.bfloat16, 200, "sdpa"),
+        (False, torch.float32, 20, "sdpa"),
+        (True, torch.bfloat16, 20, "sdpa"),
+    ],
+)
+def test_auto_takes_the_faster_kernel(monkeypatch, training, dtype, longest, kernel):
+    called = []
+    real = dict(attention.KERNELS)
+    for name in real:
+        monkeypatch.setitem(attention.KERNELS, name, lambda *a, name=name: called.append(name) or real[name](*a))
+    config = tiny(max_position_embeddings=256)
+    Bert(config).train(training).to(dtype)(pack(random_texts(config, [3, longest])))
+    assert set(called) == {kernel}
+
+
 def test_unknown_kernels_and_impossible_sizes_are_refused():
     config = tiny(attention_kernel="flash")
-    with pytest.raises(ValueError, match="'flash' is not known; choose one of eager, sdpa, varlen"):
+    with pytest.raises(ValueError, match="'flash' is not known; choose one of auto, eager, sdpa, varlen"):
         Bert(config)(pack(random_texts(config)))
     with pytest.raises(ValueError, match="hidden_size 30 cannot be divided into 4"):
         tiny(hidden_size=30)

@@ -34,6 +34,7 @@ from tezukuri.model.heads import BertClassifier
 from tezukuri.model.precision import PRECISIONS, autocast
 from tezukuri.scripts.command import keep_freed_memory
 from tezukuri.train import loop
+from tezukuri.train.batch import Texts
 from tezukuri.train.optimizer import adamw
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import Settings
@@ -61,15 +62,15 @@ class Ours:
         self.model, tokenizer = load(folder, "classify", changes=rates)
         texts, classes = json.loads((folder / "texts.json").read_text())
         count = (GATE_STEPS if gate else steps) * BATCH
-        self.data = tokenizer.encode_batch(texts[:count]), np.array(classes[:count])
-        dev = tokenizer.encode_batch(texts[:1]), np.array(classes[:1])
+        self.data = Texts(tokenizer.encode_batch(texts[:count]), np.array(classes[:count]))
+        dev = Texts(tokenizer.encode_batch(texts[:1]), np.array(classes[:1]))
         self.aside = only_seen_words(self.model.bert, tokenizer.encode_batch(texts))  # of the whole split
         self.aside.__enter__()
         self.rows = loop.fine_tune(self.model, self.data, dev, settings(precision, 1 if gate else 1000))
         next(self.rows)  # what it is before training
 
     def run(self) -> float:
-        return next(self.rows)["seconds"] / (len(self.data[1]) / BATCH)
+        return next(self.rows)["seconds"] / (len(self.data.gold) / BATCH)
 
     def losses(self) -> list[float]:
         seen: list[float] = []

@@ -68,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--attention-dropout", type=float, metavar="P", help="rate on attention (model's own)")
     model.add_argument("--classifier-dropout", type=float, metavar="P", help="rate before the classifier (model's own)")
     model.add_argument("--attention", choices=["auto", *KERNELS], default="auto", help="kernel (%(default)s)")
-    add_data_options(options)
+    add_data_options(options).add_argument(
+        "--leave-out", metavar="FILE.csv", help="train without the texts that it lists by id (suspects.csv)"
+    )
     recipe = options.add_argument_group("recipe (each option changes one value of it)")
     recipe.add_argument("--recipe", choices=RECIPES, default="default")
     recipe.add_argument("--epochs", type=positive)

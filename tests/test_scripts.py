@@ -17,6 +17,7 @@ from sklearn.metrics import classification_report
 from tiny_checkpoint import checkpoint
 
 import tezukuri
+from tezukuri.data.dataset import DataError
 from tezukuri.data.load import load as load_data
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.metrics import expected_calibration_error, scores, softmax
@@ -25,7 +26,7 @@ from tezukuri.eval.predict import predict as predict_logits
 from tezukuri.scripts import evaluate, finetune, predict
 from tezukuri.scripts.command import command_line
 from tezukuri.scripts.command import main as command
-from tezukuri.scripts.options import label_list
+from tezukuri.scripts.options import label_list, read_data
 
 LABELS = ("negative", "normal", "positive")
 FILES = {
@@ -36,7 +37,7 @@ FLAGS = {
     finetune: """
         --model --revision --tokenizer --reset-head --random-weights --hidden-dropout --attention-dropout
         --classifier-dropout --attention --data --data-path --text-column --label-column --split-column --split-seed
-        --bad-rows
+        --bad-rows --leave-out
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
@@ -313,6 +314,25 @@ def test_ones_own_table_with_bad_rows_and_other_labels(tmp_path, capsys):
     run = only_run(tmp_path / "out")
     assert [row["line"] for row in rows_of(run / "bad-rows.jsonl")] == [6, 7]
     assert json.loads((run / "model" / "config.json").read_text())["label2id"] == {"1": 0, "5": 1}
+
+
+def test_training_texts_that_a_file_lists_are_left_out(tmp_path):
+    data = read_data(finetune.parser().parse_args([]))
+    first, second = data.split("train")[:2]
+    dev = data.split("dev")[0]
+    listed = tmp_path / "suspects.csv"
+    listed.write_text(f"split,id,text\ntrain,{first.id},x\ndev,{dev.id},y\ntrain,{second.id},z\n", encoding="utf-8")
+    options = finetune.parser().parse_args(["--leave-out", str(listed)])
+    without = read_data(options)
+    assert [e.id for e in without.split("train")] == [e.id for e in data.split("train")][2:]
+    assert without.split("dev") == data.split("dev") and without.split("test") == data.split("test")
+    assert without.notes[-1] == "2 training texts left out, listed in suspects.csv"
+    listed.write_text(f"id\n{second.id}\n{dev.id}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"suspects\.csv:3: no training text of sample has the id '{dev.id}'"):
+        read_data(options)
+    listed.write_text("text\nx\n", encoding="utf-8")
+    with pytest.raises(DataError, match="has no column 'id'"):
+        read_data(options)
 
 
 def test_a_classifier_of_other_labels_needs_reset_head(run, tmp_path, capsys):

@@ -25,7 +25,7 @@ from ..model.precision import autocast, choose_precision, round_size
 from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .batch import Batch, Texts, batch_of
 from .checkpoint import load_checkpoint, save_checkpoint
-from .optimizer import adamw, learning_rate
+from .optimizer import adamw, cut_gradients, learning_rate
 from .regularizers.regularizer import Regularizer, at_work, evaluation
 from .settings import Settings
 
@@ -160,7 +160,8 @@ def fine_tune(
                 scaler.unscale_(optimizer)
                 for regularizer in regularizers:
                     regularizer.change_gradients(model)
-                norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
+                fold = device.type == "cpu" and not scaler.is_enabled()
+                norms.append(cut_gradients(model, optimizer, settings.max_grad_norm, fold))
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()

@@ -84,6 +84,14 @@ def without(data: Dataset, listed: Path) -> Dataset:
     )
 
 
+def add_report_options(options: argparse.ArgumentParser) -> None:
+    from tezukuri.eval.page import LANGUAGES  # only here: predict has no page, and wants to start soon
+
+    page = options.add_argument_group("page of all mistakes (report.html)")
+    page.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help="make it at the end")
+    page.add_argument("--language", choices=LANGUAGES, default="en", help="of the page (%(default)s)")
+
+
 def add_device_option(options: argparse.ArgumentParser) -> None:
     options.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (auto: a GPU where there is one)")
 

@@ -1,18 +1,22 @@
 """The page of failures: what stands on it, that texts are only ever text, and the same as data."""
 
 import ast
+import copy
 import csv
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from checkout import ROOT
+from test_scripts import only_run
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
+from tezukuri.data.load import load as load_data
 from tezukuri.eval.failures import Failure, Token, analyse, tokens_of, write_data
 from tezukuri.eval.judge import judge
 from tezukuri.eval.page import METRICS, beside, coloured, page, sayings
@@ -20,7 +24,10 @@ from tezukuri.eval.predict import predict
 from tezukuri.eval.slices import Rule
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
+from tezukuri.scripts import finetune
 from tezukuri.scripts.command import main as command
+from tezukuri.weights.load import load
+from tezukuri.weights.save import save
 
 LABELS = ("negative", "normal", "positive")
 HOSTILE = [
@@ -92,7 +99,7 @@ def analysed():
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_error_stands_on_the_page_as_text(analysed, language):
-    text = page(analysed, LABELS, CONFIG, ROWS, language)
+    text = page(analysed, CONFIG, ROWS, language)
     found = Reader(text)
     wrong = [
         (e.id, e.text)
@@ -119,7 +126,7 @@ def test_what_has_no_errors_has_a_page_too(analysed):
     torch.manual_seed(4)
     model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
     perfect = analyse(model, TOKENIZER, [judge("test", some, logits, model_labels, LABELS)], [], LABELS)
-    text = page(perfect, LABELS, CONFIG, [], "en")
+    text = page(perfect, CONFIG, [], "en")
     assert "<article" not in text and "None." in text and 'id="curves"' not in text
 
 
@@ -133,7 +140,7 @@ def test_two_runs_stand_side_by_side(analysed, tmp_path):
     broken = [e.id for e, said in both[:4] if said != e.label]
     assert [row["id"] for row in split["broken"]] == broken and split["fixed"] == [] and len(broken) > 1
     assert split["p"] == pytest.approx(2 / 2 ** len(broken)) and split["there"] > split["here"]
-    text = page(analysed, LABELS, CONFIG, ROWS, "ja", tmp_path)
+    text = page(analysed, CONFIG, ROWS, "ja", tmp_path)
     assert "並べて見る" in text and f"({len(broken)})" in text
     (tmp_path / "predictions-test.jsonl").write_text(lines[0] + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match="is about other texts"):
@@ -143,7 +150,7 @@ def test_two_runs_stand_side_by_side(analysed, tmp_path):
 
 
 def test_the_confusion_matrix_leads_to_its_errors(analysed):
-    found = Reader(page(analysed, LABELS, CONFIG, ROWS, "en"))
+    found = Reader(page(analysed, CONFIG, ROWS, "en"))
     cells = [a for tag, a in found.elements if tag == "button" and a.get("class") == "cell"]
     articles = [a for tag, a in found.elements if tag == "article"]
     keys = ("data-split", "data-gold", "data-predicted")
@@ -154,7 +161,7 @@ def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
     for text in [*HOSTILE, *TEXTS, "㍿の ﾎﾃﾙ  です", ""]:
         encoding = TOKENIZER.encode(text, max_length=8)
         values = np.arange(len(encoding), dtype=float)
-        pieces = tokens_of(TOKENIZER, text, 8, values, -values)
+        pieces = tokens_of(text, encoding, values, -values)
         assert "".join(piece.text for piece in pieces) == text
         assert [p.gradients for p in pieces[: len(encoding) - 2]] == list(range(1, len(encoding) - 1))
 
@@ -174,7 +181,7 @@ def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):
 
 def test_colours_by_hand():
     tokens = [Token("a", 2.0, 0.0), Token("b", -1.0, 0.0), Token("c", 0.2, 0.0)]
-    failure = Failure("dev", "1", "abc", "x", "y", {}, None, tokens, True, [], [])
+    failure = Failure("dev", "1", "abc", "x", "y", {}, None, "y", tokens, True, [], [])
     assert [t["gradients_class"] for t in coloured(failure)] == ["p4", "m2", ""]
     assert [t["occlusion_class"] for t in coloured(failure)] == ["", "", ""]
 
@@ -208,22 +215,168 @@ def test_the_data_files_hold_what_the_page_shows(analysed, tmp_path):
     assert [row["id"] for row in suspects] == [s.id for s in analysed.suspects]
 
 
-def test_the_command_writes_the_page_of_a_run(tmp_path, capsys):
-    training = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--epochs", "1"]
-    assert command(["finetune", *training, "--output-dir", str(tmp_path)]) == 0
-    (run,) = tmp_path.glob("*/*/*")
-    (tmp_path / "own.tsv").write_text("station\tlemma=駅\n", encoding="utf-8")
-    assert command(["failures", str(run), "--slices", str(tmp_path / "own.tsv"), "--language", "ja"]) == 0
+# ---- the commands
+
+
+PAGE = {"report.html", "failures.jsonl", "slices.csv", "suspects.csv"}
+
+
+@pytest.fixture(scope="module")
+def some_reviews(tmp_path_factory) -> Path:
+    """A few of the sample reviews, as a table of one's own."""
+    data = load_data("sample")
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "split"])
+        for split, n in (("train", 48), ("dev", 15), ("test", 18)):
+            writer.writerows((e.text, e.label, split) for e in data.split(split)[:n])
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(some_reviews, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("outputs")
+    training = ["--model", "scratch", "--lr", "1e-3", "--epochs", "2", "--precision", "fp32", "--language", "ja"]
+    assert command(["finetune", "--data", str(some_reviews), *training, "--output-dir", str(root)]) == 0
+    return only_run(root)
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def predictions_on(text: str, split: str) -> list[tuple[str, str, str]]:
+    articles = [a for tag, a in Reader(text).elements if tag == "article" and a["data-split"] == split]
+    return [(a["data-id"], a["data-gold"], a["data-predicted"]) for a in articles]
+
+
+def wrong_in(run: Path, split: str) -> list[tuple[str, str, str]]:
+    rows = rows_of(run / f"predictions-{split}.jsonl")
+    return [(r["id"], r["label"], r["predicted"]) for r in rows if r["label"] != r["predicted"]]
+
+
+def test_finetune_ends_with_the_page_and_failures_makes_the_same_again(run, tmp_path, capsys):
     text = (run / "report.html").read_text(encoding="utf-8")
     metrics = json.loads((run / "test-metrics.json").read_text(encoding="utf-8"))
-    assert f"{metrics['accuracy']:.3f}" in text and "誤りの分析" in text and "station" in text
-    articles = [a for tag, a in Reader(text).elements if tag == "article"]
-    lines = (run / "predictions-test.jsonl").read_text(encoding="utf-8").splitlines()
-    predictions = [json.loads(line) for line in lines]
-    wrong = [p["id"] for p in predictions if p["label"] != p["predicted"]]
-    assert [a["data-id"] for a in articles if a["data-split"] == "test"] == wrong
-    assert len(text.encode()) < 5_000_000
-    capsys.readouterr()
-    (run / "model" / "config.json").unlink()
-    assert command(["failures", str(run)]) == 1 and "has kept no model" in capsys.readouterr().err
+    assert f"{metrics['accuracy']:.3f}" in text and "誤りの分析" in text and 'id="curves"' in text
+    for split in ("dev", "test"):
+        assert predictions_on(text, split) == wrong_in(run, split) != []
+    assert predictions_on(text, "train") and not (run / "train-metrics.json").exists()
+    before = {name: (run / name).read_bytes() for name in PAGE - {"report.html"}}
+    (tmp_path / "own.tsv").write_text("thing\tpos=名詞\n", encoding="utf-8")
+    assert command(["failures", str(run), "--language", "ja"]) == 0
+    assert f"page    {run / 'report.html'}" in capsys.readouterr().out
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert (run / "report.html").read_text(encoding="utf-8") == text
+    assert command(["failures", str(run), "--slices", str(tmp_path / "own.tsv")]) == 0
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert ">thing<" in text and "誤りの分析" not in text
+
+
+def test_the_page_needs_no_saved_model_but_to_make_it_again(some_reviews, tmp_path, capsys):
+    training = ["--model", "scratch", "--lr", "1e-3", "--epochs", "1", "--save-model", "none", "--output-dir"]
+    assert command(["finetune", "--data", str(some_reviews), *training, str(tmp_path)]) == 0
+    made = only_run(tmp_path)
+    assert {path.name for path in made.iterdir()} >= PAGE
+    assert command(["failures", str(made)]) == 1 and "has kept no model" in capsys.readouterr().err
     assert command(["failures", str(tmp_path)]) == 1 and "is no run" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"options": {}, "settings": {}}', encoding="utf-8")
+    assert command(["failures", str(tmp_path)]) == 1 and "no run of finetune or evaluate" in capsys.readouterr().err
+
+
+def test_a_page_that_fails_leaves_the_run_whole(some_reviews, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError("the page cannot be made")
+
+    monkeypatch.setattr(finetune, "analyse", fail)
+    training = ["--model", "scratch", "--lr", "1e-3", "--epochs", "1", "--judge-train", "--output-dir", str(tmp_path)]
+    assert command(["finetune", "--data", str(some_reviews), *training]) == 1
+    assert "the page cannot be made" in capsys.readouterr().err
+    names = {path.name for path in only_run(tmp_path).iterdir()}
+    assert {"model", "test-metrics.json", "predictions-test.jsonl", "train-metrics.json"} <= names
+    assert "checkpoint.pt" not in names and not PAGE & names
+    monkeypatch.undo()
+    assert command(["failures", str(only_run(tmp_path))]) == 0
+    assert {path.name for path in only_run(tmp_path).iterdir()} >= PAGE
+
+
+@pytest.fixture(scope="module")
+def two_labels(run, tmp_path_factory) -> Path:
+    """A classifier that knows negative and positive only: the trained one without a row of its head."""
+    model, tokenizer = load(run / "model", "classify")
+    model.config.labels = ("negative", "positive")
+    model.classifier.weight.data = model.classifier.weight.data[[0, 2]]
+    model.classifier.bias.data = model.classifier.bias.data[[0, 2]]
+    save(model, tokenizer, tmp_path_factory.mktemp("two") / "model")
+    return tmp_path_factory.getbasetemp() / "two0" / "model"
+
+
+@pytest.mark.parametrize("how", ["0.1", "1", "none", "int8"])
+def test_evaluate_ends_with_the_page_and_failures_makes_the_same_again(
+    how, run, two_labels, some_reviews, tmp_path, monkeypatch
+):
+    """With a band of doubt the page shows the band's predictions, of which the model has no probability."""
+    monkeypatch.chdir(some_reviews.parent)
+    model = {"int8": run / "model"}.get(how, two_labels)
+    arguments = ["--precision", "int8"] if how == "int8" else ["--neutral-band", how, "--precision", "fp32"]
+    arguments += ["--model", str(model), "--data", some_reviews.name, "--language", "ja", "--output-dir", str(tmp_path)]
+    assert command(["evaluate", *arguments]) == 0
+    made = only_run(tmp_path)
+    text = (made / "report.html").read_text(encoding="utf-8")
+    assert predictions_on(text, "test") == wrong_in(made, "test") != []
+    rows = rows_of(made / "failures.jsonl")
+    assert {row["split"] for row in rows} == {"test"} and all(len(row["neighbours"]) == 3 for row in rows)
+    assert 'id="curves"' not in text and ("モデルは normal を知らない" in text) == (how != "int8")
+    in_the_band = [row for row in rows if row["predicted"] not in row["probabilities"]]
+    assert bool(in_the_band) == (how == "1")
+    assert text.count("迷いの幅で決まった予測です") == len(in_the_band)
+    for row in rows:
+        assert row["explained"] == max(row["probabilities"], key=row["probabilities"].__getitem__)
+    assert ("丸める前の fp32" in text) == (how == "int8") == ('id="confidence"' in text and model != two_labels)
+    before = {name: (made / name).read_bytes() for name in PAGE}
+    monkeypatch.chdir(tmp_path)
+    assert command(["failures", str(made), "--language", "ja"]) == 0
+    assert {name: (made / name).read_bytes() for name in PAGE} == before
+
+
+def test_the_width_that_dev_decided_is_not_decided_again(two_labels, some_reviews, tmp_path):
+    arguments = ["--model", str(two_labels), "--data", str(some_reviews), "--neutral-band", "auto", "--no-report"]
+    assert command(["evaluate", *arguments, "--output-dir", str(tmp_path)]) == 0
+    made = only_run(tmp_path)
+    assert not PAGE & {path.name for path in made.iterdir()}
+    told = json.loads((made / "config.json").read_text(encoding="utf-8"))
+    assert told["neutral_band"]["width"] < 1
+    told["neutral_band"]["width"] = 1.0
+    (made / "config.json").write_text(json.dumps(told), encoding="utf-8")
+    assert command(["failures", str(made)]) == 0
+    assert {row["predicted"] for row in rows_of(made / "failures.jsonl")} == {"normal"}
+
+
+def test_what_a_model_says_beyond_the_labels_of_the_data_is_counted(analysed):
+    some = examples("test", TEXTS)
+    judgement = judge("test", some, 5 * np.eye(4)[[3, 3, 0, 1]], (*LABELS, "mixed"), LABELS)
+    said = copy.copy(analysed)
+    object.__setattr__(said, "judgements", [judgement])
+    found = Reader(page(said, CONFIG, [], "en"))
+    cells = [a["data-predicted"] for tag, a in found.elements if tag == "button" and a.get("class") == "cell"]
+    assert cells.count("mixed") == 2
+
+
+def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analysed, monkeypatch):
+    monkeypatch.setattr("tezukuri.eval.failures.MOST", 2)
+    torch.manual_seed(4)
+    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
+    few = analyse(model, TOKENIZER, analysed.judgements, analysed.judgements[0].examples, LABELS)
+    assert [f.id for f in few.failures] == [f.id for f in analysed.failures]
+    for split in ("train", "dev", "test"):
+        own = [f for f in few.failures if f.split == split]
+        sure = sorted(own, key=lambda f: -max(f.probabilities.values()))[:2]
+        explained = [f for f in own if f.explained]
+        assert {f.id for f in explained} == {f.id for f in sure} and all(f.tokens for f in explained)
+        assert all(f.neighbours and not f.tokens for f in own if not f.explained)
+    texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
+    number = sum(f.split == "test" for f in few.failures)
+    assert f"Of {number} errors on test the 2 that the model is surest of" in texts[0]
+    assert f"test の誤り {number} 件のうち、モデルの確信が高い 2 件" in texts[1]
+    assert texts[0].count("<article") == 6 and f"Errors ({len(few.failures)})" in texts[0]

@@ -41,13 +41,15 @@ FLAGS = {
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
-        --checkpoint --no-checkpoint --resume""",
+        --checkpoint --no-checkpoint --resume --report --no-report --language""",
     evaluate: """
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
-        --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir""",
+        --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
+        --report --no-report --language""",
     predict: "--model --revision --labels --file --text-column --format --batch-size --precision --device",
 }
 TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]
+TRAINING += ["--no-report"]  # tests/test_failures.py is about the page
 
 
 def only_run(root: Path) -> Path:
@@ -126,6 +128,7 @@ def test_evaluate_finds_what_finetune_found(run, tmp_path, capsys):
         "sample",
         "--precision",
         "fp32",
+        "--no-report",
         "--output-dir",
         str(tmp_path),
     ]
@@ -154,7 +157,7 @@ def test_a_neutral_band_makes_three_labels_of_two(run, tmp_path):
     for band in ("none", "auto", "1"):
         root = tmp_path / f"band-{band}"
         arguments = ["--model", str(tmp_path / "two"), "--data", "sample", "--neutral-band", band]
-        arguments += ["--precision", "fp32"]
+        arguments += ["--precision", "fp32", "--no-report"]
         assert command(["evaluate", *arguments, "--output-dir", str(root)]) == 0
         predicted = {row["predicted"] for row in rows_of(only_run(root) / "predictions-test.jsonl")}
         results[band] = json.loads((only_run(root) / "config.json").read_text())["neutral_band"], predicted
@@ -352,7 +355,7 @@ def test_the_options_reach_the_run(tmp_path):
         *["--epochs", "5", "--patience", "1", "--select", "best-loss", "--save-model", "none", "--no-checkpoint"],
         *["--label-smoothing", "0.1", "--class-weights", "balanced", "--accumulate", "2", "--warmup-steps", "3"],
         *["--hidden-dropout", "0", "--attention-dropout", "0.2", "--classifier-dropout", "0.3", "--lr", "1e-9"],
-        *["--max-length", "6", "--truncation", "head_tail", "--attention", "eager"],
+        *["--max-length", "6", "--truncation", "head_tail", "--attention", "eager", "--no-report"],
     ]
     assert (
         command(["finetune", "--model", "scratch", "--data", "sample", *arguments, "--output-dir", str(tmp_path)]) == 0
@@ -490,7 +493,8 @@ def test_a_random_encoder_learns_jrte(data_folder, tmp_path):
     folder = data_folder / "data"
     arguments = ["--model", "scratch", "--data", "jrte", "--data-path", str(folder / "jrte" / "pn.tsv")]
     arguments += ["--tokenizer", str(folder / "tohoku-v3"), "--lr", "1e-3", "--epochs", "1", "--save-model", "none"]
-    assert command(["finetune", *arguments, "--no-checkpoint", "--output-dir", str(tmp_path)]) == 0
+    arguments += ["--no-report", "--no-checkpoint"]
+    assert command(["finetune", *arguments, "--output-dir", str(tmp_path)]) == 0
     assert json.loads((only_run(tmp_path) / "test-metrics.json").read_text())["accuracy"] > 0.68
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -87,6 +87,13 @@ class SuspectText:
     votes: dict[str, int] | None
 
 
+class Retrained(NamedTuple):
+    """What fine-tunings on parts of the texts say of the others."""
+
+    probabilities: np.ndarray  # (n, C) of all texts of the judgements, each by a model that did not learn from it
+    folds: int  # the number of fine-tunings
+
+
 @dataclass(frozen=True)
 class Analysis:
     """All that the page shows and the files hold."""
@@ -100,6 +107,7 @@ class Analysis:
     slices: list[SliceRow]
     found: list[SliceRow]
     suspects: list[SuspectText]
+    folds: int  # the number of fine-tunings that named the suspects; 0 where a logistic regression did
 
 
 @torch.no_grad()
@@ -111,6 +119,7 @@ def analyse(
     labels: Sequence[str],
     own_rules: Sequence[Rule] = (),
     how: Mapping[str, Any] | None = None,
+    retrained: Retrained | None = None,
 ) -> Analysis:
     """Look at everything that was judged. Several processes must all call it: they share a part of the work.
 
@@ -121,6 +130,7 @@ def analyse(
         labels: those of the data.
         own_rules: more kinds of texts, from `slices.read_rules`.
         how: the tokenizer's `max_length` and `truncation` by which texts were cut; by default at the model's length.
+        retrained: what label suspects are named by, instead of a logistic regression.
     """
     how = {"max_length": model.config.max_position_embeddings} | dict(how or {})
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
@@ -153,7 +163,8 @@ def analyse(
         sliced=[j.split for j in held_out],
         slices=[row for row in table(pooled_tags, pooled_wrong) if row.n],
         found=search(pooled_texts, pooled_wrong, pooled_tags),
-        suspects=suspected(judgements, train, labels),
+        suspects=suspected(judgements, train, labels, retrained),
+        folds=retrained.folds if retrained else 0,
     )
 
 
@@ -250,22 +261,27 @@ def neighbours(
     ]
 
 
-def suspected(judgements: Sequence[Judgement], train: Sequence[Example], labels: Sequence[str]) -> list[SuspectText]:
-    """Label suspects of all splits together, by a logistic regression on what mini makes of the texts.
+def suspected(
+    judgements: Sequence[Judgement], train: Sequence[Example], labels: Sequence[str], retrained: Retrained | None
+) -> list[SuspectText]:
+    """Label suspects of all splits together, by fine-tunings or by a logistic regression on what mini makes of texts.
 
     By mini as it comes, and not by the model that was fine-tuned: that one has seen the labels of its training texts.
-    The training texts are learned from also where they were not judged; only what was judged is suspected.
+    The regression learns from the training texts also where they were not judged; only what was judged is suspected.
     """
     examples = [(j.split, example) for j in judgements for example in j.examples]
-    others = [] if any(j.split == "train" for j in judgements) else train
+    others = [] if retrained or any(j.split == "train" for j in judgements) else train
     texts, own = [*(example for _, example in examples), *others], len(examples)
     given = np.array([list(labels).index(example.label) for example in texts])
     if len(np.unique(given)) < 2 or np.bincount(given)[np.unique(given)].min() < 2:
         return []
-    bert, tokenizer = load("mini")
-    encodings = tokenizer.encode_batch([e.text for e in texts], max_length=bert.config.max_position_embeddings)
-    vectors = representations(bert, encodings, progress="all texts as vectors")
-    found = suspects(out_of_sample(vectors.numpy(), given, progress="labels to look at"), given)
+    if retrained:
+        probabilities = retrained.probabilities
+    else:
+        bert, tokenizer = load("mini")
+        encodings = tokenizer.encode_batch([e.text for e in texts], max_length=bert.config.max_position_embeddings)
+        vectors = representations(bert, encodings, progress="all texts as vectors")
+        probabilities = out_of_sample(vectors.numpy(), given, progress="labels to look at")
     return [
         SuspectText(
             split=examples[s.index][0],
@@ -277,7 +293,7 @@ def suspected(judgements: Sequence[Judgement], train: Sequence[Example], labels:
             suggested_confidence=round(s.suggested_confidence, 4),
             votes=dict(examples[s.index][1].votes or {}) or None,
         )
-        for s in found
+        for s in suspects(probabilities, given)
         if s.index < own
     ]
 
@@ -287,7 +303,8 @@ def write_data(run: Path, analysis: Analysis) -> None:
     write_jsonl(run / "failures.jsonl", [asdict(failure) for failure in analysis.failures])
     kinds = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
     write_table(run / "slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in kinds], ["by"])
-    write_table(run / "suspects.csv", SuspectText, [asdict(row) for row in analysis.suspects])
+    by = f"{analysis.folds} fine-tunings" if analysis.folds else "logistic regression"
+    write_table(run / "suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects], ["by"])
 
 
 def write_table(path: Path, kind: Any, rows: Sequence[Mapping[str, Any]], first: Sequence[str] = ()) -> None:

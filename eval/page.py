@@ -46,6 +46,10 @@ SUSPECTS = (
     "A logistic regression on what mini makes of the texts, which did not learn from the text in question, is sure of "
     "another label (confident learning, Northcutt et al. 2021). Worst first; the model may be wrong as well."
 )
+RETRAINED = (
+    "Of {folds} fine-tunings with the settings of this run, the one that did not learn from the text in question is "
+    "sure of another label (confident learning, Northcutt et al. 2021). Worst first; the model may be wrong as well."
+)
 
 
 def write_page(run: Path, analysis: Analysis, language: str = "en", against: Path | None = None) -> None:
@@ -119,7 +123,7 @@ def page(
         failures=[vars(f) | {"tokens": coloured(f), "confidence": max(f.probabilities.values())} for f in shown],
         slice_names=names,
         suspects=analysis.suspects,
-        suspects_say=say(SUSPECTS),
+        suspects_say=say(RETRAINED, folds=analysis.folds) if analysis.folds else say(SUSPECTS),
     )
 
 

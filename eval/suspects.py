@@ -64,10 +64,7 @@ def out_of_sample(
             f"class {classes[sizes.argmin()]} has a single text: nothing is left to learn it from when this one is "
             "left out; leave the text out, or join the class with another"
         )
-    order = np.random.default_rng(seed).permutation(len(labels))
-    by_class = order[np.argsort(labels[order], kind="stable")]  # shuffled within each class
-    fold = np.empty(len(labels), dtype=int)
-    fold[by_class] = np.arange(len(labels)) % folds  # dealt out like cards
+    fold = deal(labels, folds, seed)
     probabilities = np.zeros((len(labels), int(classes[-1]) + 1))
     silent = True if rank() or not progress else None
     for number in tqdm(range(min(folds, len(labels))), desc=progress, unit="fold", leave=False, disable=silent):
@@ -77,6 +74,15 @@ def out_of_sample(
         model.fit(representations[~out], labels[~out])
         probabilities[np.ix_(out, classes)] = model.predict_proba(representations[out])
     return probabilities
+
+
+def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """(n,) which fold each text is in: shuffled within each class, and dealt out like cards, class after class."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(len(labels), dtype=int)
+    fold[by_class] = np.arange(len(labels)) % folds
+    return fold
 
 
 def confident_classes(probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import copy
 import csv
 import json
 import re
+from argparse import Namespace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from tezukuri.eval.predict import predict
 from tezukuri.eval.slices import Rule
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
-from tezukuri.scripts import finetune
+from tezukuri.scripts import failures, finetune
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.options import read_data
+from tezukuri.train.settings import Settings
 from tezukuri.weights.load import load
 from tezukuri.weights.save import save
 
@@ -380,3 +383,114 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     assert f"Of {number} errors on test the 2 that the model is surest of" in texts[0]
     assert f"test の誤り {number} 件のうち、モデルの確信が高い 2 件" in texts[1]
     assert texts[0].count("<article") == 6 and f"Errors ({len(few.failures)})" in texts[0]
+
+
+# ---- label suspects by fine-tunings
+
+
+GOOD = ("広くて快適な", "とても清潔な", "眺めの良い", "静かで明るい")
+BAD = ("狭くて不快な", "とても不潔な", "眺めの悪い", "うるさくて暗い")
+THINGS = ("部屋", "浴室", "食堂", "玄関", "廊下", "客室", "別館", "大浴場")
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory) -> tuple[Path, set[str]]:
+    """Reviews that are easy to tell apart, five of them with the other label, and a run on them."""
+    folder = tmp_path_factory.mktemp("planted")
+    texts = [(f"{what}{thing}でした。", label) for thing in THINGS for pair in zip(GOOD, BAD, strict=True)
+             for what, label in zip(pair, ("good", "bad"), strict=True)]  # fmt: skip
+    splits = [("train", "train", "dev", "train", "test")[i // 2 % 5] for i in range(len(texts))]
+    wrong = {texts[i][0] for i in (3, 10, 21, 34, 47)}
+    other = {"good": "bad", "bad": "good"}
+    with (folder / "mine.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [(text, other[label] if text in wrong else label) for text, label in texts]
+        csv.writer(file).writerows([("text", "label", "split"), *((*r, s) for r, s in zip(rows, splits, strict=True))])
+    training = [
+        "--model",
+        "scratch",
+        "--lr",
+        "1e-3",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "4",
+        "--precision",
+        "fp32",
+        "--no-report",
+    ]
+    training += ["--hidden-dropout", "0", "--attention-dropout", "0", "--regularizer", "none"]
+    assert command(["finetune", "--data", str(folder / "mine.csv"), *training, "--output-dir", str(folder)]) == 0
+    return only_run(folder), wrong
+
+
+def test_fine_tunings_find_planted_errors_and_the_page_says_that_they_did(planted, capsys):
+    run, wrong = planted
+    assert command(["failures", str(run), "--retrain", "4"]) == 0
+    assert "fold    4 of 4" in capsys.readouterr().out
+    rows = list(csv.DictReader((run / "suspects.csv").open(encoding="utf-8")))
+    assert {row["by"] for row in rows} == {"4 fine-tunings"}
+    assert {row["text"] for row in rows[:3]} < wrong and len(rows) < 10
+    assert len({row["text"] for row in rows} & wrong) >= 4
+    assert all(row["suggested"] != row["label"] for row in rows)
+    assert "Of 4 fine-tunings with the settings of this run" in (run / "report.html").read_text(encoding="utf-8")
+    first = (run / "suspects.csv").read_bytes()
+    assert command(["failures", str(run), "--retrain", "4", "--language", "ja"]) == 0
+    assert (run / "suspects.csv").read_bytes() == first
+    assert "同じ設定で 4 回ファインチューニング" in (run / "report.html").read_text(encoding="utf-8")
+    assert command(["failures", str(run)]) == 0
+    rows = list(csv.DictReader((run / "suspects.csv").open(encoding="utf-8")))
+    assert {row["by"] for row in rows} == {"logistic regression"}
+
+
+def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
+    run, _ = planted
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    given = Namespace(**vars(finetune.parser().parse_args([])) | config["options"])
+    settings = Settings(**config["settings"] | {"regularizers": ()})
+    data, seen, judged = read_data(given), [], []
+
+    def no_training(model, train, dev, told, regularizers):
+        assert told is settings and regularizers == []
+        seen.append((train.sentences, dev.sentences))
+        yield {"epoch": 0, "dev_accuracy": 0.5}
+
+    def judging(name, model, data, split, settings, ask=finetune.judged):
+        judged.append(split.examples)
+        return ask(name, model, data, split, settings)
+
+    monkeypatch.setattr(failures, "fine_tune", no_training)
+    monkeypatch.setattr(finetune, "judged", judging)
+    found = failures.retrain(given, settings, data, 3, torch.device("cpu"))
+    assert found.folds == 3 and np.allclose(found.probabilities.sum(axis=1), 1)
+    by_split = {split: {e.text for e in data.split(split)} for split in ("train", "dev", "test")}
+    everything = set().union(*by_split.values())
+    for (train, dev), fold in zip(seen, judged, strict=True):
+        out = {e.text for e in fold}
+        assert set(train) | set(dev) == everything - out and set(dev) == by_split["dev"] - out
+        for label in data.labels:
+            number = sum(e.label == label for e in data.examples)
+            assert abs(sum(e.label == label for e in fold) - number / 3) <= 1
+    assert sorted(e.text for fold in judged for e in fold) == sorted(everything)
+    order = [e.text for split in ("train", "dev", "test") for e in data.split(split)]
+    torch.manual_seed(settings.seed)  # by which each fold begins from the same model, this one
+    loaded = finetune.make(given, data)
+    alone = finetune.encode(data, loaded, settings)
+    rows = {}
+    for name, split in alone.items():
+        probabilities = finetune.judged(name, loaded.model, data, split, settings).probabilities
+        rows |= {e.text: row for e, row in zip(split.examples, probabilities, strict=True)}
+    assert np.allclose(found.probabilities, [rows[text] for text in order], atol=1e-5)
+
+
+def test_what_cannot_be_retrained_is_told(planted, two_labels, some_reviews, tmp_path, capsys):
+    run, _ = planted
+    for folds in ("1", "x"):
+        with pytest.raises(SystemExit):
+            command(["failures", str(run), "--retrain", folds])
+        assert f"'{folds}' is no number of folds: write 2 or more" in capsys.readouterr().err
+    assert command(["failures", str(run), "--retrain", "65"]) == 1
+    assert "64 texts cannot be dealt out to 65 folds" in capsys.readouterr().err
+    arguments = ["--model", str(two_labels), "--data", str(some_reviews), "--no-report", "--output-dir", str(tmp_path)]
+    assert command(["evaluate", *arguments]) == 0
+    assert command(["failures", str(only_run(tmp_path)), "--retrain", "2"]) == 1
+    assert "which trains nothing" in capsys.readouterr().err

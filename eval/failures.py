@@ -25,8 +25,11 @@ from ..weights.load import load
 from .attribution import integrated_gradients, occlusion
 from .intervals import intervals
 from .judge import Judgement
+from .metrics import softmax
 from .neighbours import nearest, representations
-from .runs import write_jsonl, write_whole
+from .predict import predict
+from .probes import Probe, ProbeRow, fit, read_probes, run_probes
+from .runs import write_json, write_jsonl, write_whole
 from .slices import Rule, SliceRow, built_in, read, search, table, tag
 from .suspects import out_of_sample, suspects
 from .votes import Agreement, agreement
@@ -108,6 +111,7 @@ class Analysis:
     found: list[SliceRow]
     suspects: list[SuspectText]
     folds: int  # the number of fine-tunings that named the suspects; 0 where a logistic regression did
+    probes: list[ProbeRow]
 
 
 @torch.no_grad()
@@ -120,6 +124,7 @@ def analyse(
     own_rules: Sequence[Rule] = (),
     how: Mapping[str, Any] | None = None,
     retrained: Retrained | None = None,
+    probes: Sequence[Probe] | None = None,
 ) -> Analysis:
     """Look at everything that was judged. Several processes must all call it: they share a part of the work.
 
@@ -131,8 +136,13 @@ def analyse(
         own_rules: more kinds of texts, from `slices.read_rules`.
         how: the tokenizer's `max_length` and `truncation` by which texts were cut; by default at the model's length.
         retrained: what label suspects are named by, instead of a logistic regression.
+        probes: to try the model on; by default those of the package, where the model has their labels.
     """
     how = {"max_length": model.config.max_position_embeddings} | dict(how or {})
+    if probes is None:
+        bundled = read_probes()
+        probes = bundled if fit(bundled, model.config.labels) else []
+    tried = try_it(model, tokenizer, how, probes)
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
     texts = {j.split: read([e.text for e in j.examples], tokenizer) for j in judgements}
     rules = [*built_in([text.length for j in held_out for text in texts[j.split]]), *own_rules]
@@ -165,7 +175,19 @@ def analyse(
         found=search(pooled_texts, pooled_wrong, pooled_tags),
         suspects=suspected(judgements, train, labels, retrained),
         folds=retrained.folds if retrained else 0,
+        probes=tried,
     )
+
+
+def try_it(
+    model: BertClassifier, tokenizer: JapaneseTokenizer, how: Mapping[str, Any], probes: Sequence[Probe]
+) -> list[ProbeRow]:
+    """Run the probes, in fp32."""
+
+    def probabilities_of(texts: Sequence[str]) -> np.ndarray:
+        return softmax(predict(model, tokenizer.encode_batch(texts, **how), progress="probes").numpy())
+
+    return run_probes(probes, model.config.labels, probabilities_of) if probes else []
 
 
 def explain(
@@ -299,12 +321,16 @@ def suspected(
 
 
 def write_data(run: Path, analysis: Analysis) -> None:
-    """`failures.jsonl`, `slices.csv` and `suspects.csv`: what the page shows, as data."""
+    """`failures.jsonl`, `slices.csv`, `suspects.csv` and perhaps `probes.json`: what the page shows, as data."""
     write_jsonl(run / "failures.jsonl", [asdict(failure) for failure in analysis.failures])
     kinds = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
     write_table(run / "slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in kinds], ["by"])
     by = f"{analysis.folds} fine-tunings" if analysis.folds else "logistic regression"
     write_table(run / "suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects], ["by"])
+    if analysis.probes:
+        write_json(run / "probes.json", [asdict(row) for row in analysis.probes])
+    else:
+        (run / "probes.json").unlink(missing_ok=True)  # of a page that was made before
 
 
 def write_table(path: Path, kind: Any, rows: Sequence[Mapping[str, Any]], first: Sequence[str] = ()) -> None:

@@ -23,12 +23,21 @@ from .findings import p_value
 from .judge import Judgement
 from .neutral import ceiling
 from .plots import page_curves, reliability
+from .probes import Answer, ProbeRow
 from .runs import write_whole
 
 FOLDER = Path(__file__).parent / "template"
 LANGUAGES = ("en", "ja")
 METRICS = ("accuracy", "f1", "loss", "ece")
 SHOWN = 15  # of the surest errors, and of the least sure hits
+EXAMPLES = 5  # of what fails in a template
+KINDS = {"mft": "minimum functionality", "inv": "invariance", "dir": "direction"}
+MOVES = {  # up? by more than something that is not below 0?
+    (True, True): "{label} goes up by more than {by}",
+    (True, False): "{label} goes up, or down by less than {by}",
+    (False, True): "{label} goes down by more than {by}",
+    (False, False): "{label} goes down, or up by less than {by}",
+}
 
 Say = Callable[..., str]
 Note = Callable[..., None]
@@ -49,6 +58,12 @@ SUSPECTS = (
 RETRAINED = (
     "Of {folds} fine-tunings with the settings of this run, the one that did not learn from the text in question is "
     "sure of another label (confident learning, Northcutt et al. 2021). Worst first; the model may be wrong as well."
+)
+
+PROBES = (
+    "Texts made from templates, one thing at a time (CheckList, Ribeiro et al. 2020). Minimum functionality: each has "
+    "the label. Invariance: what changes must not change the label. Direction: from the first text to the second, the "
+    "probability of the label goes up or down. All that fail are in probes.json; with a file of your own:"
 )
 
 
@@ -97,10 +112,10 @@ def page(
     names = {rule.name: (language == "ja" and rule.gloss) or rule.name for rule in analysis.rules}
     sections = {"run": "What was run", "findings": "Findings", "scores": "Scores", "curves": "Curves"}
     sections |= {"confidence": "Confidence", "judges": "Judges", "slices": "Kinds of texts", "errors": "Errors"}
-    sections |= {"suspects": "Labels to look at"}
+    sections |= {"suspects": "Labels to look at", "probes": "Try it"}
     splits = [split_part(j, analysis, say) for j in analysis.judgements]
     sure = any(split["reliability"] for split in splits)
-    there = {"curves": rows, "confidence": sure, "judges": analysis.agreements}
+    there = {"curves": rows, "confidence": sure, "judges": analysis.agreements, "probes": analysis.probes}
     shown = [failure for failure in analysis.failures if failure.explained]
     return environment.get_template("page.html").render(
         language=language,
@@ -123,6 +138,8 @@ def page(
         failures=[vars(f) | {"tokens": coloured(f), "confidence": max(f.probabilities.values())} for f in shown],
         slice_names=names,
         suspects=analysis.suspects,
+        probes=[probe_part(row, language, say) for row in analysis.probes],
+        probes_say=say(PROBES),
         suspects_say=say(RETRAINED, folds=analysis.folds) if analysis.folds else say(SUSPECTS),
     )
 
@@ -247,6 +264,32 @@ def beside(judgements: Sequence[Judgement], run: Path) -> dict[str, Any]:
     return {"title": str(run), "splits": parts}
 
 
+def probe_part(row: ProbeRow, language: str, say: Say) -> dict[str, Any]:
+    """One template: what was expected of it, and some of what failed."""
+    return vars(row) | {
+        "title": (language == "ja" and row.gloss) or row.name,
+        "kind": say(KINDS[row.kind]),
+        "expected": expected(row, say),
+        "rate": row.rate,
+        "examples": [example(case, row) for case in row.failures[:EXAMPLES]],
+    }
+
+
+def expected(row: ProbeRow, say: Say) -> str:
+    if row.kind == "dir":
+        return say(MOVES[row.goes == "up", row.by >= 0], label=row.label, by=f"{abs(row.by):g}")
+    return row.label or say("the same label")
+
+
+def example(case: Sequence[Answer], row: ProbeRow) -> str:
+    """What was said of a text or of a pair; of a direction also the probability that it is about."""
+    said = []
+    for answer in case:
+        asked = f"; {row.label} {answer.asked:.2f}" if row.kind == "dir" and answer.label != row.label else ""
+        said.append(f"{answer.text} ({answer.label} {answer.probability:.2f}{asked})")
+    return " → ".join(said)
+
+
 def filters(
     failures: Sequence[Failure], names: Mapping[str, str], say: Say
 ) -> list[tuple[str, str, list[tuple[str, str]]]]:
@@ -345,6 +388,17 @@ def findings(
     if analysis.suspects:
         fact("Confident learning names {n} labels to look at.", "suspects", n=len(analysis.suspects))
         possibility("Some of them may be wrong, and some errors above with them.", "suspects")
+    if analysis.probes:
+        worst = min(analysis.probes, key=lambda row: row.rate)
+        fact(
+            "Of {n} probes {passed} pass; least often those of the template “{template}”: {own} of {all}.",
+            "probes",
+            n=sum(row.n for row in analysis.probes),
+            passed=sum(row.passed for row in analysis.probes),
+            template=worst.template,
+            own=worst.passed,
+            all=worst.n,
+        )
     return drafted
 
 

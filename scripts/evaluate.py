@@ -6,7 +6,6 @@ python scripts/evaluate.py --model outputs/…/model --data reviews.csv --split 
 
 import argparse
 import sys
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +23,6 @@ from tezukuri.eval.page import write_page
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import circumstances, new_run, write_json, write_jsonl
-from tezukuri.eval.slices import Rule
 from tezukuri.model.heads import BertClassifier
 from tezukuri.model.precision import PRECISIONS, name_of
 from tezukuri.scripts.command import run_file
@@ -142,12 +140,12 @@ def judge_split(options: argparse.Namespace, data: Dataset) -> Judged:
     return Judged(judgement, band, Loaded(whole.to(device), loaded.tokenizer, loaded.report))
 
 
-def analysis_of(options: argparse.Namespace, data: Dataset, judged: Judged, own_rules: Sequence[Rule] = ()) -> Analysis:
-    """What the page shows of it."""
+def analysis_of(options: argparse.Namespace, data: Dataset, judged: Judged, **extras: Any) -> Analysis:
+    """What the page shows of it; `extras` are more arguments of `analyse`."""
     loaded = judged.loaded
     train = [example for example in data.examples if example.split == "train"]
     how = how_texts_are_cut(options, loaded.model)
-    return analyse(loaded.model, loaded.tokenizer, [judged.judgement], train, data.labels, own_rules, how)
+    return analyse(loaded.model, loaded.tokenizer, [judged.judgement], train, data.labels, how=how, **extras)
 
 
 def how_texts_are_cut(options: argparse.Namespace, model: BertClassifier) -> dict[str, Any]:

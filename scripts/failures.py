@@ -21,6 +21,7 @@ import torch
 from tezukuri.data.dataset import SPLITS, Dataset
 from tezukuri.eval.failures import Analysis, Retrained, analyse
 from tezukuri.eval.page import LANGUAGES, write_page
+from tezukuri.eval.probes import read_probes
 from tezukuri.eval.slices import read_rules
 from tezukuri.eval.suspects import deal
 from tezukuri.model.config import read_json
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--language", choices=LANGUAGES, default="en", help="of the page (%(default)s)")
     options.add_argument("--against", type=Path, metavar="RUN", help="another run, to stand beside this one")
     options.add_argument("--slices", type=Path, metavar="FILE", help="kinds of texts of your own: name, tab, pattern")
+    options.add_argument("--probes", type=Path, metavar="FILE", help="texts to try the model on, as in tezukuri probe")
     options.add_argument(
         "--retrain",
         type=number_of_folds,
@@ -70,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise ValueError(f"{run} has kept no model: start finetune again without --save-model none")
     if options.retrain and not trained:
         raise ValueError(f"{run} is a run of evaluate, which trains nothing: --retrain is for those of finetune")
-    extras = {"own_rules": read_rules(options.slices) if options.slices else []}
+    extras: dict[str, Any] = {"own_rules": read_rules(options.slices) if options.slices else []}
+    extras["probes"] = read_probes(options.probes) if options.probes else None
     analysis = of_finetune(options, config, extras) if trained else of_evaluate(options, config, extras)
     write_page(run, analysis, options.language, options.against)
     return 0

@@ -3,6 +3,7 @@
 import ast
 import copy
 import csv
+import html
 import json
 import re
 from argparse import Namespace
@@ -20,8 +21,9 @@ from tezukuri.data.dataset import Example
 from tezukuri.data.load import load as load_data
 from tezukuri.eval.failures import Failure, Token, analyse, tokens_of, write_data
 from tezukuri.eval.judge import judge
-from tezukuri.eval.page import METRICS, beside, coloured, page, sayings
+from tezukuri.eval.page import EXAMPLES, METRICS, beside, coloured, page, sayings
 from tezukuri.eval.predict import predict
+from tezukuri.eval.probes import read_probes
 from tezukuri.eval.slices import Rule
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
@@ -218,10 +220,44 @@ def test_the_data_files_hold_what_the_page_shows(analysed, tmp_path):
     assert [row["id"] for row in suspects] == [s.id for s in analysed.suspects]
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_page_tries_the_model_on_probes(analysed, language):
+    rows = analysed.probes
+    text = page(analysed, CONFIG, [], language)
+    part = html.unescape(text[text.index('<section id="probes"') :])
+    assert len(rows) > 40 and part.count("<tr>") == len(rows) + 1 and 'href="#probes"' in text
+    for row in rows:
+        assert row.template in part and (row.gloss if language == "ja" else row.name) in part
+        assert all(a.text in part for case in row.failures[:EXAMPLES] for a in case)
+    for words in (
+        {"en": "positive goes up, or down by less than 0.05", "ja": "positive が上がる(下がっても 0.05 未満)"},
+        {"en": "the same label", "ja": "同じラベル"},
+    ):
+        assert words[language] in part
+    worst = min(rows, key=lambda row: row.passed / row.n)
+    said = html.unescape(text[text.index('<section id="findings"') : text.index('<section id="scores"')])
+    assert f"“{worst.template}”" in said or f"「{worst.template}」" in said
+    assert str(sum(row.passed for row in rows)) in said and str(sum(row.n for row in rows)) in said
+
+
+def test_probes_are_only_ever_text(analysed, tmp_path):
+    (tmp_path / "own.toml").write_text(
+        "[[probe]]\nname = '<b>x</b>'\nkind = 'mft'\nlabel = 'normal'\ntemplates = ['<img src=x>', '<script>y']\n"
+    )
+    probes = read_probes(tmp_path / "own.toml")
+    torch.manual_seed(4)
+    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
+    tried = analyse(model, TOKENIZER, analysed.judgements[1:2], [], LABELS, probes=probes)
+    assert [row.template for row in tried.probes] == ["<img src=x>", "<script>y"]
+    assert any(row.failures for row in tried.probes)
+    tags = [tag for tag, _ in Reader(page(tried, CONFIG, [], "en")).elements]
+    assert tags.count("script") == 1 and "img" not in tags and "b" not in tags
+
+
 # ---- the commands
 
 
-PAGE = {"report.html", "failures.jsonl", "slices.csv", "suspects.csv"}
+PAGE = {"report.html", "failures.jsonl", "slices.csv", "suspects.csv", "probes.json"}
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +309,7 @@ def test_finetune_ends_with_the_page_and_failures_makes_the_same_again(run, tmp_
     assert {name: (run / name).read_bytes() for name in before} == before
     assert (run / "report.html").read_text(encoding="utf-8") == text
     assert command(["failures", str(run), "--slices", str(tmp_path / "own.tsv")]) == 0
+    assert len(json.loads(before["probes.json"])) > 40
     text = (run / "report.html").read_text(encoding="utf-8")
     assert ">thing<" in text and "誤りの分析" not in text
 
@@ -337,10 +374,12 @@ def test_evaluate_ends_with_the_page_and_failures_makes_the_same_again(
     for row in rows:
         assert row["explained"] == max(row["probabilities"], key=row["probabilities"].__getitem__)
     assert ("丸める前の fp32" in text) == (how == "int8") == ('id="confidence"' in text and model != two_labels)
-    before = {name: (made / name).read_bytes() for name in PAGE}
+    names = PAGE if how == "int8" else PAGE - {"probes.json"}  # which ask for a label that the other model lacks
+    assert PAGE & {path.name for path in made.iterdir()} == names
+    before = {name: (made / name).read_bytes() for name in names}
     monkeypatch.chdir(tmp_path)
     assert command(["failures", str(made), "--language", "ja"]) == 0
-    assert {name: (made / name).read_bytes() for name in PAGE} == before
+    assert {name: (made / name).read_bytes() for name in names} == before
 
 
 def test_the_width_that_dev_decided_is_not_decided_again(two_labels, some_reviews, tmp_path):
@@ -494,3 +533,27 @@ def test_what_cannot_be_retrained_is_told(planted, two_labels, some_reviews, tmp
     assert command(["evaluate", *arguments]) == 0
     assert command(["failures", str(only_run(tmp_path)), "--retrain", "2"]) == 1
     assert "which trains nothing" in capsys.readouterr().err
+
+
+# ---- probes of one's own
+
+
+def test_own_probes_take_the_place_of_those_of_the_package(planted, tmp_path, capsys):
+    run, _ = planted  # its labels are good and bad, for which the package has no probes
+    assert command(["failures", str(run)]) == 0
+    assert not (run / "probes.json").exists()
+    assert 'id="probes"' not in (run / "report.html").read_text(encoding="utf-8")
+    own = tmp_path / "own.toml"
+    own.write_text(
+        "[[probe]]\nname = 'a'\nkind = 'mft'\nlabel = 'good'\ntemplates = ['良い部屋。']\n", encoding="utf-8"
+    )
+    assert command(["failures", str(run), "--probes", str(own)]) == 0
+    assert [row["template"] for row in json.loads((run / "probes.json").read_text(encoding="utf-8"))] == ["良い部屋。"]
+    assert 'id="probes"' in (run / "report.html").read_text(encoding="utf-8")
+    own.write_text(own.read_text(encoding="utf-8").replace("good", "normal"), encoding="utf-8")
+    assert command(["failures", str(run), "--probes", str(own)]) == 1
+    assert "asks for the label 'normal', but the classifier has 'bad', 'good'" in capsys.readouterr().err
+    assert command(["failures", str(run)]) == 0 and not (run / "probes.json").exists()
+    own.write_text("probe", encoding="utf-8")
+    assert command(["failures", str(run), "--probes", str(own)]) == 1
+    assert f"{own}: no TOML" in capsys.readouterr().err

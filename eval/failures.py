@@ -22,7 +22,7 @@ from ..model.ranks import rank
 from ..tokenize.encoding import Encoding
 from ..tokenize.japanese import JapaneseTokenizer
 from ..weights.load import load
-from .attribution import integrated_gradients, occlusion
+from .attribution import integrated_gradients, looked_at, occlusion
 from .intervals import intervals
 from .judge import Judgement
 from .metrics import softmax
@@ -41,11 +41,12 @@ AT_ONCE = 64  # of them, from one step of the progress bar to the next
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the text, with what it adds to the logit of the prediction."""
+    """A piece of the text, with what it adds to the logit of the prediction, and how much the model looks at it."""
 
     text: str  # as it stands there, with what comes before it and belongs to no token
     gradients: float  # integrated gradients
     occlusion: float  # by how much the logit falls without it
+    rollout: float  # how much of it is in what the classifier takes, by attention alone: no explanation
 
 
 @dataclass(frozen=True)
@@ -255,19 +256,20 @@ def token_by_token(
             encodings = tokenizer.encode_batch(some, **how)
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, special)
             drops = occlusion(model, encodings, chosen, tokenizer.mask_id, special)
-            for text, one, other in zip(some, gradients, drops, strict=True):
-                yield tokens_of(text, tokenizer.encode(text, **how), one.values, other), one.complete
+            rolled = looked_at(model, encodings)
+            for text, one, *others in zip(some, gradients, drops, rolled, strict=True):
+                yield tokens_of(text, tokenizer.encode(text, **how), one.values, *others), one.complete
             bar.update(len(some))
 
 
-def tokens_of(text: str, encoding: Encoding, gradients: np.ndarray, drops: np.ndarray) -> list[Token]:
-    """The text cut where its tokens end, so that all pieces together are the text."""
+def tokens_of(text: str, encoding: Encoding, *values: np.ndarray) -> list[Token]:
+    """The text cut where its tokens end, so that all pieces together are the text; `values`: those of a `Token`."""
     pieces, done = [], 0
-    for (_, end), one, other in islice(zip(encoding.offsets, gradients, drops, strict=True), 1, len(encoding) - 1):
-        pieces.append(Token(text[done : max(done, end)], round(float(one), 4), round(float(other), 4)))
+    for (_, end), *own in islice(zip(encoding.offsets, *values, strict=True), 1, len(encoding) - 1):
+        pieces.append(Token(text[done : max(done, end)], *(round(float(value), 4) for value in own)))
         done = max(done, end)
     if done < len(text):
-        pieces.append(Token(text[done:], 0.0, 0.0))  # marks that no token has, and what was too long to be read
+        pieces.append(Token(text[done:], 0.0, 0.0, 0.0))  # marks that no token has, and what was too long to be read
     return pieces
 
 

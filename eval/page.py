@@ -50,6 +50,10 @@ LEFT_OUT = (
     "Of {n} errors on {split} the {shown} that the model is surest of are shown and explained; all are in "
     "failures.jsonl."
 )
+ROLLOUT = (
+    "Below that, attention rollout (Abnar and Zuidema 2020): where the model looks. It is no explanation: quite other "
+    "attention can go with the same answer (Jain and Wallace 2019)."
+)
 INT8 = "int8; what is said about tokens and neighbours is of the model in fp32 from which it was rounded"
 SUSPECTS = (
     "A logistic regression on what mini makes of the texts, which did not learn from the text in question, is sure of "
@@ -135,6 +139,7 @@ def page(
         filters=filters(shown, names, say),
         number_of_errors=len(analysis.failures),
         left_out=left_out(analysis, say),
+        rollout_say=say(ROLLOUT),
         failures=[vars(f) | {"tokens": coloured(f), "confidence": max(f.probabilities.values())} for f in shown],
         slice_names=names,
         suspects=analysis.suspects,
@@ -312,7 +317,7 @@ def coloured(failure: Failure) -> list[dict[str, str]]:
     """The tokens of a text, each with the class of its colour: p1 to p4 for the prediction, m1 to m4 against it."""
     strongest = {
         name: max((abs(getattr(token, name)) for token in failure.tokens), default=0.0)
-        for name in ("gradients", "occlusion")
+        for name in ("gradients", "occlusion", "rollout")
     }
 
     def colour(value: float, most: float) -> str:

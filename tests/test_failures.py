@@ -21,7 +21,7 @@ from tezukuri.data.dataset import Example
 from tezukuri.data.load import load as load_data
 from tezukuri.eval.failures import Failure, Token, analyse, tokens_of, write_data
 from tezukuri.eval.judge import judge
-from tezukuri.eval.page import EXAMPLES, METRICS, beside, coloured, page, sayings
+from tezukuri.eval.page import EXAMPLES, METRICS, ROLLOUT, beside, coloured, page, sayings
 from tezukuri.eval.predict import predict
 from tezukuri.eval.probes import read_probes
 from tezukuri.eval.slices import Rule
@@ -122,6 +122,8 @@ def test_every_error_stands_on_the_page_as_text(analysed, language):
         for name in ("src", "href", "action"):
             assert attributes.get(name, "#").startswith("#"), (tag, attributes)
     assert found.elements[0] == ("html", {"lang": language})
+    say = sayings(language)
+    assert say(ROLLOUT) in text and text.count(say("looked at (no explanation):")) == len(articles)
 
 
 def test_what_has_no_errors_has_a_page_too(analysed):
@@ -166,9 +168,11 @@ def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
     for text in [*HOSTILE, *TEXTS, "㍿の ﾎﾃﾙ  です", ""]:
         encoding = TOKENIZER.encode(text, max_length=8)
         values = np.arange(len(encoding), dtype=float)
-        pieces = tokens_of(text, encoding, values, -values)
+        pieces = tokens_of(text, encoding, values, -values, 2 * values)
         assert "".join(piece.text for piece in pieces) == text
-        assert [p.gradients for p in pieces[: len(encoding) - 2]] == list(range(1, len(encoding) - 1))
+        numbers = list(range(1, len(encoding) - 1))
+        found = [(p.gradients, p.occlusion, p.rollout) for p in pieces[: len(encoding) - 2]]
+        assert found == [(n, -n, 2 * n) for n in numbers]
 
 
 def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):
@@ -181,14 +185,17 @@ def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):
         if failure.split == "train":
             assert failure.id not in {near.id for near in failure.neighbours}
             assert failure.neighbours[0].text == failure.text  # each training text is there twice
+        special = 1 - sum(token.rollout for token in failure.tokens)
+        assert all(token.rollout >= 0 for token in failure.tokens) and 0 < special < 1  # [CLS] and [SEP]
     assert set(by_id) == {f.id for f in analysed.failures} and analysed.sliced == ["dev", "test"]
 
 
 def test_colours_by_hand():
-    tokens = [Token("a", 2.0, 0.0), Token("b", -1.0, 0.0), Token("c", 0.2, 0.0)]
+    tokens = [Token("a", 2.0, 0.0, 0.4), Token("b", -1.0, 0.0, 0.2), Token("c", 0.2, 0.0, 0.04)]
     failure = Failure("dev", "1", "abc", "x", "y", {}, None, "y", tokens, True, [], [])
     assert [t["gradients_class"] for t in coloured(failure)] == ["p4", "m2", ""]
     assert [t["occlusion_class"] for t in coloured(failure)] == ["", "", ""]
+    assert [t["rollout_class"] for t in coloured(failure)] == ["p4", "p2", ""]
 
 
 def test_every_sentence_has_its_translation_and_none_is_left_over():

@@ -9,7 +9,7 @@ whichever is faster.
 
 --data-path pn.tsv takes JRTE from this disk, --tokenizer FOLDER a vocabulary (else one is made). Weights are random:
 speed does not depend on them. The gate: equal ids, and logits that in fp32 differ by at most 1e-4. How many labels int8
-leaves as they were is counted on a trained model: mini, fine-tuned on the sample reviews, over all of JRTE.
+or bf16 leaves as they were is counted on a trained model: mini, fine-tuned on the sample reviews, over all of JRTE.
 """
 
 import argparse
@@ -128,33 +128,29 @@ class Onnx:
         return len(self.order) / seconds(self.logits)
 
 
-def ask_both(command: list[str], question: str) -> list[Any]:
-    answers = []
-    for side in ("ours", "theirs"):
-        with Side(*command, "--side", side) as process:
-            answers.append(np.array(process.ask(question)))
-    return answers
-
-
 def export_aside(folder: Path) -> None:
     """In a process of its own, whose memory is not the opponent's."""
     with Side(sys.argv[0], "--folder", str(folder), "--side", "export") as process:
         print(f"ONNX: {process.ask('export')}", flush=True)
 
 
-def agreement(command: list[str], folder: Path, texts: list[str]) -> dict[str, float]:
-    """The share of labels that int8 leaves as fp32 has them, on a trained model, here and there."""
+def agreement(folder: Path, texts: list[str], kind: str) -> dict[str, float]:
+    """The share of labels that are as in fp32, on a trained model: of int8 here and there, of bf16 here."""
     runs = folder.parent / "runs"
-    finetune.main(["--save-model", "best", "--output-dir", str(runs)])
+    finetune.main(["--save-model", "best", "--no-report", "--output-dir", str(runs)])
     trained = next(runs.glob("*/*/*/model"))
     (trained / "texts.json").write_text(json.dumps(texts))
-    export_aside(trained)
-    labels = {}
-    for kind in ("onnx", "onnx-int8"):
-        answers = ask_both([sys.argv[0], "--folder", str(trained), "--against", kind], "logits")
-        labels[kind] = [scores.argmax(axis=1) for scores in answers]
-    ours, theirs = (float((labels["onnx"][0] == found).mean()) for found in labels["onnx-int8"])
-    return {"labels as in fp32": ours, "labels as in fp32, theirs": theirs}
+    command = [sys.argv[0], "--folder", str(trained), "--against"]
+    with Side(*command, "onnx", "--side", "ours") as side:
+        fp32 = np.array(side.ask("logits")).argmax(axis=1)
+    if kind == "onnx-int8":
+        export_aside(trained)
+    kept = {}
+    for name in ("ours", "theirs") if kind == "onnx-int8" else ("ours",):
+        with Side(*command, kind, "--side", name) as side:
+            found = np.array(side.ask("logits")).argmax(axis=1)
+        kept["labels as in fp32" + (", theirs" if name == "theirs" else "")] = float((found == fp32).mean())
+    return kept
 
 
 def main() -> None:
@@ -209,7 +205,7 @@ def main() -> None:
         with Side(*command, "--side", "ours") as ours, Side(*command, "--side", "theirs") as other:
             sides = {f"tezukuri, {PRECISIONS[kind]}": ours, kind: other}
             rates = in_turn(sides, given.rounds)
-        kept = agreement(command, folder, everything) if kind == "onnx-int8" else {}
+        kept = agreement(folder, everything, kind) if kind != "onnx" else {}
     own, others = (statistics.median(runs) for runs in rates.values())
     conclude(
         f"bulk-{kind}",

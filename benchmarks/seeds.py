@@ -33,7 +33,7 @@ def main() -> None:
         for seed in range(1, chosen.seeds + 1):
             folder = (chosen.keep or Path(temporary)) / f"seed-{seed}"
             with contextlib.redirect_stdout(io.StringIO()):
-                finetune.main([*chosen.finetune, "--seed", str(seed), "--output-dir", str(folder)])
+                finetune.main([*chosen.finetune, "--seed", str(seed), "--no-report", "--output-dir", str(folder)])
             run = max(folder.glob("*/*/*"))
             found = {split: json.loads((run / f"{split}-metrics.json").read_text()) for split in SCORES}
             rows.append([found[split][name] for split, names in SCORES.items() for name in names])

@@ -34,6 +34,7 @@ from tezukuri.model.heads import BertClassifier
 from tezukuri.model.precision import PRECISIONS, autocast
 from tezukuri.scripts.command import keep_freed_memory
 from tezukuri.train import loop
+from tezukuri.train.batch import Texts
 from tezukuri.train.optimizer import adamw
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import Settings
@@ -58,19 +59,18 @@ class Ours:
     def __init__(self, folder: Path, precision: str, gate: bool, steps: int) -> None:
         keep_freed_memory()
         rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} if gate else {}
-        changes = {"attention_kernel": "auto", **rates}  # as `finetune --attention auto` does
-        self.model, tokenizer = load(folder, "classify", changes=changes)
+        self.model, tokenizer = load(folder, "classify", changes=rates)
         texts, classes = json.loads((folder / "texts.json").read_text())
         count = (GATE_STEPS if gate else steps) * BATCH
-        self.data = tokenizer.encode_batch(texts[:count]), np.array(classes[:count])
-        dev = tokenizer.encode_batch(texts[:1]), np.array(classes[:1])
+        self.data = Texts(tokenizer.encode_batch(texts[:count]), np.array(classes[:count]))
+        dev = Texts(tokenizer.encode_batch(texts[:1]), np.array(classes[:1]))
         self.aside = only_seen_words(self.model.bert, tokenizer.encode_batch(texts))  # of the whole split
         self.aside.__enter__()
         self.rows = loop.fine_tune(self.model, self.data, dev, settings(precision, 1 if gate else 1000))
         next(self.rows)  # what it is before training
 
     def run(self) -> float:
-        return next(self.rows)["seconds"] / (len(self.data[1]) / BATCH)
+        return next(self.rows)["seconds"] / (len(self.data.gold) / BATCH)
 
     def losses(self) -> list[float]:
         seen: list[float] = []
@@ -136,16 +136,18 @@ class Theirs:
 def floor(folder: Path, precision: str, steps: int) -> dict[str, float]:
     """Seconds of a step's parts alone: products at the measured rate; casts, clipping and AdamW as torch does them.
 
-    The products are those of the encoder with every token, forward once and backward twice; the update is of the words
-    that the texts have.
+    The products are those of the encoder with every token, forward once and backward twice; of the last layer only
+    queries, keys and values are needed of every token. The update is of the words that the texts have.
     """
     texts, _ = json.loads((folder / "texts.json").read_text())
     model, tokenizer = load(folder, "classify")
     tokens = len(tokenizer.encode_batch(texts[: steps * BATCH]).ids) / steps
-    only_seen_words(model.bert, tokenizer.encode_batch(texts)).__enter__()
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
+    aside = only_seen_words(model.bert, tokenizer.encode_batch(texts))
+    aside.__enter__()  # and kept: what is lost ends
+    matrices = {name: p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name}
+    last = f".layers.{model.config.num_hidden_layers - 1}."
     rate = matmul_rate(PRECISIONS[precision], round(tokens))
-    work = 6 * tokens * sum(p.numel() for p in matrices)
+    work = 6 * tokens * sum(p.numel() for name, p in matrices.items() if last not in name or "qkv" in name)
     optimizer = adamw(model, settings(precision, 1))
     for p in model.parameters():
         p.grad = torch.randn_like(p)
@@ -154,7 +156,7 @@ def floor(folder: Path, precision: str, steps: int) -> dict[str, float]:
         return seconds(lambda: (torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0), optimizer.step()))
 
     def casts() -> float:
-        return seconds(lambda: [p.to(torch.bfloat16) for p in matrices]) if precision == "bf16" else 0.0
+        return seconds(lambda: [p.to(torch.bfloat16) for p in matrices.values()]) if precision == "bf16" else 0.0
 
     update = statistics.median([rest() for _ in range(6)][1:]) + statistics.median([casts() for _ in range(6)][1:])
     return {

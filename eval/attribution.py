@@ -219,6 +219,18 @@ def rollout(attentions: Sequence[Tensor]) -> Tensor:
     return rolled
 
 
+def looked_at(model: BertClassifier, encodings: Encodings, batch_tokens: int = TOKENS_AT_ONCE) -> list[np.ndarray]:
+    """For each of n texts (T_i,), how much of each token is in [CLS] at the top, by `rollout`; adds up to 1."""
+    lengths = lengths_of(encodings)
+    found = [np.empty(0)] * len(encodings)
+    with undisturbed(model) as device, torch.inference_mode():
+        for batch, packed in micro_batches(encodings, np.arange(len(encodings)), batch_tokens):
+            rolled = rollout(model(packed.to(device), output_attentions=True).attentions)[:, 0]  # (B, S)
+            for i, row in zip(batch.tolist(), rolled.cpu().numpy(), strict=True):
+                found[i] = row[: lengths[i]]
+    return found
+
+
 # --- copies of texts, and their logits ----------------------------------------------------------------------------
 
 

@@ -9,35 +9,44 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
+from tqdm import tqdm
 
 from ..data.dataset import Example
 from ..model.heads import BertClassifier
-from ..tokenize.encoding import EncodedBatch
+from ..model.ranks import rank
+from ..tokenize.encoding import Encoding
 from ..tokenize.japanese import JapaneseTokenizer
 from ..weights.load import load
-from .attribution import integrated_gradients, occlusion
+from .attribution import integrated_gradients, looked_at, occlusion
 from .intervals import intervals
 from .judge import Judgement
+from .metrics import softmax
 from .neighbours import nearest, representations
-from .runs import write_jsonl, write_whole
+from .predict import predict
+from .probes import Probe, ProbeRow, fit, read_probes, run_probes
+from .runs import write_json, write_jsonl, write_whole
 from .slices import Rule, SliceRow, built_in, read, search, table, tag
 from .suspects import out_of_sample, suspects
 from .votes import Agreement, agreement
 
 NEIGHBOURS = 3
+MOST = 1000  # errors of a split that are explained token by token: those that the model is surest of
+AT_ONCE = 64  # of them, from one step of the progress bar to the next
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the text, with what it adds to the logit of the prediction."""
+    """A piece of the text, with what it adds to the logit of the prediction, and how much the model looks at it."""
 
     text: str  # as it stands there, with what comes before it and belongs to no token
     gradients: float  # integrated gradients
     occlusion: float  # by how much the logit falls without it
+    rollout: float  # how much of it is in what the classifier takes, by attention alone: no explanation
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ class Failure:
     predicted: str
     probabilities: dict[str, float]
     votes: dict[str, int] | None
+    explained: str | None  # the label whose logit the tokens add to; None where it is not among the MOST
     tokens: list[Token]
     complete: bool  # whether the integrated gradients add up
     neighbours: list[Neighbour]
@@ -81,6 +91,13 @@ class SuspectText:
     votes: dict[str, int] | None
 
 
+class Retrained(NamedTuple):
+    """What fine-tunings on parts of the texts say of the others."""
+
+    probabilities: np.ndarray  # (n, C) of all texts of the judgements, each by a model that did not learn from it
+    folds: int  # the number of fine-tunings
+
+
 @dataclass(frozen=True)
 class Analysis:
     """All that the page shows and the files hold."""
@@ -94,6 +111,8 @@ class Analysis:
     slices: list[SliceRow]
     found: list[SliceRow]
     suspects: list[SuspectText]
+    folds: int  # the number of fine-tunings that named the suspects; 0 where a logistic regression did
+    probes: list[ProbeRow]
 
 
 @torch.no_grad()
@@ -104,16 +123,27 @@ def analyse(
     train: Sequence[Example],
     labels: Sequence[str],
     own_rules: Sequence[Rule] = (),
+    how: Mapping[str, Any] | None = None,
+    retrained: Retrained | None = None,
+    probes: Sequence[Probe] | None = None,
 ) -> Analysis:
-    """Look at everything that was judged.
+    """Look at everything that was judged. Several processes must all call it: they share a part of the work.
 
     Args:
         model: on the device to compute on.
         judgements: of the splits whose errors are looked at, the training split among them or not.
-        train: the texts that the model learned from, to look for neighbours in; may be empty.
+        train: the texts of the training split, to look for neighbours in; may be empty.
         labels: those of the data.
         own_rules: more kinds of texts, from `slices.read_rules`.
+        how: the tokenizer's `max_length` and `truncation` by which texts were cut; by default at the model's length.
+        retrained: what label suspects are named by, instead of a logistic regression.
+        probes: to try the model on; by default those of the package, where the model has their labels.
     """
+    how = {"max_length": model.config.max_position_embeddings} | dict(how or {})
+    if probes is None:
+        bundled = read_probes()
+        probes = bundled if fit(bundled, model.config.labels) else []
+    tried = try_it(model, tokenizer, how, probes)
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
     texts = {j.split: read([e.text for e in j.examples], tokenizer) for j in judgements}
     rules = [*built_in([text.length for j in held_out for text in texts[j.split]]), *own_rules]
@@ -123,6 +153,10 @@ def analyse(
     pooled_wrong = np.concatenate([wrong[j.split] for j in held_out])
     pooled_texts = [text for j in held_out for text in texts[j.split]]
     has_votes = any(example.votes for j in judgements for example in j.examples)
+    learned = None
+    if len(train) > 1 and any(some.any() for some in wrong.values()):
+        encodings = tokenizer.encode_batch([e.text for e in train], **how)
+        learned = representations(model.bert, encodings, progress="training texts as vectors")
     return Analysis(
         judgements=list(judgements),
         intervals={j.split: intervals(j, labels) for j in judgements},
@@ -132,102 +166,146 @@ def analyse(
         failures=[
             failure
             for j in judgements
-            for failure in explain(model, tokenizer, j, np.flatnonzero(wrong[j.split]), train, tags[j.split])
+            for failure in explain(
+                model, tokenizer, how, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, learned
+            )
         ],
         rules=rules,
         sliced=[j.split for j in held_out],
         slices=[row for row in table(pooled_tags, pooled_wrong) if row.n],
         found=search(pooled_texts, pooled_wrong, pooled_tags),
-        suspects=suspected(judgements, labels),
+        suspects=suspected(judgements, train, labels, retrained),
+        folds=retrained.folds if retrained else 0,
+        probes=tried,
     )
+
+
+def try_it(
+    model: BertClassifier, tokenizer: JapaneseTokenizer, how: Mapping[str, Any], probes: Sequence[Probe]
+) -> list[ProbeRow]:
+    """Run the probes, in fp32."""
+
+    def probabilities_of(texts: Sequence[str]) -> np.ndarray:
+        return softmax(predict(model, tokenizer.encode_batch(texts, **how), progress="probes").numpy())
+
+    return run_probes(probes, model.config.labels, probabilities_of) if probes else []
 
 
 def explain(
     model: BertClassifier,
     tokenizer: JapaneseTokenizer,
+    how: Mapping[str, Any],
     judgement: Judgement,
     wrong: np.ndarray,
-    train: Sequence[Example],
     tags: Mapping[str, np.ndarray],
+    train: Sequence[Example],
+    learned: Tensor | None,
 ) -> Iterator[Failure]:
-    """The wrong ones (their numbers) of a split, with what speaks for each prediction."""
+    """The wrong ones (their numbers) of a split, with what speaks for each prediction.
+
+    `learned` holds the representations of the texts of `train`, where these are enough to be neighbours.
+    """
     if not len(wrong):
         return
     examples = [judgement.examples[i] for i in wrong]
-    longest = model.config.max_position_embeddings
-    encodings = tokenizer.encode_batch([e.text for e in examples], max_length=longest)
-    classes = judgement.probabilities[wrong].argmax(axis=1)  # also where a band of doubt decided otherwise
-    special = [tokenizer.cls_id, tokenizer.sep_id]
-    gradients = integrated_gradients(model, encodings, classes, tokenizer.mask_id, special)
-    drops = occlusion(model, encodings, classes, tokenizer.mask_id, special)
-    near = neighbours(model, tokenizer, encodings, judgement.split, wrong, train)
+    probabilities = judgement.probabilities[wrong]
+    classes = probabilities.argmax(axis=1)  # also where a band of doubt decided otherwise
+    surest = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:MOST])
+    texts = [examples[i].text for i in surest]
+    explained = dict(
+        zip(
+            surest.tolist(), token_by_token(model, tokenizer, how, texts, classes[surest], judgement.split), strict=True
+        )
+    )
+    near: list[list[Neighbour]] = [[] for _ in wrong]
+    if learned is not None:
+        encodings = tokenizer.encode_batch([e.text for e in examples], **how)
+        vectors = representations(model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
+        near = neighbours(vectors, learned, train, wrong if judgement.split == "train" else None)
     for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
+        tokens, complete = explained.get(place, ([], True))
         yield Failure(
             split=judgement.split,
             id=example.id,
             text=example.text,
             gold=example.label,
             predicted=judgement.predicted[number],
-            probabilities=dict(
-                zip(judgement.model_labels, judgement.probabilities[number].round(4).tolist(), strict=True)
-            ),
+            probabilities=dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True)),
             votes=dict(example.votes) if example.votes else None,
-            tokens=tokens_of(tokenizer, example.text, longest, gradients[place].values, drops[place]),
-            complete=gradients[place].complete,
+            explained=judgement.model_labels[classes[place]] if place in explained else None,
+            tokens=tokens,
+            complete=complete,
             neighbours=near[place],
             slices=[name for name, members in tags.items() if members[number]],
         )
 
 
-def tokens_of(
-    tokenizer: JapaneseTokenizer, text: str, longest: int, gradients: np.ndarray, drops: np.ndarray
-) -> list[Token]:
-    """The text cut where its tokens end, so that all pieces together are the text."""
-    encoding = tokenizer.encode(text, max_length=longest)
+def token_by_token(
+    model: BertClassifier,
+    tokenizer: JapaneseTokenizer,
+    how: Mapping[str, Any],
+    texts: Sequence[str],
+    classes: np.ndarray,
+    split: str,
+) -> Iterator[tuple[list[Token], bool]]:
+    """What each token adds to the logit of its text's class (n,), and whether the integrated gradients add up."""
+    special = [tokenizer.cls_id, tokenizer.sep_id]
+    with tqdm(total=len(texts), desc=f"errors of {split}", unit="text", leave=False, disable=rank() > 0 or None) as bar:
+        for start in range(0, len(texts), AT_ONCE):
+            some, chosen = texts[start : start + AT_ONCE], classes[start : start + AT_ONCE]
+            encodings = tokenizer.encode_batch(some, **how)
+            gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, special)
+            drops = occlusion(model, encodings, chosen, tokenizer.mask_id, special)
+            rolled = looked_at(model, encodings)
+            for text, one, *others in zip(some, gradients, drops, rolled, strict=True):
+                yield tokens_of(text, tokenizer.encode(text, **how), one.values, *others), one.complete
+            bar.update(len(some))
+
+
+def tokens_of(text: str, encoding: Encoding, *values: np.ndarray) -> list[Token]:
+    """The text cut where its tokens end, so that all pieces together are the text; `values`: those of a `Token`."""
     pieces, done = [], 0
-    for (_, end), one, other in islice(zip(encoding.offsets, gradients, drops, strict=True), 1, len(encoding) - 1):
-        pieces.append(Token(text[done : max(done, end)], round(float(one), 4), round(float(other), 4)))
+    for (_, end), *own in islice(zip(encoding.offsets, *values, strict=True), 1, len(encoding) - 1):
+        pieces.append(Token(text[done : max(done, end)], *(round(float(value), 4) for value in own)))
         done = max(done, end)
     if done < len(text):
-        pieces.append(Token(text[done:], 0.0, 0.0))  # marks that no token has, and what was too long to be read
+        pieces.append(Token(text[done:], 0.0, 0.0, 0.0))  # marks that no token has, and what was too long to be read
     return pieces
 
 
 def neighbours(
-    model: BertClassifier,
-    tokenizer: JapaneseTokenizer,
-    encodings: EncodedBatch,
-    split: str,
-    numbers: np.ndarray,
-    train: Sequence[Example],
+    vectors: Tensor, learned: Tensor, train: Sequence[Example], itself: np.ndarray | None
 ) -> list[list[Neighbour]]:
-    """For each text the training texts with the nearest representations; of a training text, not itself."""
-    if len(train) < 2:
-        return [[] for _ in numbers]
-    learned = tokenizer.encode_batch([e.text for e in train], max_length=model.config.max_position_embeddings)
-    itself = torch.from_numpy(numbers) if split == "train" else None
-    found, cosines = nearest(
-        representations(model.bert, encodings), representations(model.bert, learned), NEIGHBOURS, itself
-    )
+    """For each text the training texts with the nearest representations; not `itself`, its own number among them."""
+    exclude = None if itself is None else torch.from_numpy(itself)
+    found, cosines = nearest(vectors, learned, NEIGHBOURS, exclude)
     return [
         [Neighbour(train[i].id, train[i].text, train[i].label, round(c, 4)) for i, c in zip(row, alike, strict=True)]
         for row, alike in zip(found.tolist(), cosines.tolist(), strict=True)
     ]
 
 
-def suspected(judgements: Sequence[Judgement], labels: Sequence[str]) -> list[SuspectText]:
-    """Label suspects of all splits together, by a logistic regression on what mini makes of the texts.
+def suspected(
+    judgements: Sequence[Judgement], train: Sequence[Example], labels: Sequence[str], retrained: Retrained | None
+) -> list[SuspectText]:
+    """Label suspects of all splits together, by fine-tunings or by a logistic regression on what mini makes of texts.
 
     By mini as it comes, and not by the model that was fine-tuned: that one has seen the labels of its training texts.
+    The regression learns from the training texts also where they were not judged; only what was judged is suspected.
     """
     examples = [(j.split, example) for j in judgements for example in j.examples]
-    given = np.array([list(labels).index(example.label) for _, example in examples])
+    others = [] if retrained or any(j.split == "train" for j in judgements) else train
+    texts, own = [*(example for _, example in examples), *others], len(examples)
+    given = np.array([list(labels).index(example.label) for example in texts])
     if len(np.unique(given)) < 2 or np.bincount(given)[np.unique(given)].min() < 2:
         return []
-    bert, tokenizer = load("mini")
-    longest = bert.config.max_position_embeddings
-    vectors = representations(bert, tokenizer.encode_batch([e.text for _, e in examples], max_length=longest))
-    found = suspects(out_of_sample(vectors.numpy(), given), given)
+    if retrained:
+        probabilities = retrained.probabilities
+    else:
+        bert, tokenizer = load("mini")
+        encodings = tokenizer.encode_batch([e.text for e in texts], max_length=bert.config.max_position_embeddings)
+        vectors = representations(bert, encodings, progress="all texts as vectors")
+        probabilities = out_of_sample(vectors.numpy(), given, progress="labels to look at")
     return [
         SuspectText(
             split=examples[s.index][0],
@@ -239,16 +317,22 @@ def suspected(judgements: Sequence[Judgement], labels: Sequence[str]) -> list[Su
             suggested_confidence=round(s.suggested_confidence, 4),
             votes=dict(examples[s.index][1].votes or {}) or None,
         )
-        for s in found
+        for s in suspects(probabilities, given)
+        if s.index < own
     ]
 
 
 def write_data(run: Path, analysis: Analysis) -> None:
-    """`failures.jsonl`, `slices.csv` and `suspects.csv`: what the page shows, as data."""
+    """`failures.jsonl`, `slices.csv`, `suspects.csv` and perhaps `probes.json`: what the page shows, as data."""
     write_jsonl(run / "failures.jsonl", [asdict(failure) for failure in analysis.failures])
     kinds = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
     write_table(run / "slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in kinds], ["by"])
-    write_table(run / "suspects.csv", SuspectText, [asdict(row) for row in analysis.suspects])
+    by = f"{analysis.folds} fine-tunings" if analysis.folds else "logistic regression"
+    write_table(run / "suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects], ["by"])
+    if analysis.probes:
+        write_json(run / "probes.json", [asdict(row) for row in analysis.probes])
+    else:
+        (run / "probes.json").unlink(missing_ok=True)  # of a page that was made before
 
 
 def write_table(path: Path, kind: Any, rows: Sequence[Mapping[str, Any]], first: Sequence[str] = ()) -> None:

@@ -38,7 +38,8 @@ def representations(
     def sums(packed: Packed) -> Tensor:
         hidden = bert(packed).hidden.float()  # (T, H)
         sequence = packed.slots // packed.longest  # (T,) 0 0 0 1 2 2
-        return hidden.new_zeros(len(packed), hidden.shape[1]).index_add(0, sequence, hidden)  # (T, H) -> (B, H)
+        found = hidden.new_zeros(len(packed.boundaries) - 1, hidden.shape[1]).index_add(0, sequence, hidden)
+        return found[: len(packed)]  # (T, H) -> (B, H), without what fills up
 
     # A sum points where the mean does.
     found = in_batches(bert, sums, bert.config.hidden_size, encodings, batch_size, precision, progress)

@@ -3,6 +3,7 @@
 Review text is data: Jinja2 escapes all that stands in the page (`template/page.html`), and its pictures are our own.
 """
 
+import csv
 import hashlib
 import json
 from collections import Counter
@@ -14,11 +15,16 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from ..model.config import read_json
+from ..model.ranks import rank
 from .comparison import SURE, mcnemar
-from .failures import Analysis, Failure
+from .failures import Analysis, Failure, write_data
 from .findings import p_value
 from .judge import Judgement
+from .neutral import ceiling
 from .plots import page_curves, reliability
+from .probes import Answer, ProbeRow
+from .runs import write_whole
 
 FOLDER = Path(__file__).parent / "template"
 LANGUAGES = ("en", "ja")
@@ -34,6 +40,14 @@ CURVES = {
     "lr": "learning rate",
 }  # a column of the log → what it is called
 SHOWN = 15  # of the surest errors, and of the least sure hits
+EXAMPLES = 5  # of what fails in a template
+KINDS = {"mft": "minimum functionality", "inv": "invariance", "dir": "direction"}
+MOVES = {  # up? by more than something that is not below 0?
+    (True, True): "{label} goes up by more than {by}",
+    (True, False): "{label} goes up, or down by less than {by}",
+    (False, True): "{label} goes down by more than {by}",
+    (False, False): "{label} goes down, or up by less than {by}",
+}
 
 Say = Callable[..., str]
 Note = Callable[..., None]
@@ -42,15 +56,50 @@ SLICES = (
     "Texts of {splits}. p: Fisher's exact test, two-sided, corrected by Holm for all rules; for the search, one-sided "
     "and corrected for all that it tried. What it found is called by patterns of lemmas and parts of speech (品詞)."
 )
+LEFT_OUT = (
+    "Of {n} errors on {split} the {shown} that the model is surest of are shown and explained; all are in "
+    "failures.jsonl."
+)
+ROLLOUT = (
+    "Below that, attention rollout (Abnar and Zuidema 2020): where the model looks. It is no explanation: quite other "
+    "attention can go with the same answer (Jain and Wallace 2019)."
+)
+INT8 = "int8; what is said about tokens and neighbours is of the model in fp32 from which it was rounded"
 SUSPECTS = (
     "A logistic regression on what mini makes of the texts, which did not learn from the text in question, is sure of "
     "another label (confident learning, Northcutt et al. 2021). Worst first; the model may be wrong as well."
 )
+RETRAINED = (
+    "Of {folds} fine-tunings with the settings of this run, the one that did not learn from the text in question is "
+    "sure of another label (confident learning, Northcutt et al. 2021). Worst first; the model may be wrong as well."
+)
+
+PROBES = (
+    "Texts made from templates, one thing at a time (CheckList, Ribeiro et al. 2020). Minimum functionality: each has "
+    "the label. Invariance: what changes must not change the label. Direction: from the first text to the second, the "
+    "probability of the label goes up or down. All that fail are in probes.json; with a file of your own:"
+)
+
+
+def write_page(run: Path, analysis: Analysis, language: str = "en", against: Path | None = None) -> None:
+    """`report.html`, and the same as data, in the folder of a run that has its `config.json`, and `log.csv` if any.
+
+    Of several processes the first one writes. Args and errors are those of `page`.
+    """
+    if rank():
+        return
+    rows: list[dict] = []
+    if (run / "log.csv").is_file():
+        with (run / "log.csv").open(encoding="utf-8", newline="") as file:
+            rows = [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
+    text = page(analysis, read_json(run / "config.json"), rows, language, against)
+    write_data(run, analysis)
+    write_whole(run / "report.html", text)
+    print(f"page    {run / 'report.html'}")
 
 
 def page(
     analysis: Analysis,
-    labels: Sequence[str],
     config: Mapping[str, Any],
     rows: Sequence[dict],
     language: str = "en",
@@ -59,7 +108,6 @@ def page(
     """The page as text.
 
     Args:
-        labels: those of the data.
         config: the run's `config.json`.
         rows: of its `log.csv`; none where nothing was trained.
         language: en or ja.
@@ -78,16 +126,19 @@ def page(
     names = {rule.name: (language == "ja" and rule.gloss) or rule.name for rule in analysis.rules}
     sections = {"run": "What was run", "findings": "Findings", "scores": "Scores", "curves": "Curves"}
     sections |= {"confidence": "Confidence", "judges": "Judges", "slices": "Kinds of texts", "errors": "Errors"}
-    sections |= {"suspects": "Labels to look at"}
-    there = {"curves": rows, "judges": analysis.agreements}
+    sections |= {"suspects": "Labels to look at", "probes": "Try it"}
+    splits = [split_part(j, analysis, say) for j in analysis.judgements]
+    sure = any(split["reliability"] for split in splits)
+    there = {"curves": rows, "confidence": sure, "judges": analysis.agreements, "probes": analysis.probes}
+    shown = [failure for failure in analysis.failures if failure.explained]
     return environment.get_template("page.html").render(
         language=language,
         facts=facts_of(config, rows, say),
         sections=[(id_, say(title)) for id_, title in sections.items() if there.get(id_, True)],
         findings=findings(analysis, rows, names, say),
         metric_names=METRICS,
-        labels=labels,
-        splits=[split_part(j, analysis, labels, say) for j in analysis.judgements],
+        splits=splits,
+        sure=sure,
         against=beside(analysis.judgements, against) if against else None,
         curves=page_curves(rows, say) if rows else None,
         rows=rows,
@@ -97,11 +148,16 @@ def page(
         slices_say=say(SLICES, splits=", ".join(analysis.sliced)),
         slices=[vars(row) | {"title": names[row.name]} for row in analysis.slices],
         found=[vars(row) | {"title": row.name} for row in analysis.found],
-        filters=filters(analysis, names, say),
-        failures=[vars(failure) | {"tokens": coloured(failure)} for failure in analysis.failures],
+        filters=filters(shown, names, say),
+        number_of_errors=len(analysis.failures),
+        left_out=left_out(analysis, say),
+        rollout_say=say(ROLLOUT),
+        failures=[vars(f) | {"tokens": coloured(f), "confidence": max(f.probabilities.values())} for f in shown],
         slice_names=names,
         suspects=analysis.suspects,
-        suspects_say=say(SUSPECTS),
+        probes=[probe_part(row, language, say) for row in analysis.probes],
+        probes_say=say(PROBES),
+        suspects_say=say(RETRAINED, folds=analysis.folds) if analysis.folds else say(SUSPECTS),
     )
 
 
@@ -130,6 +186,7 @@ def facts_of(config: Mapping[str, Any], rows: Sequence[dict], say: Say) -> dict[
             parts.append(f"{name.replace('_', ' ')} {value}")
     recipe = ", ".join(parts)
     texts = data["texts"] if isinstance(data["texts"], dict) else {options.get("split", "test"): data["texts"]}
+    band, precision = config.get("neutral_band"), config.get("precision") or options.get("precision", "")
     shown = {
         "model": options["model"],
         "data": f"{data['name']}: {', '.join(f'{split} {n}' for split, n in texts.items())}",
@@ -140,6 +197,8 @@ def facts_of(config: Mapping[str, Any], rows: Sequence[dict], say: Say) -> dict[
         "machine": ", ".join(f"{name} {value}" for name, value in (config.get("machine") or {}).items()),
         "versions": ", ".join(f"{name} {version}" for name, version in (config.get("versions") or {}).items()),
         "commit": config.get("git") or "",
+        "band of doubt": "{label}, {width:g}".format(**band) if band else "",
+        "arithmetic": say(INT8) if precision == "int8" else precision,
     }
     key = hashlib.sha256(json.dumps([config.get("started"), config.get("command")]).encode()).hexdigest()[:16]
     return {
@@ -150,11 +209,22 @@ def facts_of(config: Mapping[str, Any], rows: Sequence[dict], say: Say) -> dict[
     }
 
 
-def split_part(judgement: Judgement, analysis: Analysis, labels: Sequence[str], say: Say) -> dict[str, Any]:
+def left_out(analysis: Analysis, say: Say) -> list[str]:
+    """What is said of the splits with so many errors that not all of them are shown."""
+    said = []
+    for judgement in analysis.judgements:
+        explained = [failure.explained is not None for failure in analysis.failures if failure.split == judgement.split]
+        if not all(explained):
+            said.append(say(LEFT_OUT, split=judgement.split, n=len(explained), shown=sum(explained)))
+    return said
+
+
+def split_part(judgement: Judgement, analysis: Analysis, say: Say) -> dict[str, Any]:
     """One split's scores, tables and pictures."""
+    labels = judgement.labels
     gold, predicted = judgement.gold, judgement.predicted
-    matrix = confusion_matrix(gold, predicted, labels=list(labels)).tolist()
-    of_labels = precision_recall_fscore_support(gold, predicted, labels=list(labels), zero_division=0)
+    matrix = confusion_matrix(gold, predicted, labels=labels).tolist()
+    of_labels = precision_recall_fscore_support(gold, predicted, labels=labels, zero_division=0)
     confidence = judgement.probabilities.max(axis=1)
     right = np.array(predicted) == np.array(gold)
     texts = [
@@ -165,6 +235,7 @@ def split_part(judgement: Judgement, analysis: Analysis, labels: Sequence[str], 
     return {
         "name": judgement.split,
         "n": len(gold),
+        "labels": labels,
         "metrics": judgement.metrics,
         "intervals": {name: analysis.intervals[judgement.split].get(name) for name in METRICS},
         "confusion": {one: dict(zip(labels, line, strict=True)) for one, line in zip(labels, matrix, strict=True)},
@@ -172,7 +243,9 @@ def split_part(judgement: Judgement, analysis: Analysis, labels: Sequence[str], 
             label: dict(zip(("precision", "recall", "f1", "support"), values, strict=True))
             for label, *values in zip(labels, *(part.tolist() for part in of_labels), strict=True)
         },
-        "reliability": reliability(confidence, right, say) if judgement.split != "train" else None,
+        "reliability": reliability(confidence, right, say)
+        if judgement.split != "train" and judgement.metrics["ece"] is not None
+        else None,
         "sure_errors": [texts[i] for i in order[::-1] if not right[i]][:SHOWN],
         "unsure_hits": [texts[i] for i in order if right[i]][:SHOWN],
     }
@@ -208,7 +281,35 @@ def beside(judgements: Sequence[Judgement], run: Path) -> dict[str, Any]:
     return {"title": str(run), "splits": parts}
 
 
-def filters(analysis: Analysis, names: Mapping[str, str], say: Say) -> list[tuple[str, str, list[tuple[str, str]]]]:
+def probe_part(row: ProbeRow, language: str, say: Say) -> dict[str, Any]:
+    """One template: what was expected of it, and some of what failed."""
+    return vars(row) | {
+        "title": (language == "ja" and row.gloss) or row.name,
+        "kind": say(KINDS[row.kind]),
+        "expected": expected(row, say),
+        "rate": row.rate,
+        "examples": [example(case, row) for case in row.failures[:EXAMPLES]],
+    }
+
+
+def expected(row: ProbeRow, say: Say) -> str:
+    if row.kind == "dir":
+        return say(MOVES[row.goes == "up", row.by >= 0], label=row.label, by=f"{abs(row.by):g}")
+    return row.label or say("the same label")
+
+
+def example(case: Sequence[Answer], row: ProbeRow) -> str:
+    """What was said of a text or of a pair; of a direction also the probability that it is about."""
+    said = []
+    for answer in case:
+        asked = f"; {row.label} {answer.asked:.2f}" if row.kind == "dir" and answer.label != row.label else ""
+        said.append(f"{answer.text} ({answer.label} {answer.probability:.2f}{asked})")
+    return " → ".join(said)
+
+
+def filters(
+    failures: Sequence[Failure], names: Mapping[str, str], say: Say
+) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """What errors can be chosen by: name, title, and values with how many errors each has."""
     columns: list[tuple[str, str, Callable[[Failure], Sequence[str]], Mapping[str, str]]] = [
         ("split", "split", lambda f: [f.split], {}),
@@ -218,7 +319,7 @@ def filters(analysis: Analysis, names: Mapping[str, str], say: Say) -> list[tupl
     ]
     chosen = []
     for name, title, values_of, titles in columns:
-        counts = Counter(value for failure in analysis.failures for value in values_of(failure))
+        counts = Counter(value for failure in failures for value in values_of(failure))
         values = [(value, f"{titles.get(value, value)} ({n})") for value, n in counts.most_common()]
         chosen.append((name, say(title), values))
     return chosen
@@ -228,7 +329,7 @@ def coloured(failure: Failure) -> list[dict[str, str]]:
     """The tokens of a text, each with the class of its colour: p1 to p4 for the prediction, m1 to m4 against it."""
     strongest = {
         name: max((abs(getattr(token, name)) for token in failure.tokens), default=0.0)
-        for name in ("gradients", "occlusion")
+        for name in ("gradients", "occlusion", "rollout")
     }
 
     def colour(value: float, most: float) -> str:
@@ -268,6 +369,15 @@ def findings(
             low=f"{low:.3f}",
             high=f"{high:.3f}",
         )
+        lacking = [label for label in judgement.labels if label not in judgement.model_labels]
+        if lacking:
+            fact(
+                "The model does not know {labels}: without a band of doubt, at best {best} of {split} can be right.",
+                "scores",
+                labels=", ".join(lacking),
+                best=f"{ceiling(judgement.gold, judgement.model_labels):.1%}",
+                split=judgement.split,
+            )
     held_out = [failure for failure in analysis.failures if failure.split in analysis.sliced]
     if held_out:
         (gold, predicted), most = Counter((f.gold, f.predicted) for f in held_out).most_common(1)[0]
@@ -295,6 +405,17 @@ def findings(
     if analysis.suspects:
         fact("Confident learning names {n} labels to look at.", "suspects", n=len(analysis.suspects))
         possibility("Some of them may be wrong, and some errors above with them.", "suspects")
+    if analysis.probes:
+        worst = min(analysis.probes, key=lambda row: row.rate)
+        fact(
+            "Of {n} probes {passed} pass; least often those of the template “{template}”: {own} of {all}.",
+            "probes",
+            n=sum(row.n for row in analysis.probes),
+            passed=sum(row.passed for row in analysis.probes),
+            template=worst.template,
+            own=worst.passed,
+            all=worst.n,
+        )
     return drafted
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..model.heads import BertClassifier
 from ..model.packing import Encodings, Packed, pack
-from ..model.precision import autocast
+from ..model.precision import autocast, round_size
 from ..model.ranks import rank, ranks, sum_over_ranks
 
 
@@ -78,7 +78,7 @@ def in_batches(
     silent = True if rank() or not progress else None  # None: where there is no terminal
     with autocast(device, precision):  # around all batches: inside, weights are cast once
         for batch in tqdm(batches, desc=progress, unit="batch", leave=False, disable=silent):
-            packed = pack([encodings[i] for i in batch]).to(device)
+            packed = pack([encodings[i] for i in batch], round_size(precision)).to(device)
             answers.append(answer(packed).float())  # (B, width)
     model.train(was_training)
     found = torch.zeros(len(encodings), width, device=device)

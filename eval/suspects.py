@@ -11,6 +11,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
+
+from ..model.ranks import rank
 
 SLACK = 1e-6  # a mean of equal numbers may come out a little above them
 
@@ -31,7 +34,9 @@ class Suspect:
         return self.suggested_confidence - self.self_confidence
 
 
-def out_of_sample(representations: np.ndarray, labels: np.ndarray, folds: int = 5, seed: int = 0) -> np.ndarray:
+def out_of_sample(
+    representations: np.ndarray, labels: np.ndarray, folds: int = 5, seed: int = 0, progress: str | None = None
+) -> np.ndarray:
     """Probabilities for each text by a logistic regression that was fitted on the other folds only.
 
     The representations should not know the labels either: an encoder that was fine-tuned on them long enough has
@@ -43,6 +48,7 @@ def out_of_sample(representations: np.ndarray, labels: np.ndarray, folds: int = 
         folds: each has its share of every class. A class with fewer texts than folds is missing in some of them, which
             does no harm: all its texts but one are there to learn from.
         seed: decides which text is in which fold.
+        progress: a title for a progress bar; without it, or without a terminal, there is none.
 
     Returns:
         (n, C), float64, where C - 1 is the greatest label; a class below it without any text has probability 0.
@@ -58,18 +64,25 @@ def out_of_sample(representations: np.ndarray, labels: np.ndarray, folds: int = 
             f"class {classes[sizes.argmin()]} has a single text: nothing is left to learn it from when this one is "
             "left out; leave the text out, or join the class with another"
         )
-    order = np.random.default_rng(seed).permutation(len(labels))
-    by_class = order[np.argsort(labels[order], kind="stable")]  # shuffled within each class
-    fold = np.empty(len(labels), dtype=int)
-    fold[by_class] = np.arange(len(labels)) % folds  # dealt out like cards
+    fold = deal(labels, folds, seed)
     probabilities = np.zeros((len(labels), int(classes[-1]) + 1))
-    for number in range(min(folds, len(labels))):
+    silent = True if rank() or not progress else None
+    for number in tqdm(range(min(folds, len(labels))), desc=progress, unit="fold", leave=False, disable=silent):
         out = fold == number
         # Of the C from 0.003 to 1, this one found planted errors best (5 % of the labels of JRTE, encoder mini).
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
         model.fit(representations[~out], labels[~out])
         probabilities[np.ix_(out, classes)] = model.predict_proba(representations[out])
     return probabilities
+
+
+def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """(n,) which fold each text is in: shuffled within each class, and dealt out like cards, class after class."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(len(labels), dtype=int)
+    fold[by_class] = np.arange(len(labels)) % folds
+    return fold
 
 
 def confident_classes(probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:

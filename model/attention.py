@@ -5,12 +5,13 @@
 One equation, three kernels that agree:
 
     eager    the equation in plain tensor operations; the only one that can show the probabilities
-    sdpa     torch's fused kernel on sequences padded here, and only here; runs everywhere, the default
+    sdpa     torch's fused kernel on sequences padded here, and only here; runs everywhere
     varlen   FlashAttention on the packed tokens themselves; CUDA, bf16 or fp16, and no dropout
 
-`auto` is eager while training on a CPU, where it is the faster one, and sdpa otherwise.
+`auto`, the default, is sdpa, but for prediction in bf16 on a CPU with short texts, where eager is faster.
 
-Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, H hidden size, N heads, D = H / N.
+Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, R rows of S in which they stand
+here (B, unless short ones share a row), H hidden size, N heads, D = H / N.
 """
 
 import torch
@@ -23,36 +24,41 @@ from .packing import Packed
 
 
 def pad(qkv: Tensor, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
-    """(T, 3, N, D) packed → three of (B, N, S, D), zero where a sequence has ended."""
-    batch, longest = len(packed), packed.longest
-    if len(qkv) < batch * longest:  # else every sequence is S long already
-        padded = qkv.new_zeros(batch * longest, *qkv.shape[1:])
-        qkv = padded.index_copy(0, packed.slots, qkv)  # (B·S, 3, N, D)
-    q, k, v = qkv.unflatten(0, (batch, longest)).permute(2, 0, 3, 1, 4)  # (B, S, 3, N, D) -> 3 × (B, N, S, D)
+    """(T, 3, N, D) packed → three of (R, N, S, D), zero where no sequence is."""
+    rows, longest = packed.rows, packed.longest
+    if len(qkv) < rows * longest or packed.owners is not None:  # else every sequence is S long already
+        padded = qkv.new_zeros(rows * longest, *qkv.shape[1:])
+        qkv = padded.index_copy(0, packed.slots, qkv)  # (R·S, 3, N, D)
+    q, k, v = qkv.unflatten(0, (rows, longest)).permute(2, 0, 3, 1, 4)  # (R, S, 3, N, D) -> 3 × (R, N, S, D)
     return q, k, v
 
 
 def unpad(x: Tensor, packed: Packed) -> Tensor:
-    """(B, N, S, D) padded → (T, H) packed."""
-    x = x.transpose(1, 2).flatten(2).flatten(0, 1)  # (B·S, H)
-    return x if len(x) == len(packed.ids) else x[packed.slots]
+    """(R, N, S, D) padded → (T, H) packed."""
+    x = x.transpose(1, 2).flatten(2).flatten(0, 1)  # (R·S, H)
+    plain = len(x) == len(packed.ids) and packed.owners is None
+    return x if plain else x.index_select(0, packed.slots)
 
 
-def real_tokens(packed: Packed) -> Tensor | None:
-    """(B, 1, 1, S), True where a padded sequence has a token; None where there is no padding."""
-    if len(packed.ids) == len(packed) * packed.longest:
+def may_look(packed: Packed) -> Tensor | None:
+    """True where a query may look at a key, (R, 1, S, S), or (B, 1, 1, S) where it is the same for all queries of a
+    row; None where all may look at all.
+    """
+    if packed.owners is not None:
+        return (packed.owners[:, :, None] == packed.owners[:, None, :])[:, None]
+    if len(packed.ids) == packed.rows * packed.longest:
         return None
     column = torch.arange(packed.longest, device=packed.ids.device)
     return (column < packed.boundaries.diff()[:, None])[:, None, None, :]
 
 
 def eager(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, Tensor]:
-    """(T, 3, N, D) → (T, H), and the probabilities before dropout (B, N, S, S), also for queries that are padding."""
+    """(T, 3, N, D) → (T, H), and the probabilities before dropout (R, N, S, S), also for queries that are padding."""
     q, k, v = pad(qkv, packed)
-    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, N, S, S): query × key
-    real = real_tokens(packed)
-    if real is not None:
-        scores = scores.masked_fill(~real, -torch.inf)
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (R, N, S, S): query × key
+    allowed = may_look(packed)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -torch.inf)
     probabilities = scores.softmax(dim=-1)
     return unpad(drop(probabilities, dropout).to(v.dtype) @ v, packed), probabilities
 
@@ -60,7 +66,7 @@ def eager(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, Tensor]:
 def sdpa(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
     """(T, 3, N, D) → (T, H), through torch's scaled_dot_product_attention."""
     q, k, v = pad(qkv, packed)
-    return unpad(F.scaled_dot_product_attention(q, k, v, real_tokens(packed), dropout_p=dropout), packed), None
+    return unpad(F.scaled_dot_product_attention(q, k, v, may_look(packed), dropout_p=dropout), packed), None
 
 
 def varlen(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
@@ -81,6 +87,7 @@ def varlen(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
     return x.flatten(1), None  # (T, N, D) -> (T, H)
 
 
+SHORT = 128  # tokens; eager keeps N·S² probabilities of each text
 KERNELS = {"eager": eager, "sdpa": sdpa, "varlen": varlen}
 
 
@@ -93,19 +100,26 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, packed: Packed, show: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """(T, H) → (T, H), and with `show` the probabilities (B, N, S, S), for which the eager kernel runs.
 
-        The kernel is `config.attention_kernel`; an unknown one is a ValueError.
+        With `first_only` (B, H): what the first token of each sequence has gathered.
+        The kernel is `config.attention_kernel`; an unknown one is a ValueError, and so is to show the attention of
+        sequences that share rows.
         """
+        if show and packed.owners is not None:
+            raise ValueError("attention can be shown only where each sequence has its own row: pack without share_rows")
+        qkv = self.qkv(x).unflatten(1, (3, self.config.num_attention_heads, -1))  # (T, H) -> (T, 3, N, D)
         name = "eager" if show else self.config.attention_kernel
         if name == "auto":
-            name = "eager" if self.training and x.is_cpu else "sdpa"
+            bf16_on_cpu = qkv.is_cpu and qkv.dtype == torch.bfloat16
+            name = "eager" if bf16_on_cpu and not self.training and packed.longest <= SHORT else "sdpa"
         if name not in KERNELS:
             raise ValueError(f"attention kernel {name!r} is not known; choose one of auto, {', '.join(KERNELS)}")
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        qkv = self.qkv(x).unflatten(1, (3, self.config.num_attention_heads, -1))  # (T, H) -> (T, 3, N, D)
         x, probabilities = KERNELS[name](qkv, packed, dropout)
-        if show and probabilities is not None and (real := real_tokens(packed)) is not None:
-            probabilities = probabilities * real.transpose(-2, -1)  # none for a query that is padding
-        return self.output(x), probabilities
+        if show and probabilities is not None and (allowed := may_look(packed)) is not None:
+            probabilities = probabilities * allowed.transpose(-2, -1)  # none for a query that is padding
+        return self.output(x[packed.first] if first_only else x), probabilities

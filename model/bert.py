@@ -20,7 +20,7 @@ from .packing import Packed
 class Output:
     """What a forward pass gives; None where it was not asked for or the model has no such part."""
 
-    hidden: Tensor  # (T, H) the last layer
+    hidden: Tensor  # (T, H) the last layer; (B, H) where only [CLS] was asked for
     pooled: Tensor | None = None  # (B, H)
     logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
     class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels
@@ -41,8 +41,13 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, packed: Packed, show: bool = False) -> tuple[Tensor, Tensor | None]:
-        attended, probabilities = self.attention(x, packed, show)
+    def forward(
+        self, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """(T, H) → (T, H), or with `first_only` (B, H), the first token of each sequence; and attention's `show`."""
+        attended, probabilities = self.attention(x, packed, show, first_only)
+        if first_only:
+            x = x[packed.first]
         x = self.attention_norm(x + self.dropout(attended))
         wide = self.activation(self.up(x))  # (T, H) -> (T, F)
         return self.norm(x + self.dropout(self.down(wide))), probabilities  # (T, F) -> (T, H)
@@ -55,8 +60,8 @@ class Pooler(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
-        return self.dense(hidden[packed.first]).tanh()  # (T, H) -> (B, H)
+    def forward(self, first: Tensor) -> Tensor:
+        return self.dense(first).tanh()  # (B, H) -> (B, H)
 
 
 class Bert(nn.Module):
@@ -70,18 +75,27 @@ class Bert(nn.Module):
         self.pooler = Pooler(config) if pooler else None
         self.apply(lambda module: initialise(module, config.initializer_range))
 
-    def forward(self, packed: Packed, output_hidden_states: bool = False, output_attentions: bool = False) -> Output:
+    def forward(
+        self,
+        packed: Packed,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        first_only: bool = False,
+    ) -> Output:
+        """With `first_only` the last layer gives only what becomes of each [CLS]: of the other tokens it needs no more
+        than keys and values, which leaves out three quarters of its products.
+        """
         x = self.embeddings(packed)  # (T, H)
         hidden_states, attentions = [x], []
-        for layer in self.layers:
-            x, probabilities = layer(x, packed, output_attentions)
+        for number, layer in enumerate(self.layers, start=1):
+            x, probabilities = layer(x, packed, output_attentions, first_only and number == len(self.layers))
             if output_hidden_states:
                 hidden_states.append(x)
             if output_attentions:
                 attentions.append(probabilities)
         return Output(
             hidden=x,
-            pooled=self.pooler(x, packed) if self.pooler else None,
+            pooled=self.pooler(x if first_only else x[packed.first]) if self.pooler else None,
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )

@@ -85,7 +85,7 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     pad_token_id: int | None = 0  # kept for the saved file; a packed batch has no padding
     labels: tuple[str, ...] = ()  # names of the C classes, in the order of the head's rows
-    attention_kernel: str = "sdpa"  # a matter of this machine, not of the checkpoint: see attention.py
+    attention_kernel: str = "auto"  # a matter of this machine, not of the checkpoint: see attention.py
 
     def __post_init__(self) -> None:
         for name in SIZES:

@@ -29,7 +29,7 @@ class BertClassifier(nn.Module):
         initialise(self.classifier, config.initializer_range)
 
     def forward(self, packed: Packed, output_hidden_states: bool = False, output_attentions: bool = False) -> Output:
-        output = self.bert(packed, output_hidden_states, output_attentions)
+        output = self.bert(packed, output_hidden_states, output_attentions, first_only=not output_hidden_states)
         output.logits = self.classifier(self.dropout(output.pooled))  # (B, H) -> (B, C)
         return output
 

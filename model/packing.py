@@ -1,13 +1,16 @@
 """Packed batches: B sequences laid end to end as T tokens, without padding.
 
-Letters: B sequences in a batch, T tokens in the packed batch, S tokens of the longest sequence.
+Letters: B sequences in a batch, T tokens in the packed batch, S tokens of the longest sequence, R rows of S.
 
 Three sequences of 3, 1 and 2 tokens make T = 6:
 
     ids         a a a b c c      the tokens
     positions   0 1 2 0 0 1      where each stands in its own sequence
     boundaries  0 3 4 6          sequence b is tokens boundaries[b] to boundaries[b + 1]
-    slots       0 1 2 3 6 7      where each would stand in a padded (B × S) matrix, S = 3
+    slots       0 1 2 3 6 7      where each stands in attention's padded (R × S) matrix: here each has a row, S = 3
+
+Sequences may share a row, so that little is padding: here b and c, with slots 0 1 2 5 3 4. And a batch may be filled up
+with one more sequence, of [PAD], so that T is a round number. Training does both, see `pack`.
 
 Everything but attention works on the (T, …) form and never sees where a sequence ends. Uneven sequences packed like
 this are the usual input of variable-length attention (Dao 2023, FlashAttention-2, arXiv:2307.08691).
@@ -46,17 +49,24 @@ class Packed:
     type_ids: Tensor  # (T,) int64 segments: 0 for the first text, 1 for the second
     positions: Tensor  # (T,) int64
     slots: Tensor  # (T,) int64
-    boundaries: Tensor  # (B + 1,) int32, the type that variable-length kernels take
+    boundaries: Tensor  # (B + 1,) int32, the type that variable-length kernels take; one more where it is filled up
     longest: int  # S, known to Python so that nothing waits for the device
+    owners: Tensor | None = None  # (R, S) the sequence in each slot, -1 for padding; None where each has its own row
+    filled: bool = False  # whether the last sequence is only there to fill the batch up
 
     def __len__(self) -> int:
-        """B, the number of sequences."""
-        return len(self.boundaries) - 1
+        """B, the number of sequences, without one that fills up."""
+        return len(self.boundaries) - 1 - self.filled
 
     @property
     def first(self) -> Tensor:
         """(B,) where each sequence begins: the index of its [CLS]."""
-        return self.boundaries[:-1]
+        return self.boundaries[: len(self)]
+
+    @property
+    def rows(self) -> int:
+        """R, in attention's padded matrix."""
+        return len(self.boundaries) - 1 if self.owners is None else len(self.owners)
 
     def to(self, device: torch.device | str) -> "Packed":
         """The same batch on another device; from pinned memory the copy does not wait."""
@@ -71,14 +81,20 @@ class Packed:
             change(self.slots),
             change(self.boundaries),
             self.longest,
+            None if self.owners is None else change(self.owners),
+            self.filled,
         )
 
 
-def pack(encodings: Sequence[Encoded]) -> Packed:
+def pack(encodings: Sequence[Encoded], multiple: int = 1, share_rows: bool = False) -> Packed:
     """Lay encoded texts end to end.
 
     Args:
         encodings: B encodings, each with `ids` and `type_ids` of its own length.
+        multiple: fill T up to a multiple of it. Libraries of matrix products (oneDNN) make a program for each size that
+            they meet, which takes milliseconds and memory: hundreds of batches should have few sizes.
+        share_rows: let short sequences share a row of attention's padded matrix. Worth it where lengths differ much, as
+            in a random batch; the attention of such a batch cannot be shown.
 
     Raises:
         ValueError: no encodings, or one without a single token.
@@ -87,15 +103,41 @@ def pack(encodings: Sequence[Encoded]) -> Packed:
     if not len(lengths) or not lengths.all():
         what = f"sequence {int(lengths.argmin())} has no tokens" if len(lengths) else "there is no sequence"
         raise ValueError(f"cannot pack: {what}; encode() gives at least [CLS] and [SEP]")
+    filler = -int(lengths.sum()) % multiple
+    if filler:
+        lengths = np.append(lengths, filler)
     longest = int(lengths.max())
     boundaries = np.concatenate([[0], lengths.cumsum()])
     positions = np.arange(boundaries[-1]) - boundaries[:-1].repeat(lengths)
-    slots = positions + longest * np.arange(len(lengths)).repeat(lengths)
+    starts = shared_rows(lengths, longest) if share_rows else longest * np.arange(len(lengths))
+    slots = positions + starts.repeat(lengths)
+    owners = None
+    rows = int(starts.max()) // longest + 1
+    if rows < len(lengths):
+        owners = torch.full((rows, longest), -1)
+        owners.view(-1)[torch.from_numpy(slots)] = torch.from_numpy(np.arange(len(lengths)).repeat(lengths))
+    padding = np.zeros(filler, dtype=np.int64)  # [PAD] has id 0 in every BERT; any other would do, as nobody reads it
     return Packed(
-        ids=torch.from_numpy(np.concatenate([e.ids for e in encodings]).astype(np.int64)),
-        type_ids=torch.from_numpy(np.concatenate([e.type_ids for e in encodings]).astype(np.int64)),
+        ids=torch.from_numpy(np.concatenate([*(e.ids for e in encodings), padding]).astype(np.int64)),
+        type_ids=torch.from_numpy(np.concatenate([*(e.type_ids for e in encodings), padding]).astype(np.int64)),
         positions=torch.from_numpy(positions),
         slots=torch.from_numpy(slots),
         boundaries=torch.from_numpy(boundaries.astype(np.int32)),
         longest=longest,
+        owners=owners,
+        filled=filler > 0,
     )
+
+
+def shared_rows(lengths: np.ndarray, longest: int) -> np.ndarray:
+    """(B,) the slot where each sequence begins: the longest ones first, each in the first row with room for it."""
+    starts = np.zeros(len(lengths), dtype=np.int64)
+    room: list[int] = []  # in each row
+    for number in np.argsort(-lengths, kind="stable"):
+        length = int(lengths[number])
+        row = next((i for i, left in enumerate(room) if left >= length), len(room))
+        if row == len(room):
+            room.append(longest)
+        starts[number] = (row + 1) * longest - room[row]
+        room[row] -= length
+    return starts if len(room) < len(lengths) else longest * np.arange(len(lengths))  # none shares: in order

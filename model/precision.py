@@ -67,6 +67,11 @@ def name_of(precision: torch.dtype) -> str:
     return next(name for name, dtype in PRECISIONS.items() if dtype == precision)
 
 
+def round_size(precision: torch.dtype) -> int:
+    """What the tokens of a batch should be a multiple of (see `pack`): 8 in half precision, where products want it."""
+    return 1 if precision == torch.float32 else 8
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
     """A context in which matrix products run in `precision`."""
     return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)

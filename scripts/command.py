@@ -20,6 +20,7 @@ SCRIPTS = {
     "build_vocab": "make a WordPiece vocabulary from texts",
     "inside": "show the walk of a sentence through a model",
     "failures": "show all mistakes of a run, and what stands out, on one page",
+    "probe": "try a classifier on texts made from templates",
     "check_data": "look through labelled texts before training",
     "verify": "check a downloaded model against its published answers",
 }

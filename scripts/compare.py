@@ -233,7 +233,7 @@ def start(options: argparse.Namespace, cell: Cell, run: Path | None, environment
         arguments = ["--resume", str(run)]
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        arguments = [*arguments_of(options, cell.method), "--seed", str(cell.seed), "--judge-train"]
+        arguments = [*arguments_of(options, cell.method), "--seed", str(cell.seed), "--judge-train", "--no-report"]
         arguments += [] if cell.lr is None else ["--lr", str(cell.lr)]
         arguments += ["--save-model", "best" if options.soup else "none", "--output-dir", str(folder)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,31 +6,38 @@ python scripts/evaluate.py --model outputs/…/model --data reviews.csv --split 
 
 import argparse
 import sys
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tezukuri.data.dataset import Example
+from tezukuri.data.dataset import Dataset, Example
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.judge import judge
+from tezukuri.eval.failures import Analysis, analyse
+from tezukuri.eval.judge import Judgement, judge
 from tezukuri.eval.metrics import softmax
 from tezukuri.eval.neutral import neutral_label, tune_width
+from tezukuri.eval.page import write_page
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import circumstances, new_run, write_json, write_jsonl
+from tezukuri.model.heads import BertClassifier
 from tezukuri.model.precision import PRECISIONS, name_of
 from tezukuri.scripts.command import run_file
 from tezukuri.scripts.options import (
     add_data_options,
     add_device_option,
+    add_report_options,
     label_list,
     positive,
     read_data,
     with_own_folders,
+    with_whole_paths,
 )
 from tezukuri.tokenize.encoding import TRUNCATIONS
-from tezukuri.weights.load import load_ready_classifier
+from tezukuri.weights.load import Loaded, load_ready_classifier
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,23 +67,60 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
     add_device_option(options)
     options.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
+    add_report_options(options)
     return options
 
 
+class Judged(NamedTuple):
+    """A split, and what judged it."""
+
+    judgement: Judgement
+    band: dict[str, Any] | None  # label and width of a band of doubt
+    loaded: Loaded  # with the model in fp32: one in int8 has no gradients to explain it by
+
+
 def main(arguments: list[str] | None = None) -> int:
-    options = with_own_folders(parser().parse_args(sys.argv[1:] if arguments is None else arguments))
+    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = with_own_folders(with_whole_paths(options))
     data = read_data(options)
+    judged = judge_split(options, data)
+    run = new_run(Path(options.output_dir), options.model)
+    facts = {
+        "options": vars(options),
+        "neutral_band": judged.band,
+        "data": {
+            "name": data.name,
+            "labels": data.labels,
+            "texts": len(judged.judgement.examples),
+            "notes": data.notes,
+        },
+        "load_report": asdict(judged.loaded.report),
+    }
+    device = next(judged.loaded.model.parameters()).device
+    write_json(run / "config.json", facts | circumstances(device))
+    if data.bad_rows:
+        write_jsonl(run / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
+        print(f"data    {len(data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
+    print(f"\n{write_report(run, judged.judgement)}\n\nrun     {run}")
+    if options.report:
+        write_page(run, analysis_of(options, data, judged), options.language)
+    return 0
+
+
+def judge_split(options: argparse.Namespace, data: Dataset) -> Judged:
+    """Load the model, find the width of the band of doubt where one is wanted, and judge the split."""
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
+    whole = deepcopy(loaded.model) if options.precision == "int8" else loaded.model
     classifier = Classifier(loaded.model, loaded.tokenizer, options.device, options.precision)
     model, model_labels, device = classifier.model, classifier.labels, classifier.device
-    max_length = min(options.max_length or sys.maxsize, model.config.max_position_embeddings)
     named = options.precision if options.precision == "int8" else name_of(classifier.precision)
     print(f"model   {loaded.report}\ndevice  {device}, {named}")
+    how = how_texts_are_cut(options, model)
 
     def logits_of(examples: list[Example], title: str) -> np.ndarray:
         texts = [example.text for example in examples]
-        encoded = loaded.tokenizer.encode_batch(texts, max_length=max_length, truncation=options.truncation)
-        cut = f"; {encoded.truncated_share:.1%} cut to {max_length} tokens" if encoded.truncated_share else ""
+        encoded = loaded.tokenizer.encode_batch(texts, **how)
+        cut = f"; {encoded.truncated_share:.1%} cut to {how['max_length']} tokens" if encoded.truncated_share else ""
         print(f"{title:<7} {len(texts)} texts{cut}")
         return predict(model, encoded, options.batch_size, classifier.precision, progress=title).numpy()
 
@@ -92,20 +136,22 @@ def main(arguments: list[str] | None = None) -> int:
     examples = data.split(options.split)
     logits = logits_of(examples, options.split)
     judgement = judge(options.split, examples, logits, model_labels, data.labels, neutral, width)
+    band = {"label": neutral, "width": width} if neutral else None
+    return Judged(judgement, band, Loaded(whole.to(device), loaded.tokenizer, loaded.report))
 
-    run = new_run(Path(options.output_dir), options.model)
-    facts = {
-        "options": vars(options),
-        "neutral_band": {"label": neutral, "width": width} if neutral else None,
-        "data": {"name": data.name, "labels": data.labels, "texts": len(examples), "notes": data.notes},
-        "load_report": asdict(loaded.report),
-    }
-    write_json(run / "config.json", facts | circumstances(device))
-    if data.bad_rows:
-        write_jsonl(run / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
-        print(f"data    {len(data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
-    print(f"\n{write_report(run, judgement)}\n\nrun     {run}")
-    return 0
+
+def analysis_of(options: argparse.Namespace, data: Dataset, judged: Judged, **extras: Any) -> Analysis:
+    """What the page shows of it; `extras` are more arguments of `analyse`."""
+    loaded = judged.loaded
+    train = [example for example in data.examples if example.split == "train"]
+    how = how_texts_are_cut(options, loaded.model)
+    return analyse(loaded.model, loaded.tokenizer, [judged.judgement], train, data.labels, how=how, **extras)
+
+
+def how_texts_are_cut(options: argparse.Namespace, model: BertClassifier) -> dict[str, Any]:
+    """For the tokenizer."""
+    longest = min(options.max_length or sys.maxsize, model.config.max_position_embeddings)
+    return {"max_length": longest, "truncation": options.truncation}
 
 
 def band_width(text: str) -> float:

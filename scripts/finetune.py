@@ -21,7 +21,9 @@ import torch
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
+from tezukuri.eval.failures import analyse
 from tezukuri.eval.judge import Judgement, judge
+from tezukuri.eval.page import write_page
 from tezukuri.eval.plots import curves
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
@@ -29,12 +31,14 @@ from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, wr
 from tezukuri.model.attention import KERNELS
 from tezukuri.model.bert import initialise
 from tezukuri.model.config import read_json
+from tezukuri.model.heads import BertClassifier
 from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
 from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import command_line, run_file
 from tezukuri.scripts.options import (
     add_data_options,
     add_device_option,
+    add_report_options,
     positive,
     read_data,
     stopped_run,
@@ -67,8 +71,10 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--hidden-dropout", type=float, metavar="P", help="rate after each layer (model's own)")
     model.add_argument("--attention-dropout", type=float, metavar="P", help="rate on attention (model's own)")
     model.add_argument("--classifier-dropout", type=float, metavar="P", help="rate before the classifier (model's own)")
-    model.add_argument("--attention", choices=[*KERNELS, "auto"], default="sdpa", help="kernel (%(default)s)")
-    add_data_options(options)
+    model.add_argument("--attention", choices=["auto", *KERNELS], default="auto", help="kernel (%(default)s)")
+    add_data_options(options).add_argument(
+        "--leave-out", metavar="FILE.csv", help="train without the texts that it lists by id (suspects.csv)"
+    )
     recipe = options.add_argument_group("recipe (each option changes one value of it)")
     recipe.add_argument("--recipe", choices=RECIPES, default="default")
     recipe.add_argument("--epochs", type=positive)
@@ -101,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
     output.add_argument("--save-model", choices=["best", "none"], default="best", help="keep the chosen epoch's model")
     output.add_argument("--judge-train", action="store_true", help="also score the training texts, without dropout")
+    add_report_options(options)
     output.add_argument("--checkpoint", action=argparse.BooleanOptionalAction, default=True, help="allow --resume")
     output.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped; takes no other option")
     return options
@@ -170,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     best = chosen_epoch(rows, settings.select)
     write_whole(run / "curves.png", curves(rows, best))
-    conclude(run, model, data, splits, settings, best)
+    judgements = conclude(run, model, data, splits, settings, best)
     if data.labels == LABELS:
         classifier = Classifier(model, loaded.tokenizer, options.device, settings.precision)
         print("\nthree new sentences:\n")
@@ -179,19 +186,32 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\nrun     {run}\n        {run / 'curves.png'}\n        {run / 'confusion_matrix.png'}")
     if options.save_model == "best" and not rank():
         save(model, loaded.tokenizer, run / "model")
-        print(f"model   {run / 'model'}\n\n{what_next(run / 'model')}")
+        print(f"model   {run / 'model'}")
+    if options.judge_train or options.report:
+        judgements = [judged("train", model, data, splits["train"], settings), *judgements]
     if options.judge_train:
-        write_metrics(run, judged("train", model, data, splits["train"], settings))
-    (run / CHECKPOINT).unlink(missing_ok=True)
+        write_metrics(run, judgements[0])
+    (run / CHECKPOINT).unlink(missing_ok=True)  # the run has ended: what follows can be made again from what it left
+    if options.report:
+        how = how_texts_are_cut(model, settings)
+        analysis = analyse(model, loaded.tokenizer, judgements, data.split("train"), data.labels, how=how)
+        write_page(run, analysis, options.language)
+    if options.save_model == "best":
+        print(f"\n{what_next(run / 'model', options.report)}")
     return 0
 
 
-def what_next(model: Path) -> str:
+def what_next(model: Path, has_page: bool) -> str:
     """Commands to go on with."""
     tezukuri = command_line()
+    run = shlex.quote(str(model.parent))
+    if has_page:
+        page = {f"failures {run} --against RUN": "the page again, beside another run"}
+    else:
+        page = {f"failures {run}": "every mistake, on one page"}
     commands = {
         f"predict --model {shlex.quote(str(model))} 文": "label texts of your own",
-        f"failures {shlex.quote(str(model.parent))}": "every mistake, on one page",
+        **page,
         "finetune --data jrte": "the same on 5,553 real hotel reviews",
         "finetune --model tohoku-nlp/bert-base-japanese-v3 --data jrte": "a BERT of full size; it wants a GPU",
         "finetune --data FILE.csv --text-column … --label-column …": "your own labelled texts",
@@ -249,22 +269,26 @@ def make(options: argparse.Namespace, data: Dataset) -> Loaded:
 
 def encode(data: Dataset, loaded: Loaded, settings: Settings) -> dict[str, Split]:
     """The splits train, dev and, where the data has one, test."""
-    longest = min(settings.max_length, loaded.model.config.max_position_embeddings)
+    how = how_texts_are_cut(loaded.model, settings)
     splits = {}
     for name in ("train", "dev", "test"):
         if name == "test" and all(example.split != "test" for example in data.examples):
             continue
         examples = data.split(name)
-        encoded = loaded.tokenizer.encode_batch(
-            [example.text for example in examples], max_length=longest, truncation=settings.truncation
-        )
+        encoded = loaded.tokenizer.encode_batch([example.text for example in examples], **how)
         classes = np.array([data.labels.index(example.label) for example in examples], dtype=np.int64)
         splits[name] = Split(examples, encoded, classes)
         numbers = np.bincount(classes, minlength=len(data.labels))
         counts = ", ".join(f"{number} {label}" for number, label in zip(numbers, data.labels, strict=True))
-        cut = f"; {encoded.truncated_share:.1%} cut to {longest} tokens" if encoded.truncated_share else ""
+        cut = f"; {encoded.truncated_share:.1%} cut to {how['max_length']} tokens" if encoded.truncated_share else ""
         print(f"{name:<7} {len(examples)} texts ({counts}){cut}")
     return splits
+
+
+def how_texts_are_cut(model: BertClassifier, settings: Settings) -> dict[str, Any]:
+    """For the tokenizer."""
+    longest = min(settings.max_length, model.config.max_position_embeddings)
+    return {"max_length": longest, "truncation": settings.truncation}
 
 
 def begin(
@@ -309,18 +333,23 @@ def begin(
     return run
 
 
-def conclude(run: Path, model: Any, data: Dataset, splits: Mapping[str, Split], settings: Settings, best: int) -> None:
+def conclude(
+    run: Path, model: Any, data: Dataset, splits: Mapping[str, Split], settings: Settings, best: int
+) -> list[Judgement]:
     """Judge dev and test; show and draw the test split, or the dev split where there is no other."""
+    judgements = []
     for name in ("dev", "test"):
         if name not in splits:
             continue
         judgement = judged(name, model, data, splits[name], settings)
+        judgements.append(judgement)
         if name == "dev" and "test" in splits:
             write_metrics(run, judgement)
             write_predictions(run, judgement)
         else:
             print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run, judgement)}")
             print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
+    return judgements
 
 
 def judged(name: str, model: Any, data: Dataset, split: Split, settings: Settings) -> Judgement:

@@ -2,12 +2,14 @@
 
 import argparse
 import atexit
+import csv
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from tezukuri.data.dataset import Dataset
+from tezukuri.data.dataset import DataError, Dataset
 from tezukuri.data.load import load
 from tezukuri.model.config import read_json
 from tezukuri.model.ranks import rank
@@ -30,7 +32,7 @@ def label_list(text: str) -> list[str]:
     return names
 
 
-def add_data_options(options: argparse.ArgumentParser) -> None:
+def add_data_options(options: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     data = options.add_argument_group("data")
     data.add_argument("--data", default="sample", help="sample, jrte, or a .tsv, .csv or .jsonl file (%(default)s)")
     data.add_argument("--data-path", metavar="FILE", help="jrte's pn.tsv on this disk, instead of a download")
@@ -39,10 +41,11 @@ def add_data_options(options: argparse.ArgumentParser) -> None:
     data.add_argument("--split-column", metavar="NAME", help="holds train, dev, test (split, where there is one)")
     data.add_argument("--split-seed", type=int, default=0, help="for a file without splits (%(default)s)")
     data.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or go on without them")
+    return data
 
 
 def read_data(options: argparse.Namespace) -> Dataset:
-    return load(
+    data = load(
         options.data,
         path=options.data_path,
         text_column=options.text_column,
@@ -51,6 +54,42 @@ def read_data(options: argparse.Namespace) -> Dataset:
         seed=options.split_seed,
         bad_rows=options.bad_rows,
     )
+    return without(data, Path(options.leave_out)) if getattr(options, "leave_out", None) else data
+
+
+def without(data: Dataset, listed: Path) -> Dataset:
+    """The data without the training texts in a CSV file, such as `suspects.csv` or what is left of it.
+
+    Columns are `id`, and `split` where rows of other splits stand among them, which are passed over: what a model is
+    judged on stays.
+
+    Raises:
+        DataError: the file has no column `id`, or names a text that is not in the training split.
+    """
+    there = {example.id for example in data.split("train")}
+    ids = set()
+    with listed.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        if "id" not in (rows.fieldnames or ()):
+            raise DataError(f"{listed} has no column 'id': it should list training texts of {data.name} by their ids")
+        for row in rows:
+            if row.get("split", "train") != "train":
+                continue
+            if row["id"] not in there:
+                raise DataError(f"{listed}:{rows.line_num}: no training text of {data.name} has the id {row['id']!r}")
+            ids.add(row["id"])
+    kept = [example for example in data.examples if example.split != "train" or example.id not in ids]
+    return replace(
+        data, examples=kept, notes=[*data.notes, f"{len(ids)} training texts left out, listed in {listed.name}"]
+    )
+
+
+def add_report_options(options: argparse.ArgumentParser) -> None:
+    from tezukuri.eval.page import LANGUAGES  # only here: predict has no page, and wants to start soon
+
+    page = options.add_argument_group("page of all mistakes (report.html)")
+    page.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help="make it at the end")
+    page.add_argument("--language", choices=LANGUAGES, default="en", help="of the page (%(default)s)")
 
 
 def add_device_option(options: argparse.ArgumentParser) -> None:
@@ -87,7 +126,7 @@ def with_own_folders(options: argparse.Namespace) -> argparse.Namespace:
 
 def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:
     """Options whose files and folders are given from the root, so that a run can be resumed from anywhere."""
-    for name in ("data", "data_path", "model", "tokenizer"):
+    for name in ("data", "data_path", "model", "tokenizer", "leave_out"):
         value = getattr(options, name, None)
         if value and value not in ("jrte", "sample", "scratch", *SHIPPED) and Path(value).exists():
             setattr(options, name, str(Path(value).resolve()))

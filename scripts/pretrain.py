@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--layers", type=int, default=4, help="for --model scratch (%(default)s)")
     model.add_argument("--hidden-size", type=int, default=256, help="for --model scratch (%(default)s)")
     model.add_argument("--heads", type=int, default=4, help="for --model scratch (%(default)s)")
-    model.add_argument("--attention", choices=["eager", "sdpa", "auto"], default="auto", help="kernel (%(default)s)")
+    model.add_argument("--attention", choices=["auto", "eager", "sdpa"], default="auto", help="kernel (%(default)s)")
     model.add_argument("--dropout", type=float, metavar="P", help="rate for now (0 from scratch, else its own)")
     options.add_argument("--text", nargs="+", help="files, a passage a line, plain or .gz; a file twice counts twice")
     options.add_argument(

@@ -9,7 +9,7 @@ import torch
 from tiny import random_texts, tiny
 from torch import nn
 
-from tezukuri.eval.attribution import Attribution, integrated_gradients, micro_batches, occlusion, rollout
+from tezukuri.eval.attribution import Attribution, integrated_gradients, looked_at, micro_batches, occlusion, rollout
 from tezukuri.eval.predict import NotFiniteError
 from tezukuri.model.bert import Output
 from tezukuri.model.heads import BertClassifier
@@ -66,7 +66,7 @@ def from_vectors(model: BertClassifier, text: SimpleNamespace, vectors: torch.Te
     x = embeddings.norm(vectors + embeddings.segment(packed.type_ids) + embeddings.position(packed.positions))
     for layer in model.bert.layers:
         x, _ = layer(x, packed)
-    return model.classifier(model.bert.pooler(x, packed))[0, number]
+    return model.classifier(model.bert.pooler(x[packed.first]))[0, number]
 
 
 def by_hand(model: BertClassifier, text: SimpleNamespace, number: int, alphas, weights) -> np.ndarray:
@@ -353,6 +353,18 @@ def test_rollout_of_a_model_adds_up_to_one_at_each_token_and_is_nothing_beyond()
             assert not rolled[i, length:].any() and not rolled[i, :, length:].any()
             alone = rollout(model(pack([text]), output_attentions=True).attentions)[0]
             torch.testing.assert_close(rolled[i, :length, :length], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_what_is_looked_at_is_the_rollout_of_each_text_alone():
+    texts, model = texts_of(), model_of(attention_kernel="sdpa").train()
+    found = looked_at(model, texts, batch_tokens=30)
+    assert model.training and model.config.attention_kernel == "sdpa"
+    model.eval()
+    with torch.no_grad():
+        for text, values in zip(texts, found, strict=True):
+            alone = rollout(model(pack([text]), output_attentions=True).attentions)[0, 0]
+            assert values == pytest.approx(alone.numpy(), abs=1e-5) and values.sum() == pytest.approx(1, abs=1e-5)
+    assert looked_at(model, []) == []
 
 
 def test_rollout_needs_a_layer():

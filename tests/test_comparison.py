@@ -309,6 +309,7 @@ def test_a_study_has_a_row_for_each_run_and_a_document(finished_study):
     for row in rows:
         assert f"| {row['method']} | {float(row['accuracy']):.3f} |" in text
     assert (folder / "curves.png").is_file() and "## Greedy soup" in text
+    assert not list(folder.rglob("report.html"))  # a page for each run would take long, and nobody asked
     assert load(folder / "soup" / "model", "classify")[0].config.labels == ("negative", "normal", "positive")
 
 

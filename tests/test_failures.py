@@ -1,26 +1,38 @@
 """The page of failures: what stands on it, that texts are only ever text, and the same as data."""
 
 import ast
+import copy
 import csv
+import html
 import json
 import re
+from argparse import Namespace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from checkout import ROOT
+from test_scripts import only_run
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
+from tezukuri.data.load import load as load_data
 from tezukuri.eval.failures import Failure, Token, analyse, tokens_of, write_data
 from tezukuri.eval.judge import judge
-from tezukuri.eval.page import METRICS, beside, coloured, page, sayings
+from tezukuri.eval.page import EXAMPLES, METRICS, ROLLOUT, beside, coloured, page, sayings
 from tezukuri.eval.predict import predict
+from tezukuri.eval.probes import read_probes
 from tezukuri.eval.slices import Rule
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
+from tezukuri.scripts import failures, finetune
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.options import read_data
+from tezukuri.train.settings import Settings
+from tezukuri.weights.load import load
+from tezukuri.weights.save import save
 
 LABELS = ("negative", "normal", "positive")
 HOSTILE = [
@@ -92,7 +104,7 @@ def analysed():
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_error_stands_on_the_page_as_text(analysed, language):
-    text = page(analysed, LABELS, CONFIG, ROWS, language)
+    text = page(analysed, CONFIG, ROWS, language)
     found = Reader(text)
     wrong = [
         (e.id, e.text)
@@ -110,6 +122,8 @@ def test_every_error_stands_on_the_page_as_text(analysed, language):
         for name in ("src", "href", "action"):
             assert attributes.get(name, "#").startswith("#"), (tag, attributes)
     assert found.elements[0] == ("html", {"lang": language})
+    say = sayings(language)
+    assert say(ROLLOUT) in text and text.count(say("looked at (no explanation):")) == len(articles)
 
 
 def test_what_has_no_errors_has_a_page_too(analysed):
@@ -119,7 +133,7 @@ def test_what_has_no_errors_has_a_page_too(analysed):
     torch.manual_seed(4)
     model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
     perfect = analyse(model, TOKENIZER, [judge("test", some, logits, model_labels, LABELS)], [], LABELS)
-    text = page(perfect, LABELS, CONFIG, [], "en")
+    text = page(perfect, CONFIG, [], "en")
     assert "<article" not in text and "None." in text and 'id="curves"' not in text
 
 
@@ -133,7 +147,7 @@ def test_two_runs_stand_side_by_side(analysed, tmp_path):
     broken = [e.id for e, said in both[:4] if said != e.label]
     assert [row["id"] for row in split["broken"]] == broken and split["fixed"] == [] and len(broken) > 1
     assert split["p"] == pytest.approx(2 / 2 ** len(broken)) and split["there"] > split["here"]
-    text = page(analysed, LABELS, CONFIG, ROWS, "ja", tmp_path)
+    text = page(analysed, CONFIG, ROWS, "ja", tmp_path)
     assert "並べて見る" in text and f"({len(broken)})" in text
     (tmp_path / "predictions-test.jsonl").write_text(lines[0] + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match="is about other texts"):
@@ -143,7 +157,7 @@ def test_two_runs_stand_side_by_side(analysed, tmp_path):
 
 
 def test_the_confusion_matrix_leads_to_its_errors(analysed):
-    found = Reader(page(analysed, LABELS, CONFIG, ROWS, "en"))
+    found = Reader(page(analysed, CONFIG, ROWS, "en"))
     cells = [a for tag, a in found.elements if tag == "button" and a.get("class") == "cell"]
     articles = [a for tag, a in found.elements if tag == "article"]
     keys = ("data-split", "data-gold", "data-predicted")
@@ -154,9 +168,11 @@ def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
     for text in [*HOSTILE, *TEXTS, "㍿の ﾎﾃﾙ  です", ""]:
         encoding = TOKENIZER.encode(text, max_length=8)
         values = np.arange(len(encoding), dtype=float)
-        pieces = tokens_of(TOKENIZER, text, 8, values, -values)
+        pieces = tokens_of(text, encoding, values, -values, 2 * values)
         assert "".join(piece.text for piece in pieces) == text
-        assert [p.gradients for p in pieces[: len(encoding) - 2]] == list(range(1, len(encoding) - 1))
+        numbers = list(range(1, len(encoding) - 1))
+        found = [(p.gradients, p.occlusion, p.rollout) for p in pieces[: len(encoding) - 2]]
+        assert found == [(n, -n, 2 * n) for n in numbers]
 
 
 def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):
@@ -169,14 +185,17 @@ def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):
         if failure.split == "train":
             assert failure.id not in {near.id for near in failure.neighbours}
             assert failure.neighbours[0].text == failure.text  # each training text is there twice
+        special = 1 - sum(token.rollout for token in failure.tokens)
+        assert all(token.rollout >= 0 for token in failure.tokens) and 0 < special < 1  # [CLS] and [SEP]
     assert set(by_id) == {f.id for f in analysed.failures} and analysed.sliced == ["dev", "test"]
 
 
 def test_colours_by_hand():
-    tokens = [Token("a", 2.0, 0.0), Token("b", -1.0, 0.0), Token("c", 0.2, 0.0)]
-    failure = Failure("dev", "1", "abc", "x", "y", {}, None, tokens, True, [], [])
+    tokens = [Token("a", 2.0, 0.0, 0.4), Token("b", -1.0, 0.0, 0.2), Token("c", 0.2, 0.0, 0.04)]
+    failure = Failure("dev", "1", "abc", "x", "y", {}, None, "y", tokens, True, [], [])
     assert [t["gradients_class"] for t in coloured(failure)] == ["p4", "m2", ""]
     assert [t["occlusion_class"] for t in coloured(failure)] == ["", "", ""]
+    assert [t["rollout_class"] for t in coloured(failure)] == ["p4", "p2", ""]
 
 
 def test_every_sentence_has_its_translation_and_none_is_left_over():
@@ -208,22 +227,340 @@ def test_the_data_files_hold_what_the_page_shows(analysed, tmp_path):
     assert [row["id"] for row in suspects] == [s.id for s in analysed.suspects]
 
 
-def test_the_command_writes_the_page_of_a_run(tmp_path, capsys):
-    training = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--epochs", "1"]
-    assert command(["finetune", *training, "--output-dir", str(tmp_path)]) == 0
-    (run,) = tmp_path.glob("*/*/*")
-    (tmp_path / "own.tsv").write_text("station\tlemma=駅\n", encoding="utf-8")
-    assert command(["failures", str(run), "--slices", str(tmp_path / "own.tsv"), "--language", "ja"]) == 0
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_page_tries_the_model_on_probes(analysed, language):
+    rows = analysed.probes
+    text = page(analysed, CONFIG, [], language)
+    part = html.unescape(text[text.index('<section id="probes"') :])
+    assert len(rows) > 40 and part.count("<tr>") == len(rows) + 1 and 'href="#probes"' in text
+    for row in rows:
+        assert row.template in part and (row.gloss if language == "ja" else row.name) in part
+        assert all(a.text in part for case in row.failures[:EXAMPLES] for a in case)
+    for words in (
+        {"en": "positive goes up, or down by less than 0.05", "ja": "positive が上がる(下がっても 0.05 未満)"},
+        {"en": "the same label", "ja": "同じラベル"},
+    ):
+        assert words[language] in part
+    worst = min(rows, key=lambda row: row.passed / row.n)
+    said = html.unescape(text[text.index('<section id="findings"') : text.index('<section id="scores"')])
+    assert f"“{worst.template}”" in said or f"「{worst.template}」" in said
+    assert str(sum(row.passed for row in rows)) in said and str(sum(row.n for row in rows)) in said
+
+
+def test_probes_are_only_ever_text(analysed, tmp_path):
+    (tmp_path / "own.toml").write_text(
+        "[[probe]]\nname = '<b>x</b>'\nkind = 'mft'\nlabel = 'normal'\ntemplates = ['<img src=x>', '<script>y']\n"
+    )
+    probes = read_probes(tmp_path / "own.toml")
+    torch.manual_seed(4)
+    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
+    tried = analyse(model, TOKENIZER, analysed.judgements[1:2], [], LABELS, probes=probes)
+    assert [row.template for row in tried.probes] == ["<img src=x>", "<script>y"]
+    assert any(row.failures for row in tried.probes)
+    tags = [tag for tag, _ in Reader(page(tried, CONFIG, [], "en")).elements]
+    assert tags.count("script") == 1 and "img" not in tags and "b" not in tags
+
+
+# ---- the commands
+
+
+PAGE = {"report.html", "failures.jsonl", "slices.csv", "suspects.csv", "probes.json"}
+
+
+@pytest.fixture(scope="module")
+def some_reviews(tmp_path_factory) -> Path:
+    """A few of the sample reviews, as a table of one's own."""
+    data = load_data("sample")
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "split"])
+        for split, n in (("train", 48), ("dev", 15), ("test", 18)):
+            writer.writerows((e.text, e.label, split) for e in data.split(split)[:n])
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(some_reviews, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("outputs")
+    training = ["--model", "scratch", "--lr", "1e-3", "--epochs", "2", "--precision", "fp32", "--language", "ja"]
+    assert command(["finetune", "--data", str(some_reviews), *training, "--output-dir", str(root)]) == 0
+    return only_run(root)
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def predictions_on(text: str, split: str) -> list[tuple[str, str, str]]:
+    articles = [a for tag, a in Reader(text).elements if tag == "article" and a["data-split"] == split]
+    return [(a["data-id"], a["data-gold"], a["data-predicted"]) for a in articles]
+
+
+def wrong_in(run: Path, split: str) -> list[tuple[str, str, str]]:
+    rows = rows_of(run / f"predictions-{split}.jsonl")
+    return [(r["id"], r["label"], r["predicted"]) for r in rows if r["label"] != r["predicted"]]
+
+
+def test_finetune_ends_with_the_page_and_failures_makes_the_same_again(run, tmp_path, capsys):
     text = (run / "report.html").read_text(encoding="utf-8")
     metrics = json.loads((run / "test-metrics.json").read_text(encoding="utf-8"))
-    assert f"{metrics['accuracy']:.3f}" in text and "誤りの分析" in text and "station" in text
-    articles = [a for tag, a in Reader(text).elements if tag == "article"]
-    lines = (run / "predictions-test.jsonl").read_text(encoding="utf-8").splitlines()
-    predictions = [json.loads(line) for line in lines]
-    wrong = [p["id"] for p in predictions if p["label"] != p["predicted"]]
-    assert [a["data-id"] for a in articles if a["data-split"] == "test"] == wrong
-    assert len(text.encode()) < 5_000_000
-    capsys.readouterr()
-    (run / "model" / "config.json").unlink()
-    assert command(["failures", str(run)]) == 1 and "has kept no model" in capsys.readouterr().err
+    assert f"{metrics['accuracy']:.3f}" in text and "誤りの分析" in text and 'id="curves"' in text
+    for split in ("dev", "test"):
+        assert predictions_on(text, split) == wrong_in(run, split) != []
+    assert predictions_on(text, "train") and not (run / "train-metrics.json").exists()
+    before = {name: (run / name).read_bytes() for name in PAGE - {"report.html"}}
+    (tmp_path / "own.tsv").write_text("thing\tpos=名詞\n", encoding="utf-8")
+    assert command(["failures", str(run), "--language", "ja"]) == 0
+    assert f"page    {run / 'report.html'}" in capsys.readouterr().out
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert (run / "report.html").read_text(encoding="utf-8") == text
+    assert command(["failures", str(run), "--slices", str(tmp_path / "own.tsv")]) == 0
+    assert len(json.loads(before["probes.json"])) > 40
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert ">thing<" in text and "誤りの分析" not in text
+
+
+def test_the_page_needs_no_saved_model_but_to_make_it_again(some_reviews, tmp_path, capsys):
+    training = ["--model", "scratch", "--lr", "1e-3", "--epochs", "1", "--save-model", "none", "--output-dir"]
+    assert command(["finetune", "--data", str(some_reviews), *training, str(tmp_path)]) == 0
+    made = only_run(tmp_path)
+    assert {path.name for path in made.iterdir()} >= PAGE
+    assert command(["failures", str(made)]) == 1 and "has kept no model" in capsys.readouterr().err
     assert command(["failures", str(tmp_path)]) == 1 and "is no run" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"options": {}, "settings": {}}', encoding="utf-8")
+    assert command(["failures", str(tmp_path)]) == 1 and "no run of finetune or evaluate" in capsys.readouterr().err
+
+
+def test_a_page_that_fails_leaves_the_run_whole(some_reviews, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError("the page cannot be made")
+
+    monkeypatch.setattr(finetune, "analyse", fail)
+    training = ["--model", "scratch", "--lr", "1e-3", "--epochs", "1", "--judge-train", "--output-dir", str(tmp_path)]
+    assert command(["finetune", "--data", str(some_reviews), *training]) == 1
+    assert "the page cannot be made" in capsys.readouterr().err
+    names = {path.name for path in only_run(tmp_path).iterdir()}
+    assert {"model", "test-metrics.json", "predictions-test.jsonl", "train-metrics.json"} <= names
+    assert "checkpoint.pt" not in names and not PAGE & names
+    monkeypatch.undo()
+    assert command(["failures", str(only_run(tmp_path))]) == 0
+    assert {path.name for path in only_run(tmp_path).iterdir()} >= PAGE
+
+
+@pytest.fixture(scope="module")
+def two_labels(run, tmp_path_factory) -> Path:
+    """A classifier that knows negative and positive only: the trained one without a row of its head."""
+    model, tokenizer = load(run / "model", "classify")
+    model.config.labels = ("negative", "positive")
+    model.classifier.weight.data = model.classifier.weight.data[[0, 2]]
+    model.classifier.bias.data = model.classifier.bias.data[[0, 2]]
+    save(model, tokenizer, tmp_path_factory.mktemp("two") / "model")
+    return tmp_path_factory.getbasetemp() / "two0" / "model"
+
+
+@pytest.mark.parametrize("how", ["0.1", "1", "none", "int8"])
+def test_evaluate_ends_with_the_page_and_failures_makes_the_same_again(
+    how, run, two_labels, some_reviews, tmp_path, monkeypatch
+):
+    """With a band of doubt the page shows the band's predictions, of which the model has no probability."""
+    monkeypatch.chdir(some_reviews.parent)
+    model = {"int8": run / "model"}.get(how, two_labels)
+    arguments = ["--precision", "int8"] if how == "int8" else ["--neutral-band", how, "--precision", "fp32"]
+    arguments += ["--model", str(model), "--data", some_reviews.name, "--language", "ja", "--output-dir", str(tmp_path)]
+    assert command(["evaluate", *arguments]) == 0
+    made = only_run(tmp_path)
+    text = (made / "report.html").read_text(encoding="utf-8")
+    assert predictions_on(text, "test") == wrong_in(made, "test") != []
+    rows = rows_of(made / "failures.jsonl")
+    assert {row["split"] for row in rows} == {"test"} and all(len(row["neighbours"]) == 3 for row in rows)
+    assert 'id="curves"' not in text and ("モデルは normal を知らない" in text) == (how != "int8")
+    in_the_band = [row for row in rows if row["predicted"] not in row["probabilities"]]
+    assert bool(in_the_band) == (how == "1")
+    assert text.count("迷いの幅で決まった予測です") == len(in_the_band)
+    for row in rows:
+        assert row["explained"] == max(row["probabilities"], key=row["probabilities"].__getitem__)
+    assert ("丸める前の fp32" in text) == (how == "int8") == ('id="confidence"' in text and model != two_labels)
+    names = PAGE if how == "int8" else PAGE - {"probes.json"}  # which ask for a label that the other model lacks
+    assert PAGE & {path.name for path in made.iterdir()} == names
+    before = {name: (made / name).read_bytes() for name in names}
+    monkeypatch.chdir(tmp_path)
+    assert command(["failures", str(made), "--language", "ja"]) == 0
+    assert {name: (made / name).read_bytes() for name in names} == before
+
+
+def test_the_width_that_dev_decided_is_not_decided_again(two_labels, some_reviews, tmp_path):
+    arguments = ["--model", str(two_labels), "--data", str(some_reviews), "--neutral-band", "auto", "--no-report"]
+    assert command(["evaluate", *arguments, "--output-dir", str(tmp_path)]) == 0
+    made = only_run(tmp_path)
+    assert not PAGE & {path.name for path in made.iterdir()}
+    told = json.loads((made / "config.json").read_text(encoding="utf-8"))
+    assert told["neutral_band"]["width"] < 1
+    told["neutral_band"]["width"] = 1.0
+    (made / "config.json").write_text(json.dumps(told), encoding="utf-8")
+    assert command(["failures", str(made)]) == 0
+    assert {row["predicted"] for row in rows_of(made / "failures.jsonl")} == {"normal"}
+
+
+def test_what_a_model_says_beyond_the_labels_of_the_data_is_counted(analysed):
+    some = examples("test", TEXTS)
+    judgement = judge("test", some, 5 * np.eye(4)[[3, 3, 0, 1]], (*LABELS, "mixed"), LABELS)
+    said = copy.copy(analysed)
+    object.__setattr__(said, "judgements", [judgement])
+    found = Reader(page(said, CONFIG, [], "en"))
+    cells = [a["data-predicted"] for tag, a in found.elements if tag == "button" and a.get("class") == "cell"]
+    assert cells.count("mixed") == 2
+
+
+def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analysed, monkeypatch):
+    monkeypatch.setattr("tezukuri.eval.failures.MOST", 2)
+    torch.manual_seed(4)
+    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
+    few = analyse(model, TOKENIZER, analysed.judgements, analysed.judgements[0].examples, LABELS)
+    assert [f.id for f in few.failures] == [f.id for f in analysed.failures]
+    for split in ("train", "dev", "test"):
+        own = [f for f in few.failures if f.split == split]
+        sure = sorted(own, key=lambda f: -max(f.probabilities.values()))[:2]
+        explained = [f for f in own if f.explained]
+        assert {f.id for f in explained} == {f.id for f in sure} and all(f.tokens for f in explained)
+        assert all(f.neighbours and not f.tokens for f in own if not f.explained)
+    texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
+    number = sum(f.split == "test" for f in few.failures)
+    assert f"Of {number} errors on test the 2 that the model is surest of" in texts[0]
+    assert f"test の誤り {number} 件のうち、モデルの確信が高い 2 件" in texts[1]
+    assert texts[0].count("<article") == 6 and f"Errors ({len(few.failures)})" in texts[0]
+
+
+# ---- label suspects by fine-tunings
+
+
+GOOD = ("広くて快適な", "とても清潔な", "眺めの良い", "静かで明るい")
+BAD = ("狭くて不快な", "とても不潔な", "眺めの悪い", "うるさくて暗い")
+THINGS = ("部屋", "浴室", "食堂", "玄関", "廊下", "客室", "別館", "大浴場")
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory) -> tuple[Path, set[str]]:
+    """Reviews that are easy to tell apart, five of them with the other label, and a run on them."""
+    folder = tmp_path_factory.mktemp("planted")
+    texts = [(f"{what}{thing}でした。", label) for thing in THINGS for pair in zip(GOOD, BAD, strict=True)
+             for what, label in zip(pair, ("good", "bad"), strict=True)]  # fmt: skip
+    splits = [("train", "train", "dev", "train", "test")[i // 2 % 5] for i in range(len(texts))]
+    wrong = {texts[i][0] for i in (3, 10, 21, 34, 47)}
+    other = {"good": "bad", "bad": "good"}
+    with (folder / "mine.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [(text, other[label] if text in wrong else label) for text, label in texts]
+        csv.writer(file).writerows([("text", "label", "split"), *((*r, s) for r, s in zip(rows, splits, strict=True))])
+    training = [
+        "--model",
+        "scratch",
+        "--lr",
+        "1e-3",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "4",
+        "--precision",
+        "fp32",
+        "--no-report",
+    ]
+    training += ["--hidden-dropout", "0", "--attention-dropout", "0", "--regularizer", "none"]
+    assert command(["finetune", "--data", str(folder / "mine.csv"), *training, "--output-dir", str(folder)]) == 0
+    return only_run(folder), wrong
+
+
+def test_fine_tunings_find_planted_errors_and_the_page_says_that_they_did(planted, capsys):
+    run, wrong = planted
+    assert command(["failures", str(run), "--retrain", "4"]) == 0
+    assert "fold    4 of 4" in capsys.readouterr().out
+    rows = list(csv.DictReader((run / "suspects.csv").open(encoding="utf-8")))
+    assert {row["by"] for row in rows} == {"4 fine-tunings"}
+    assert {row["text"] for row in rows[:3]} < wrong and len(rows) < 10
+    assert len({row["text"] for row in rows} & wrong) >= 4
+    assert all(row["suggested"] != row["label"] for row in rows)
+    assert "Of 4 fine-tunings with the settings of this run" in (run / "report.html").read_text(encoding="utf-8")
+    first = (run / "suspects.csv").read_bytes()
+    assert command(["failures", str(run), "--retrain", "4", "--language", "ja"]) == 0
+    assert (run / "suspects.csv").read_bytes() == first
+    assert "同じ設定で 4 回ファインチューニング" in (run / "report.html").read_text(encoding="utf-8")
+    assert command(["failures", str(run)]) == 0
+    rows = list(csv.DictReader((run / "suspects.csv").open(encoding="utf-8")))
+    assert {row["by"] for row in rows} == {"logistic regression"}
+
+
+def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
+    run, _ = planted
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    given = Namespace(**vars(finetune.parser().parse_args([])) | config["options"])
+    settings = Settings(**config["settings"] | {"regularizers": ()})
+    data, seen, judged = read_data(given), [], []
+
+    def no_training(model, train, dev, told, regularizers):
+        assert told is settings and regularizers == []
+        seen.append((train.sentences, dev.sentences))
+        yield {"epoch": 0, "dev_accuracy": 0.5}
+
+    def judging(name, model, data, split, settings, ask=finetune.judged):
+        judged.append(split.examples)
+        return ask(name, model, data, split, settings)
+
+    monkeypatch.setattr(failures, "fine_tune", no_training)
+    monkeypatch.setattr(finetune, "judged", judging)
+    found = failures.retrain(given, settings, data, 3, torch.device("cpu"))
+    assert found.folds == 3 and np.allclose(found.probabilities.sum(axis=1), 1)
+    by_split = {split: {e.text for e in data.split(split)} for split in ("train", "dev", "test")}
+    everything = set().union(*by_split.values())
+    for (train, dev), fold in zip(seen, judged, strict=True):
+        out = {e.text for e in fold}
+        assert set(train) | set(dev) == everything - out and set(dev) == by_split["dev"] - out
+        for label in data.labels:
+            number = sum(e.label == label for e in data.examples)
+            assert abs(sum(e.label == label for e in fold) - number / 3) <= 1
+    assert sorted(e.text for fold in judged for e in fold) == sorted(everything)
+    order = [e.text for split in ("train", "dev", "test") for e in data.split(split)]
+    torch.manual_seed(settings.seed)  # by which each fold begins from the same model, this one
+    loaded = finetune.make(given, data)
+    alone = finetune.encode(data, loaded, settings)
+    rows = {}
+    for name, split in alone.items():
+        probabilities = finetune.judged(name, loaded.model, data, split, settings).probabilities
+        rows |= {e.text: row for e, row in zip(split.examples, probabilities, strict=True)}
+    assert np.allclose(found.probabilities, [rows[text] for text in order], atol=1e-5)
+
+
+def test_what_cannot_be_retrained_is_told(planted, two_labels, some_reviews, tmp_path, capsys):
+    run, _ = planted
+    for folds in ("1", "x"):
+        with pytest.raises(SystemExit):
+            command(["failures", str(run), "--retrain", folds])
+        assert f"'{folds}' is no number of folds: write 2 or more" in capsys.readouterr().err
+    assert command(["failures", str(run), "--retrain", "65"]) == 1
+    assert "64 texts cannot be dealt out to 65 folds" in capsys.readouterr().err
+    arguments = ["--model", str(two_labels), "--data", str(some_reviews), "--no-report", "--output-dir", str(tmp_path)]
+    assert command(["evaluate", *arguments]) == 0
+    assert command(["failures", str(only_run(tmp_path)), "--retrain", "2"]) == 1
+    assert "which trains nothing" in capsys.readouterr().err
+
+
+# ---- probes of one's own
+
+
+def test_own_probes_take_the_place_of_those_of_the_package(planted, tmp_path, capsys):
+    run, _ = planted  # its labels are good and bad, for which the package has no probes
+    assert command(["failures", str(run)]) == 0
+    assert not (run / "probes.json").exists()
+    assert 'id="probes"' not in (run / "report.html").read_text(encoding="utf-8")
+    own = tmp_path / "own.toml"
+    own.write_text(
+        "[[probe]]\nname = 'a'\nkind = 'mft'\nlabel = 'good'\ntemplates = ['良い部屋。']\n", encoding="utf-8"
+    )
+    assert command(["failures", str(run), "--probes", str(own)]) == 0
+    assert [row["template"] for row in json.loads((run / "probes.json").read_text(encoding="utf-8"))] == ["良い部屋。"]
+    assert 'id="probes"' in (run / "report.html").read_text(encoding="utf-8")
+    own.write_text(own.read_text(encoding="utf-8").replace("good", "normal"), encoding="utf-8")
+    assert command(["failures", str(run), "--probes", str(own)]) == 1
+    assert "asks for the label 'normal', but the classifier has 'bad', 'good'" in capsys.readouterr().err
+    assert command(["failures", str(run)]) == 0 and not (run / "probes.json").exists()
+    own.write_text("probe", encoding="utf-8")
+    assert command(["failures", str(run), "--probes", str(own)]) == 1
+    assert f"{own}: no TOML" in capsys.readouterr().err

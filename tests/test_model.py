@@ -29,6 +29,57 @@ def test_pack_by_hand():
     assert (len(packed), packed.longest, packed.first.tolist()) == (3, 3, [0, 3, 4])
 
 
+def test_pack_fills_up_and_lets_short_sequences_share_a_row_by_hand():
+    a, b, c = random_texts(tiny(), [3, 1, 2])
+    packed = pack([a, b, c], multiple=4, share_rows=True)
+    assert packed.ids.tolist() == [*a.ids, *b.ids, *c.ids, 0, 0]
+    assert packed.positions.tolist() == [0, 1, 2, 0, 0, 1, 0, 1]
+    assert packed.boundaries.tolist() == [0, 3, 4, 6, 8]
+    assert packed.slots.tolist() == [0, 1, 2, 5, 3, 4, 6, 7]  # the longest first: a | c b | what fills up
+    assert packed.owners.tolist() == [[0, 0, 0], [2, 2, 1], [3, 3, -1]]
+    assert (len(packed), packed.rows, packed.first.tolist()) == (3, 3, [0, 3, 4])
+    assert pack([a, b], multiple=4, share_rows=True).owners is None  # 4 tokens already, and no room to share
+    alone = pack([c], multiple=5)  # what fills up may be the longest
+    assert (alone.longest, alone.rows, len(alone), alone.first.tolist()) == (3, 2, 1, [0])
+
+
+@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
+@pytest.mark.parametrize("lengths", [[7, 2, 19, 1, 12, 3, 3], [5, 5, 5], [2, 1], [24], [8, 8, 4, 4]])
+def test_filling_up_and_sharing_rows_change_nothing(kernel, lengths):
+    """Logits and gradients within 1e-5 in fp32: products of other sizes add up in another order."""
+    config = tiny(attention_kernel=kernel, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    results = []
+    for settings in ({}, {"multiple": 8}, {"share_rows": True}, {"multiple": 8, "share_rows": True}):
+        torch.manual_seed(0)
+        model = BertClassifier(config).train()
+        packed = pack(random_texts(config, lengths), **settings)
+        assert len(packed.ids) % settings.get("multiple", 1) == 0
+        logits = model(packed).logits
+        logits.square().sum().backward()
+        results.append([logits.detach(), *(p.grad for p in model.parameters())])
+    for one, *others in zip(*results, strict=True):
+        for other in others:
+            torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-5 * max(1, float(one.abs().max())))
+
+
+@pytest.mark.parametrize("share_rows", [False, True])
+def test_a_classifiers_last_layer_gives_cls_alone_and_the_same(share_rows):
+    config = tiny(num_hidden_layers=2)
+    model = BertClassifier(config).eval()
+    packed = pack(random_texts(config), share_rows=share_rows)
+    short, whole = model(packed), model(packed, output_hidden_states=True)
+    assert len(short.hidden) == len(packed) < len(whole.hidden)
+    torch.testing.assert_close(short.hidden, whole.hidden[packed.first], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(short.logits, whole.logits, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_of_sequences_that_share_rows_is_not_shown_as_if_each_had_its_own():
+    config = tiny()
+    packed = pack(random_texts(config), share_rows=True)
+    with pytest.raises(ValueError, match="without share_rows"):
+        BertClassifier(config).eval()(packed, output_attentions=True)
+
+
 @pytest.mark.parametrize("lengths", [[], [3, 0, 2]])
 def test_pack_refuses_what_has_no_tokens(lengths):
     with pytest.raises(ValueError, match="no sequence" if not lengths else "sequence 1 has no tokens"):
@@ -43,7 +94,7 @@ def test_kernels_agree_in_outputs_and_gradients(lengths):
         config = tiny(attention_kernel=kernel, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
         torch.manual_seed(0)
         model = BertClassifier(config).train()
-        output = model(pack(random_texts(config, lengths)))
+        output = model(pack(random_texts(config, lengths)), output_hidden_states=True)
         output.logits.square().sum().backward()
         results[kernel] = [output.hidden.detach()] + [p.grad for p in model.parameters()]
     for one, other in zip(results["eager"], results["sdpa"], strict=True):
@@ -219,6 +270,25 @@ def test_a_sequence_longer_than_the_positions_is_refused():
     config = tiny()
     with pytest.raises(ValueError, match=r"25 tokens, but the model has learned only 24 positions.*max_length=24"):
         Bert(config)(pack(random_texts(config, [25])))
+
+
+@pytest.mark.parametrize(
+    ("training", "dtype", "longest", "kernel"),
+    [
+        (False, torch.bfloat16, 20, "eager"),
+        (False, torch.bfloat16, 200, "sdpa"),
+        (False, torch.float32, 20, "sdpa"),
+        (True, torch.bfloat16, 20, "sdpa"),
+    ],
+)
+def test_auto_takes_the_faster_kernel(monkeypatch, training, dtype, longest, kernel):
+    called = []
+    real = dict(attention.KERNELS)
+    for name in real:
+        monkeypatch.setitem(attention.KERNELS, name, lambda *a, name=name: called.append(name) or real[name](*a))
+    config = tiny(max_position_embeddings=256)
+    Bert(config).train(training).to(dtype)(pack(random_texts(config, [3, longest])))
+    assert set(called) == {kernel}
 
 
 def test_unknown_kernels_and_impossible_sizes_are_refused():

@@ -242,7 +242,7 @@ def test_from_scratch_to_a_model_that_finetune_takes(files, tmp_path, capsys):
     model, tokenizer = tezukuri.load(run / "model", "fill-mask")
     assert model.config.num_hidden_layers == 1 and tokenizer.vocabulary == TOKENIZER.vocabulary
     capsys.readouterr()
-    finetune = ["finetune", "--model", str(run / "model"), "--data", "sample", "--epochs", "1"]
+    finetune = ["finetune", "--model", str(run / "model"), "--data", "sample", "--epochs", "1", "--no-report"]
     assert command([*finetune, "--output-dir", str(tmp_path / "tuned")]) == 0
     assert "new, to be trained: bert.pooler.dense.weight" in capsys.readouterr().out
 

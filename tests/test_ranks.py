@@ -80,6 +80,25 @@ def test_two_processes_leave_the_files_of_one_and_print_once(trained):
         assert mine["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-4)
 
 
+def test_two_processes_make_the_page_of_one(trained):
+    root, done = trained
+    one, two = (only_run(root / name) for name in "12")
+    assert done[1].stdout.count("\npage  ") == done[2].stdout.count("\npage  ") == 1
+    rows = [[json.loads(x) for x in (run / "failures.jsonl").read_text().splitlines()] for run in (one, two)]
+    assert len(rows[0]) > 10
+    for mine, theirs in zip(*rows, strict=True):
+        for name in ("split", "id", "predicted"):
+            assert mine[name] == theirs[name]
+        for name in ("gradients", "occlusion"):
+            values = [[token[name] for token in row["tokens"]] for row in (mine, theirs)]
+            assert values[0] == pytest.approx(values[1], abs=5e-3)
+        assert [n["cosine"] for n in mine["neighbours"]] == pytest.approx(
+            [n["cosine"] for n in theirs["neighbours"]], abs=1e-3
+        )
+    suspects = [list(csv.DictReader((run / "suspects.csv").open(encoding="utf-8"))) for run in (one, two)]
+    assert [row["id"] for row in suspects[0]] == [row["id"] for row in suspects[1]]
+
+
 @pytest.mark.parametrize("texts", [1, 23])
 def test_predictions_of_two_processes_come_in_order(trained, tmp_path, texts):
     root, _ = trained

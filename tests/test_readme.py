@@ -16,12 +16,25 @@ from tezukuri.scripts import (
     inside,
     predict,
     pretrain,
+    probe,
     verify,
 )
 
 SCRIPTS = {
     module.__name__.split(".")[-1]: module
-    for module in (finetune, compare, failures, evaluate, predict, pretrain, build_vocab, inside, check_data, verify)
+    for module in (
+        finetune,
+        compare,
+        failures,
+        evaluate,
+        probe,
+        predict,
+        pretrain,
+        build_vocab,
+        inside,
+        check_data,
+        verify,
+    )
 }
 READMES = ("README.md", "README.ja.md")
 

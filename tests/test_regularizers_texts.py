@@ -272,7 +272,7 @@ def test_r_drop_still_pairs_what_belongs_together(order):
 def test_layer_drop_really_skips(monkeypatch):
     model = model_of(**NO_DROPOUT).train()
     packed = pack(random_texts(tiny()))
-    plain, embedded = model(packed).hidden, model.bert.embeddings(packed)
+    plain, embedded = model.bert(packed).hidden, model.bert.embeddings(packed)
     last_alone, _ = model.bert.layers[1](embedded, packed)
     drop = LayerDrop(p=0.5)
     drop.begin(model, TRAIN, DEV)
@@ -286,13 +286,13 @@ def test_layer_drop_really_skips(monkeypatch):
     ):
         drop.left_out = left_out
         calls.clear()
-        assert torch.equal(model(packed).hidden, expected)
+        assert torch.equal(model.bert(packed).hidden, expected)
         assert len(calls) == left_out.count(False)
     model.eval()
-    assert torch.equal(model(packed).hidden, plain)  # evaluation has all layers
+    assert torch.equal(model.bert(packed).hidden, plain)  # evaluation has all layers
     model.train()
     drop.finish(model)
-    assert torch.equal(model(packed).hidden, plain)
+    assert torch.equal(model.bert(packed).hidden, plain)
     assert all("forward" not in vars(layer) for layer in model.bert.layers)
 
 

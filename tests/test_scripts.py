@@ -17,6 +17,7 @@ from sklearn.metrics import classification_report
 from tiny_checkpoint import checkpoint
 
 import tezukuri
+from tezukuri.data.dataset import DataError
 from tezukuri.data.load import load as load_data
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.metrics import expected_calibration_error, scores, softmax
@@ -25,7 +26,7 @@ from tezukuri.eval.predict import predict as predict_logits
 from tezukuri.scripts import evaluate, finetune, predict
 from tezukuri.scripts.command import command_line
 from tezukuri.scripts.command import main as command
-from tezukuri.scripts.options import label_list
+from tezukuri.scripts.options import label_list, read_data
 
 LABELS = ("negative", "normal", "positive")
 FILES = {
@@ -36,17 +37,19 @@ FLAGS = {
     finetune: """
         --model --revision --tokenizer --reset-head --random-weights --hidden-dropout --attention-dropout
         --classifier-dropout --attention --data --data-path --text-column --label-column --split-column --split-seed
-        --bad-rows
+        --bad-rows --leave-out
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
-        --checkpoint --no-checkpoint --resume""",
+        --checkpoint --no-checkpoint --resume --report --no-report --language""",
     evaluate: """
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
-        --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir""",
+        --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
+        --report --no-report --language""",
     predict: "--model --revision --labels --file --text-column --format --batch-size --precision --device",
 }
 TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]
+TRAINING += ["--no-report"]  # tests/test_failures.py is about the page
 
 
 def only_run(root: Path) -> Path:
@@ -125,6 +128,7 @@ def test_evaluate_finds_what_finetune_found(run, tmp_path, capsys):
         "sample",
         "--precision",
         "fp32",
+        "--no-report",
         "--output-dir",
         str(tmp_path),
     ]
@@ -153,7 +157,7 @@ def test_a_neutral_band_makes_three_labels_of_two(run, tmp_path):
     for band in ("none", "auto", "1"):
         root = tmp_path / f"band-{band}"
         arguments = ["--model", str(tmp_path / "two"), "--data", "sample", "--neutral-band", band]
-        arguments += ["--precision", "fp32"]
+        arguments += ["--precision", "fp32", "--no-report"]
         assert command(["evaluate", *arguments, "--output-dir", str(root)]) == 0
         predicted = {row["predicted"] for row in rows_of(only_run(root) / "predictions-test.jsonl")}
         results[band] = json.loads((only_run(root) / "config.json").read_text())["neutral_band"], predicted
@@ -315,6 +319,25 @@ def test_ones_own_table_with_bad_rows_and_other_labels(tmp_path, capsys):
     assert json.loads((run / "model" / "config.json").read_text())["label2id"] == {"1": 0, "5": 1}
 
 
+def test_training_texts_that_a_file_lists_are_left_out(tmp_path):
+    data = read_data(finetune.parser().parse_args([]))
+    first, second = data.split("train")[:2]
+    dev = data.split("dev")[0]
+    listed = tmp_path / "suspects.csv"
+    listed.write_text(f"split,id,text\ntrain,{first.id},x\ndev,{dev.id},y\ntrain,{second.id},z\n", encoding="utf-8")
+    options = finetune.parser().parse_args(["--leave-out", str(listed)])
+    without = read_data(options)
+    assert [e.id for e in without.split("train")] == [e.id for e in data.split("train")][2:]
+    assert without.split("dev") == data.split("dev") and without.split("test") == data.split("test")
+    assert without.notes[-1] == "2 training texts left out, listed in suspects.csv"
+    listed.write_text(f"id\n{second.id}\n{dev.id}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"suspects\.csv:3: no training text of sample has the id '{dev.id}'"):
+        read_data(options)
+    listed.write_text("text\nx\n", encoding="utf-8")
+    with pytest.raises(DataError, match="has no column 'id'"):
+        read_data(options)
+
+
 def test_a_classifier_of_other_labels_needs_reset_head(run, tmp_path, capsys):
     table = tmp_path / "mine.tsv"
     table.write_text("text\tlabel\n" + "".join(f"文{i}\t{'ab'[i % 2]}\n" for i in range(24)), encoding="utf-8")
@@ -332,7 +355,7 @@ def test_the_options_reach_the_run(tmp_path):
         *["--epochs", "5", "--patience", "1", "--select", "best-loss", "--save-model", "none", "--no-checkpoint"],
         *["--label-smoothing", "0.1", "--class-weights", "balanced", "--accumulate", "2", "--warmup-steps", "3"],
         *["--hidden-dropout", "0", "--attention-dropout", "0.2", "--classifier-dropout", "0.3", "--lr", "1e-9"],
-        *["--max-length", "6", "--truncation", "head_tail", "--attention", "eager"],
+        *["--max-length", "6", "--truncation", "head_tail", "--attention", "eager", "--no-report"],
     ]
     assert (
         command(["finetune", "--model", "scratch", "--data", "sample", *arguments, "--output-dir", str(tmp_path)]) == 0
@@ -470,7 +493,8 @@ def test_a_random_encoder_learns_jrte(data_folder, tmp_path):
     folder = data_folder / "data"
     arguments = ["--model", "scratch", "--data", "jrte", "--data-path", str(folder / "jrte" / "pn.tsv")]
     arguments += ["--tokenizer", str(folder / "tohoku-v3"), "--lr", "1e-3", "--epochs", "1", "--save-model", "none"]
-    assert command(["finetune", *arguments, "--no-checkpoint", "--output-dir", str(tmp_path)]) == 0
+    arguments += ["--no-report", "--no-checkpoint"]
+    assert command(["finetune", *arguments, "--output-dir", str(tmp_path)]) == 0
     assert json.loads((only_run(tmp_path) / "test-metrics.json").read_text())["accuracy"] > 0.68
 
 

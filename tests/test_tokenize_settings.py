@@ -249,14 +249,15 @@ def test_a_pickle_leaves_the_tagger_and_the_kept_words_behind():
     copy = pickle.loads(pickle.dumps(tokenizer))
     assert len(tokenizer.word_ids) > 10
     assert len(copy.word_ids) == 0
-    assert "tagger" not in vars(copy.split)
+    assert any("tagger" in name for name in vars(tokenizer.split))
+    assert not any("tagger" in name for name in vars(copy.split))
     assert copy.encode_batch(TEXTS).ids.tolist() == expected
 
 
 def test_kept_words_are_bounded(monkeypatch):
     monkeypatch.setattr("tezukuri.tokenize.wordpiece.WORDS_KEPT", 2)
     asked = []
-    kept = WordIds(lambda word: asked.append(word) or [])
+    kept = WordIds(lambda word: asked.append(word) or ())
     for word in ["a", "b", "c", "a", "c", "x" * 101, "x" * 101]:
         assert kept[word] == ()
     assert asked == ["a", "b", "c", "c", "x" * 101, "x" * 101]

@@ -29,7 +29,7 @@ def agrees(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
     rows = padded(TOKENIZER.encode_batch(TEXTS))
     real = rows["attention_mask"].bool()
     with torch.no_grad():
-        mine, their = ours(pack(ENCODINGS)), theirs(**rows, output_hidden_states=True)
+        mine, their = ours(pack(ENCODINGS), output_hidden_states=True), theirs(**rows, output_hidden_states=True)
     torch.testing.assert_close(mine.hidden, their.hidden_states[-1][real], rtol=1e-5, atol=1e-5)
     if "logits" in their:
         expected = their.logits[real] if their.logits.ndim == 3 else their.logits

@@ -21,7 +21,7 @@ import numpy as np
 from .encoding import EncodedBatch, Encoding, check_truncation, truncate
 from .settings import SPECIAL_TOKENS, Settings
 from .vocabulary import read_vocabulary, word_splitter, write_vocabulary
-from .wordpiece import TEXT_END, Piece, WordIds, characters, wordpiece
+from .wordpiece import TEXT_END, Piece, WordIds, character_ids, characters, wordpiece, wordpiece_ids
 from .words import MecabWords
 
 TEXTS_AT_ONCE = 1024  # MeCab's turn in a batch
@@ -52,9 +52,10 @@ class JapaneseTokenizer:
         # Taken out of the pieces that words are cut into: a text may say [SEP], but it cannot mean it.
         self.special_ids = {token: ids.pop(token) for token in dict.fromkeys(self.settings.special_tokens)}
         self.split = word_splitter(self.settings)
-        cut = wordpiece if self.settings.subword_tokenizer_type == "wordpiece" else characters
+        by_wordpiece = self.settings.subword_tokenizer_type == "wordpiece"
+        cut, cut_to_ids = (wordpiece, wordpiece_ids) if by_wordpiece else (characters, character_ids)
         self.pieces = partial(cut, ids=ids, unknown=self.unk_id)
-        self.word_ids = WordIds(self.pieces)
+        self.word_ids = WordIds(partial(cut_to_ids, ids=ids, unknown=self.unk_id))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "JapaneseTokenizer":

@@ -33,27 +33,35 @@ def wordpiece(word: str, ids: dict[str, int], unknown: int) -> list[Piece]:
     """
     pieces: list[Piece] = []
     for run in WITHOUT_SPACE.finditer(word):
-        pieces.extend(longest_pieces(word, *run.span(), ids) or [Piece(unknown, *run.span())])
+        numbers, ends = longest_pieces(run[0], ids)
+        places = [run.start() + end for end in (0, *ends)] if numbers else list(run.span())
+        pieces += map(Piece, numbers or [unknown], places, places[1:])
     return pieces
 
 
-def longest_pieces(word: str, first: int, last: int, ids: dict[str, int]) -> list[Piece]:
-    """Pieces that cover characters first to last of the word, or none when that cannot be done."""
-    if last - first > LONGEST_WORD:
-        return []
-    pieces: list[Piece] = []
-    start = first
-    while start < last:
-        before = "##" if start > first else ""
-        for end in range(last, start, -1):
-            found = ids.get(before + word[start:end])
+def wordpiece_ids(word: str, ids: dict[str, int], unknown: int) -> tuple[int, ...]:
+    """The ids of `wordpiece` alone, sooner."""
+    return tuple(number for run in word.split() for number in longest_pieces(run, ids)[0] or [unknown])
+
+
+def longest_pieces(run: str, ids: dict[str, int]) -> tuple[list[int], list[int]]:
+    """The ids of the pieces that make up the run, and where each ends; none when that cannot be done."""
+    numbers: list[int] = []
+    ends: list[int] = []
+    if len(run) > LONGEST_WORD:
+        return numbers, ends
+    start, before = 0, ""
+    while start < len(run):
+        for end in range(len(run), start, -1):
+            found = ids.get(before + run[start:end])
             if found is not None:
-                pieces.append(Piece(found, start, end))
+                numbers.append(found)
+                ends.append(end)
                 break
         else:
-            return []
-        start = end
-    return pieces
+            return [], []
+        start, before = end, "##"
+    return numbers, ends
 
 
 def characters(word: str, ids: dict[str, int], unknown: int) -> list[Piece]:
@@ -64,6 +72,11 @@ def characters(word: str, ids: dict[str, int], unknown: int) -> list[Piece]:
     ]
 
 
+def character_ids(word: str, ids: dict[str, int], unknown: int) -> tuple[int, ...]:
+    """The ids of `characters` alone."""
+    return tuple(piece.id for piece in characters(word, ids, unknown))
+
+
 class WordIds(dict[str, tuple[int, ...]]):
     """Word → ids, worked out when a word is first asked for and then kept.
 
@@ -72,17 +85,17 @@ class WordIds(dict[str, tuple[int, ...]]):
     token has.
     """
 
-    def __init__(self, pieces: Callable[[str], list[Piece]]) -> None:
+    def __init__(self, cut: Callable[[str], tuple[int, ...]]) -> None:
         super().__init__()
-        self.pieces = pieces
+        self.cut = cut
 
     def __missing__(self, word: str) -> tuple[int, ...]:
         if not word:
             return (TEXT_END,)
-        ids = tuple(piece.id for piece in self.pieces(word))
+        ids = self.cut(word)
         if len(self) < WORDS_KEPT and len(word) <= LONGEST_WORD:
             self[word] = ids
         return ids
 
-    def __reduce__(self) -> tuple[type["WordIds"], tuple[Callable[[str], list[Piece]]]]:
-        return WordIds, (self.pieces,)  # what was kept stays behind: a worker soon has its own
+    def __reduce__(self) -> tuple[type["WordIds"], tuple[Callable[[str], tuple[int, ...]]]]:
+        return WordIds, (self.cut,)  # what was kept stays behind: a worker soon has its own

@@ -38,7 +38,8 @@ class MecabWords:
     """
 
     def __init__(self, dictionary: str | None, option: str | None, normalize: bool, lower: bool) -> None:
-        self.options = f"{dictionary_options(dictionary)} {option or ''} {PRINTING}"
+        self.dictionary = f"{dictionary_options(dictionary)} {option or ''}"
+        self.options = f"{self.dictionary} {PRINTING}"
         self.by_nodes = bool(option)  # who knows what it makes MeCab print
         self.normalize = normalize
         self.lower = lower
@@ -47,9 +48,14 @@ class MecabWords:
     def tagger(self) -> Any:
         return fugashi.GenericTagger(self.options)
 
+    @cached_property
+    def spacing_tagger(self) -> Any:
+        """Prints the words with spaces between them, which takes it a sixth less time than any other form."""
+        return fugashi.GenericTagger(f"{self.dictionary} -O wakati")
+
     def __getstate__(self) -> dict[str, Any]:
         # MeCab itself cannot be pickled: a worker process makes its own when it first needs one.
-        return {name: value for name, value in vars(self).items() if name != "tagger"}
+        return {name: value for name, value in vars(self).items() if not name.endswith("tagger")}
 
     def __call__(self, text: str) -> list[str]:
         surfaces = self.surfaces(self.normal(text))
@@ -60,7 +66,14 @@ class MecabWords:
         normal = [self.normal(text) for text in texts]
         if self.by_nodes or self.lower or any(WORD_END in text or len(text) > LONGEST_TEXT for text in normal):
             return [word for text in texts for word in (*self(text), "")]
-        return "".join([self.tagger.parse(text)[:-1] for text in normal]).split(WORD_END)[:-1]
+        return "".join(map(self.printed, normal)).split(WORD_END)[:-1]
+
+    def printed(self, text: str) -> str:
+        """The text with a WORD_END after each word, and another after the last."""
+        if " " in text or text[-1:].isspace():  # a space may be part of a word, and fugashi takes away what ends in one
+            return self.tagger.parse(text)[:-1]
+        spaced = self.spacing_tagger.parse(text)
+        return (spaced.replace(" ", WORD_END) + WORD_END if spaced else "") + WORD_END
 
     def normal(self, text: str) -> str:
         text = writable(text)

@@ -21,11 +21,11 @@ from ..eval.predict import NotFiniteError, predict
 from ..model.bert import Output
 from ..model.heads import BertClassifier
 from ..model.packing import Packed, pack
-from ..model.precision import autocast, choose_precision
+from ..model.precision import autocast, choose_precision, round_size
 from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .batch import Batch, Texts, batch_of
 from .checkpoint import load_checkpoint, save_checkpoint
-from .optimizer import adamw, learning_rate
+from .optimizer import adamw, cut_gradients, learning_rate
 from .regularizers.regularizer import Regularizer, at_work, evaluation
 from .settings import Settings
 
@@ -139,7 +139,7 @@ def fine_tune(
                     batch = batch_of(train, chosen, classes, device)
                     for regularizer in regularizers:
                         batch = regularizer.change_batch(batch)
-                    packed = pack(batch.texts).to(device)
+                    packed = pack(batch.texts, round_size(precision), share_rows=True).to(device)
                     # A text that stands there twice counts once.
                     portion = len(chosen) / len(batch.targets) / len(window)
 
@@ -160,7 +160,8 @@ def fine_tune(
                 scaler.unscale_(optimizer)
                 for regularizer in regularizers:
                     regularizer.change_gradients(model)
-                norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
+                fold = device.type == "cpu" and not scaler.is_enabled()
+                norms.append(cut_gradients(model, optimizer, settings.max_grad_norm, fold))
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()

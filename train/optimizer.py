@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .settings import Pretraining, Settings
 
@@ -32,6 +32,19 @@ def adamw(
 ) -> torch.optim.AdamW:
     """AdamW in one fused kernel, with its usual constants (β 0.9 and 0.999, ε 1e-8)."""
     return torch.optim.AdamW(parameter_groups(model, settings.weight_decay, factor), lr=settings.lr, fused=True)
+
+
+def cut_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, longest: float, fold: bool) -> Tensor:
+    """Cut the gradient of all parameters to a length (Pascanu et al. 2013, arXiv:1211.5063); returns what it had.
+
+    With `fold` the fused AdamW does it: it divides by `grad_scale` as it reads, so that no pass over all gradients is
+    made for it alone. That is where a GradScaler at work puts its own factor, beside which this cannot be done.
+    """
+    if not fold:
+        return torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
+    length = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    optimizer.grad_scale = (length / longest).clamp(min=1)  # type: ignore[attr-defined]
+    return length
 
 
 def muon_and_adamw(model: nn.Module, settings: Pretraining) -> list[torch.optim.Optimizer]:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ..data.passages import count_lines, is_held_out, passages
 from ..model.heads import BertMaskedLM
 from ..model.packing import pack
-from ..model.precision import autocast, choose_precision
+from ..model.precision import autocast, choose_precision, round_size
 from ..tokenize.japanese import JapaneseTokenizer
 from .checkpoint import load_checkpoint, save_checkpoint
 from .loop import TrainingError
@@ -160,7 +160,7 @@ def guesses(
     Only masked tokens go through the head: V scores for each of all T would be most of the work.
     """
     device = next(model.parameters()).device
-    packed = pack(batch)
+    packed = pack(batch, round_size(precision))
     shown, at, targets = masker(packed.ids.numpy(), rng)
     packed.ids = torch.from_numpy(shown)
     wanted = torch.from_numpy(targets).to(device)

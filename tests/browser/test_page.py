@@ -78,7 +78,7 @@ def analysed(texts: list[str], labels: tuple[str, ...], wrong: bool = True) -> A
 
 def written(folder: Path, analysis: Analysis, labels: tuple[str, ...] = LABELS, language: str = "en") -> Path:
     path = folder / "報告.html"
-    path.write_text(page(analysis, labels, CONFIG, ROWS, language), encoding="utf-8", newline="")
+    path.write_text(page(analysis, CONFIG, ROWS, language), encoding="utf-8", newline="")
     return path
 
 

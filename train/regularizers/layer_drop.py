@@ -42,11 +42,11 @@ class LayerDrop(Regularizer):
         return batch
 
     def forward(
-        self, number: int, layer: Layer, x: Tensor, packed: Packed, show: bool = False
+        self, number: int, layer: Layer, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         if layer.training and self.left_out[number]:
-            return x, None
-        return Layer.forward(layer, x, packed, show)
+            return x[packed.first] if first_only else x, None
+        return Layer.forward(layer, x, packed, show, first_only)
 
     def finish(self, model: BertClassifier) -> None:
         for layer in model.bert.layers:

@@ -1,0 +1,80 @@
+"""Try a classifier on texts made from templates: what it can do, what should not change its answer, and what should.
+
+python scripts/probe.py --model outputs/…/model
+python scripts/probe.py mine.toml --model outputs/…/model --output probes.json
+
+How a file is written stands in eval/probes.py; without one, the probes for hotel reviews that come with the package.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tezukuri.eval.metrics import softmax
+from tezukuri.eval.page import example, expected, sayings
+from tezukuri.eval.predict import predict
+from tezukuri.eval.probes import BUNDLED, ProbeRow, read_probes, run_probes
+from tezukuri.eval.runs import write_json
+from tezukuri.model.precision import choose_device
+from tezukuri.model.ranks import rank
+from tezukuri.scripts.command import run_file
+from tezukuri.scripts.options import add_device_option, label_list
+from tezukuri.weights.load import load_ready_classifier
+
+SHOWN = 3  # failing examples of a template
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="probe", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options.add_argument("file", nargs="?", type=Path, default=BUNDLED, metavar="FILE", help="probes, as TOML")
+    options.add_argument("--model", required=True, help="folder or hub id of a classifier")
+    options.add_argument("--revision", help="branch, tag or commit of the hub")
+    options.add_argument(
+        "--labels", type=label_list, help="names of the head's rows, in order, with commas: negative,positive"
+    )
+    options.add_argument("--output", type=Path, metavar="FILE", help="write all of it as JSON too")
+    add_device_option(options)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    probes = read_probes(options.file)
+    loaded = load_ready_classifier(options.model, options.labels, options.revision)
+    model = loaded.model.to(choose_device(options.device))
+
+    def probabilities_of(texts: Sequence[str]) -> np.ndarray:
+        encodings = loaded.tokenizer.encode_batch(texts, max_length=model.config.max_position_embeddings)
+        return softmax(predict(model, encodings, progress="probes").numpy())
+
+    rows = run_probes(probes, model.config.labels, probabilities_of)
+    for line in table(rows):
+        print(line)
+    if options.output and not rank():
+        write_json(options.output, [asdict(row) for row in rows])
+        print(f"\nprobes  {options.output}")
+    return 0
+
+
+def table(rows: Sequence[ProbeRow]) -> Iterator[str]:
+    """The pass rate of each template, a few examples of what fails, and the sum."""
+    name, say = None, sayings("en")
+    for row in rows:
+        if row.name != name:
+            name = row.name
+            yield f"\n{row.kind}  {name}, expected: {expected(row, say)}"
+        yield f"{row.rate:>7.1%}  {row.passed} of {row.n}  {row.template}"
+        for case in row.failures[:SHOWN]:
+            yield f"           {example(case, row)}"
+        if len(row.failures) > SHOWN:
+            yield f"           … and {len(row.failures) - SHOWN} more"
+    passed, n = sum(row.passed for row in rows), sum(row.n for row in rows)
+    yield f"\n{passed / n:>7.1%}  {passed} of {n}  all"
+
+
+if __name__ == "__main__":
+    run_file(__file__)

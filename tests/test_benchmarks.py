@@ -1,0 +1,35 @@
+"""The sides of the training benchmark do the same work: its gate, on a tiny model."""
+
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+from checkout import ROOT
+from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
+
+from tezukuri.model.config import BertConfig
+from tezukuri.model.heads import BertClassifier
+from tezukuri.weights.save import save
+
+
+@pytest.fixture
+def train_step(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module = importlib.import_module("train_step")
+    yield module
+    for name in ("train_step", "measure"):
+        del sys.modules[name]
+
+
+def test_both_sides_of_the_training_benchmark_take_the_same_steps(train_step, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_step.loop, "task_loss", train_step.loop.task_loss)  # which the benchmark watches
+    save(BertClassifier(BertConfig(labels=("a", "b"), **SIZES)), TOKENIZER, tmp_path)
+    texts = [TEXTS[i % len(TEXTS)] for i in range(train_step.GATE_STEPS * train_step.BATCH)]
+    (tmp_path / "texts.json").write_text(json.dumps([texts, [i % 2 for i in range(len(texts))]]))
+    ours = train_step.Ours(tmp_path, "fp32", gate=True, steps=2)
+    theirs = train_step.Theirs(tmp_path, "fp32", gate=True, steps=2, kind="tuned", kernel="sdpa")
+    losses = np.array(ours.losses())
+    np.testing.assert_allclose(losses, theirs.losses(), atol=1e-4)
+    assert len(set(losses)) == train_step.GATE_STEPS  # they move

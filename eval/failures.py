@@ -35,7 +35,7 @@ from .suspects import out_of_sample, suspects
 from .votes import Agreement, agreement
 
 NEIGHBOURS = 3
-MOST = 1000  # errors of a split that are explained token by token: those that the model is surest of
+MOST = 500  # errors of a split that are explained token by token: those that the model is surest of
 AT_ONCE = 64  # of them, from one step of the progress bar to the next
 
 
@@ -66,6 +66,7 @@ class Failure:
     split: str
     id: str
     text: str
+    length: int  # in tokens, without [CLS] and [SEP], as the model read it
     gold: str
     predicted: str
     probabilities: dict[str, float]
@@ -218,8 +219,8 @@ def explain(
         )
     )
     near: list[list[Neighbour]] = [[] for _ in wrong]
+    encodings = tokenizer.encode_batch([e.text for e in examples], **how)
     if learned is not None:
-        encodings = tokenizer.encode_batch([e.text for e in examples], **how)
         vectors = representations(model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
         near = neighbours(vectors, learned, train, wrong if judgement.split == "train" else None)
     for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
@@ -228,6 +229,7 @@ def explain(
             split=judgement.split,
             id=example.id,
             text=example.text,
+            length=len(encodings[place].ids) - 2,
             gold=example.label,
             predicted=judgement.predicted[number],
             probabilities=dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True)),

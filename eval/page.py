@@ -18,7 +18,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from ..model.config import read_json
 from ..model.ranks import rank
 from .comparison import SURE, mcnemar
-from .failures import Analysis, Failure, write_data
+from .failures import Analysis, Failure, Token, write_data
 from .findings import p_value
 from .judge import Judgement
 from .neutral import ceiling
@@ -40,6 +40,7 @@ CURVES = {
     "lr": "learning rate",
 }  # a column of the log → what it is called
 SHOWN = 15  # of the surest errors, and of the least sure hits
+ERRORS = 2000  # of a split that are shown: those that the model is surest of
 EXAMPLES = 5  # of what fails in a template
 KINDS = {"mft": "minimum functionality", "inv": "invariance", "dir": "direction"}
 MOVES = {  # up? by more than something that is not below 0?
@@ -56,10 +57,8 @@ SLICES = (
     "Texts of {splits}. p: Fisher's exact test, two-sided, corrected by Holm for all rules; for the search, one-sided "
     "and corrected for all that it tried. What it found is called by patterns of lemmas and parts of speech (品詞)."
 )
-LEFT_OUT = (
-    "Of {n} errors on {split} the {shown} that the model is surest of are shown and explained; all are in "
-    "failures.jsonl."
-)
+NOT_EXPLAINED = "Of {n} errors on {split} the {some} that the model is surest of are coloured, the others are not."
+NOT_SHOWN = "Of {n} errors on {split} the {some} that the model is surest of are shown; all are in failures.jsonl."
 ROLLOUT = (
     "Below that, attention rollout (Abnar and Zuidema 2020): where the model looks. It is no explanation: quite other "
     "attention can go with the same answer (Jain and Wallace 2019)."
@@ -130,7 +129,7 @@ def page(
     splits = [split_part(j, analysis, say) for j in analysis.judgements]
     sure = any(split["reliability"] for split in splits)
     there = {"curves": rows, "confidence": sure, "judges": analysis.agreements, "probes": analysis.probes}
-    shown = [failure for failure in analysis.failures if failure.explained]
+    shown = surest(analysis.failures)
     return environment.get_template("page.html").render(
         language=language,
         facts=facts_of(config, rows, say),
@@ -150,7 +149,7 @@ def page(
         found=[vars(row) | {"title": row.name} for row in analysis.found],
         filters=filters(shown, names, say),
         number_of_errors=len(analysis.failures),
-        left_out=left_out(analysis, say),
+        left_out=left_out(analysis.failures, shown, say),
         rollout_say=say(ROLLOUT),
         failures=[vars(f) | {"tokens": coloured(f), "confidence": max(f.probabilities.values())} for f in shown],
         slice_names=names,
@@ -209,13 +208,28 @@ def facts_of(config: Mapping[str, Any], rows: Sequence[dict], say: Say) -> dict[
     }
 
 
-def left_out(analysis: Analysis, say: Say) -> list[str]:
-    """What is said of the splits with so many errors that not all of them are shown."""
+def surest(failures: Sequence[Failure]) -> list[Failure]:
+    """The errors that have room on the page, in their order."""
+    ranked = sorted(failures, key=lambda failure: -max(failure.probabilities.values()))
+    places: Counter[str] = Counter()
+    chosen = set()
+    for failure in ranked:
+        places[failure.split] += 1
+        if places[failure.split] <= ERRORS:
+            chosen.add(id(failure))
+    return [failure for failure in failures if id(failure) in chosen]
+
+
+def left_out(failures: Sequence[Failure], shown: Sequence[Failure], say: Say) -> list[str]:
+    """What is said of the splits with so many errors that not all of them are explained, or shown."""
     said = []
-    for judgement in analysis.judgements:
-        explained = [failure.explained is not None for failure in analysis.failures if failure.split == judgement.split]
-        if not all(explained):
-            said.append(say(LEFT_OUT, split=judgement.split, n=len(explained), shown=sum(explained)))
+    numbers, on_the_page = (Counter(failure.split for failure in some) for some in (failures, shown))
+    explained = Counter(failure.split for failure in failures if failure.explained)
+    for split, n in numbers.items():
+        if explained[split] < n:
+            said.append(say(NOT_EXPLAINED, split=split, n=n, some=explained[split]))
+        if on_the_page[split] < n:
+            said.append(say(NOT_SHOWN, split=split, n=n, some=on_the_page[split]))
     return said
 
 
@@ -326,7 +340,10 @@ def filters(
 
 
 def coloured(failure: Failure) -> list[dict[str, str]]:
-    """The tokens of a text, each with the class of its colour: p1 to p4 for the prediction, m1 to m4 against it."""
+    """The tokens of a text, each with the class of its colour: p1 to p4 for the prediction, m1 to m4 against it.
+
+    A text that is not explained is one piece without colour.
+    """
     strongest = {
         name: max((abs(getattr(token, name)) for token in failure.tokens), default=0.0)
         for name in ("gradients", "occlusion", "rollout")
@@ -338,7 +355,7 @@ def coloured(failure: Failure) -> list[dict[str, str]]:
 
     return [
         {"text": token.text} | {f"{name}_class": colour(getattr(token, name), most) for name, most in strongest.items()}
-        for token in failure.tokens
+        for token in failure.tokens or [Token(failure.text, 0.0, 0.0, 0.0)]
     ]
 
 

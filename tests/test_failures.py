@@ -192,7 +192,7 @@ def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):
 
 def test_colours_by_hand():
     tokens = [Token("a", 2.0, 0.0, 0.4), Token("b", -1.0, 0.0, 0.2), Token("c", 0.2, 0.0, 0.04)]
-    failure = Failure("dev", "1", "abc", "x", "y", {}, None, "y", tokens, True, [], [])
+    failure = Failure("dev", "1", "abc", 3, "x", "y", {}, None, "y", tokens, True, [], [])
     assert [t["gradients_class"] for t in coloured(failure)] == ["p4", "m2", ""]
     assert [t["occlusion_class"] for t in coloured(failure)] == ["", "", ""]
     assert [t["rollout_class"] for t in coloured(failure)] == ["p4", "p2", ""]
@@ -426,9 +426,20 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
         assert all(f.neighbours and not f.tokens for f in own if not f.explained)
     texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
     number = sum(f.split == "test" for f in few.failures)
-    assert f"Of {number} errors on test the 2 that the model is surest of" in texts[0]
-    assert f"test の誤り {number} 件のうち、モデルの確信が高い 2 件" in texts[1]
-    assert texts[0].count("<article") == 6 and f"Errors ({len(few.failures)})" in texts[0]
+    assert f"Of {number} errors on test the 2 that the model is surest of are coloured" in texts[0]
+    assert f"test の誤り {number} 件のうち、色を付けたのはモデルの確信が高い 2 件" in texts[1]
+    assert "are shown" not in texts[0] and texts[0].count("looked at (no explanation):") == 6
+    found = Reader(texts[0])
+    assert found.texts == [f.text for f in few.failures]
+    articles = [attributes for tag, attributes in found.elements if tag == "article"]
+    assert [int(a["data-length"]) for a in articles] == [len(TOKENIZER.tokenize(f.text)) for f in few.failures]
+    monkeypatch.setattr("tezukuri.eval.page.ERRORS", 3)
+    texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
+    assert f"Of {number} errors on test the 3 that the model is surest of are shown" in texts[0]
+    assert f"test の誤り {number} 件のうち、ここにあるのはモデルの確信が高い 3 件" in texts[1]
+    assert texts[0].count("<article") == 9 and f"Errors ({len(few.failures)})" in texts[0]
+    own = sorted((f for f in few.failures if f.split == "test"), key=lambda f: -max(f.probabilities.values()))
+    assert {id_ for id_, _, _ in predictions_on(texts[0], "test")} == {f.id for f in own[:3]}
 
 
 # ---- label suspects by fine-tunings

@@ -36,7 +36,7 @@ from tezukuri.weights.save import save
 
 # Options of finetune that the study sets itself, and those that no method may change: all are judged on one data set.
 OWN = ("seed", "lr", "output_dir", "save_model", "resume", "judge_train", "list_regularizers", "checkpoint")
-SAME = ("data", "data_path", "text_column", "label_column", "split_column", "split_seed", "bad_rows")
+SAME = ("data", "data_path", "leave_out", "text_column", "label_column", "split_column", "split_seed", "bad_rows")
 SOUP = """\
 Of {models} models, in the order of their accuracy on dev, each was taken into the mean of their weights where this did
 not lower the mean's accuracy there (Wortsman et al. 2022, arXiv:2203.05482): {chosen} were.

@@ -40,7 +40,7 @@ CURVES = {
     "lr": "learning rate",
 }  # a column of the log → what it is called
 SHOWN = 15  # of the surest errors, and of the least sure hits
-ERRORS = 2000  # of a split that are shown: those that the model is surest of
+ERRORS = 10_000  # of a split that are shown: those that the model is surest of
 EXAMPLES = 5  # of what fails in a template
 KINDS = {"mft": "minimum functionality", "inv": "invariance", "dir": "direction"}
 MOVES = {  # up? by more than something that is not below 0?

@@ -349,7 +349,7 @@ def test_a_stopped_run_is_gone_on_with_and_a_failed_one_is_named(finished_study,
     new, resumed = started
     assert resumed == ["--resume", str(run)]
     assert new[: new.index("--output-dir")] == [
-        *COMMON[1:], "--regularizer", "none", "--seed", "1", "--judge-train", "--lr", "0.001",
+        *COMMON[1:], "--regularizer", "none", "--seed", "1", "--judge-train", "--no-report", "--lr", "0.001",
         "--save-model", "best",
     ]  # fmt: skip
 

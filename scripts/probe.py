@@ -12,12 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from tezukuri.eval.metrics import softmax
+from tezukuri.eval.failures import try_it
 from tezukuri.eval.page import example, expected, sayings
-from tezukuri.eval.predict import predict
-from tezukuri.eval.probes import BUNDLED, ProbeRow, read_probes, run_probes
+from tezukuri.eval.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.runs import write_json
 from tezukuri.model.precision import choose_device
 from tezukuri.model.ranks import rank
@@ -46,12 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     probes = read_probes(options.file)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
     model = loaded.model.to(choose_device(options.device))
-
-    def probabilities_of(texts: Sequence[str]) -> np.ndarray:
-        encodings = loaded.tokenizer.encode_batch(texts, max_length=model.config.max_position_embeddings)
-        return softmax(predict(model, encodings, progress="probes").numpy())
-
-    rows = run_probes(probes, model.config.labels, probabilities_of)
+    rows = try_it(model, loaded.tokenizer, {"max_length": model.config.max_position_embeddings}, probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():

@@ -67,9 +67,9 @@ def name_of(precision: torch.dtype) -> str:
     return next(name for name, dtype in PRECISIONS.items() if dtype == precision)
 
 
-def round_size(precision: torch.dtype) -> int:
+def round_size(precision: torch.dtype) -> int | None:
     """What the tokens of a batch should be a multiple of (see `pack`): 8 in half precision, where products want it."""
-    return 1 if precision == torch.float32 else 8
+    return None if precision == torch.float32 else 8
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,8 +40,22 @@ def test_pack_fills_up_and_lets_short_sequences_share_a_row_by_hand():
     assert packed.owners.tolist() == [[0, 0, 0], [2, 2, 1], [3, 3, -1]]
     assert (len(packed), packed.rows, packed.first.tolist()) == (3, 3, [0, 3, 4])
     assert pack([a, b], multiple=4, share_rows=True).owners is None  # 4 tokens already, and no room to share
-    alone = pack([c], multiple=5)  # what fills up may be the longest
-    assert (alone.longest, alone.rows, len(alone), alone.first.tolist()) == (3, 2, 1, [0])
+    alone = pack([c], multiple=5)  # what fills up is never the longest
+    assert (alone.longest, alone.rows, len(alone), alone.first.tolist()) == (2, 3, 1, [0])
+    assert alone.boundaries.tolist() == [0, 2, 4, 5]
+
+
+def test_batches_have_few_sizes_and_little_that_fills_up():
+    shapes = [(n % 20 + 1, n // 21 + 1) for n in range(3, 12_000, 17)]  # tokens of a text, and texts
+    text = random_texts(tiny(), [20])[0]
+    texts = {n: SimpleNamespace(ids=text.ids[:n], type_ids=text.type_ids[:n]) for n in range(1, 21)}
+    sizes = [len(pack([texts[n]] * many, multiple=8).ids) for n, many in shapes]
+    tokens = [n * many for n, many in shapes]
+    added = [size - n for n, size in zip(tokens, sizes, strict=True)]
+    assert min(added) == 0 and all(more < 8 or more < n / 32 for more, n in zip(added, tokens, strict=True))
+    assert len(set(sizes)) < 250 < len(set(tokens))
+    assert all(size % 8 == 0 for size in sizes)
+    assert [len(pack([texts[n]] * 99).ids) for n in (3, 7)] == [297, 693]  # as they are, unless asked for
 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])

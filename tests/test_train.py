@@ -9,6 +9,7 @@ import torch
 import transformers
 from test_model_parity import padded, twins
 from tiny import random_texts, tiny
+from torch._dynamo.exc import TorchDynamoException
 
 from tezukuri.eval.metrics import cross_entropy
 from tezukuri.eval.predict import NotFiniteError, predict
@@ -420,6 +421,21 @@ def test_compile_trains_the_same_model(monkeypatch):
     plain = model_of()
     list(fine_tune(plain, TRAIN, DEV, settings()))
     assert compiled == [True] and torch.equal(weights(model), weights(plain))
+
+
+def test_where_nothing_can_be_compiled_it_says_so_once_and_trains(monkeypatch, caplog):
+    def fails(packed):
+        raise TorchDynamoException("no compiler\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: fails)
+    model = model_of()
+    list(fine_tune(model, TRAIN, DEV, settings(compile=True)))
+    plain = model_of()
+    list(fine_tune(plain, TRAIN, DEV, settings()))
+    assert torch.equal(weights(model), weights(plain))
+    assert [record.getMessage() for record in caplog.records] == [
+        "torch cannot compile the model here (no compiler): going on without"
+    ]
 
 
 def test_the_course_recipe_is_the_courses():

@@ -3,9 +3,10 @@
 Letters: B texts in a micro-batch, C classes, n texts of the training split.
 """
 
+import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .optimizer import adamw, cut_gradients, learning_rate
 from .regularizers.regularizer import Regularizer, at_work, evaluation
 from .settings import Settings
+
+log = logging.getLogger("tezukuri")
 
 LOOK_EVERY = 20  # steps between two looks at the loss, since each look waits for the GPU
 
@@ -81,7 +84,7 @@ def fine_tune(
         logged = [r.name for r in regularizers if type(r).penalty is not Regularizer.penalty]
         optimizer = adamw(model, settings, lambda name: math.prod(r.rate(name) for r in regularizers))
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-        forward = torch.compile(model, dynamic=True) if settings.compile else model
+        forward = compiled(model) if settings.compile else model
         first_share = math.prod(regularizer.first_share for regularizer in regularizers)
 
         def task(packed: Packed, batch: Batch, portion: float) -> tuple[Output, Tensor]:
@@ -212,6 +215,24 @@ def fine_tune(
         if progress.best_weights is not None:
             model.load_state_dict(progress.best_weights)
     model.eval()
+
+
+def compiled(model: BertClassifier) -> Callable[[Packed], Output]:
+    """The model compiled, for batches of any size; where this machine cannot, it says so and goes on without."""
+    from torch._dynamo.exc import TorchDynamoException  # takes a second
+
+    fast: Callable[[Packed], Output] = torch.compile(model, dynamic=True)
+
+    def forward(packed: Packed) -> Output:
+        nonlocal fast
+        try:
+            return fast(packed)
+        except TorchDynamoException as error:
+            log.warning("torch cannot compile the model here (%s): going on without", str(error).split("\n")[0])
+            fast = model
+            return model(packed)
+
+    return forward
 
 
 def task_loss(logits: Tensor, targets: Tensor, regularizers: Sequence[Regularizer] = ()) -> Tensor:

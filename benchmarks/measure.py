@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from tezukuri.data.load import load
 from tezukuri.eval.runs import version, write_json
+from tezukuri.model.heads import BertClassifier
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.vocabulary import vocabulary_of
 
@@ -98,6 +99,14 @@ def matmul_rate(precision: torch.dtype, rows: int, width: int = 768) -> float:
     matrices = [torch.randn(4 * width, width, dtype=precision) for _ in range(12)]
     sweep = [seconds(lambda: [F.linear(x, matrix) for matrix in matrices]) for _ in range(8)]
     return 2 * rows * 4 * width * width * len(matrices) / statistics.median(sweep[2:])
+
+
+def products(model: BertClassifier, tokens: float) -> float:
+    """FLOP of the encoder's products, forward: every token with every weight, and in the last layer with its queries,
+    keys and values alone. Attention's own products are left out."""
+    last = f".layers.{model.config.num_hidden_layers - 1}."
+    matrices = [(name, p) for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
+    return 2 * tokens * sum(p.numel() for name, p in matrices if last not in name or "qkv" in name)
 
 
 def machine() -> dict[str, Any]:

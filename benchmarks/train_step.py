@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Side, base_tokenizer, conclude, in_turn, matmul_rate, peak_memory, reviews, seconds, serve
+from measure import Side, base_tokenizer, conclude, in_turn, matmul_rate, peak_memory, products, reviews, seconds, serve
 from transformers import BertForSequenceClassification, BertJapaneseTokenizer
 
 from tezukuri.model.config import BertConfig
@@ -136,18 +136,17 @@ class Theirs:
 def floor(folder: Path, precision: str, steps: int) -> dict[str, float]:
     """Seconds of a step's parts alone: products at the measured rate; casts, clipping and AdamW as torch does them.
 
-    The products are those of the encoder with every token, forward once and backward twice; of the last layer only
-    queries, keys and values are needed of every token. The update is of the words that the texts have.
+    The products are those of the encoder, forward once and backward twice. The update is of the words that the texts
+    have.
     """
     texts, _ = json.loads((folder / "texts.json").read_text())
     model, tokenizer = load(folder, "classify")
     tokens = len(tokenizer.encode_batch(texts[: steps * BATCH]).ids) / steps
     aside = only_seen_words(model.bert, tokenizer.encode_batch(texts))
     aside.__enter__()  # and kept: what is lost ends
-    matrices = {name: p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name}
-    last = f".layers.{model.config.num_hidden_layers - 1}."
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
     rate = matmul_rate(PRECISIONS[precision], round(tokens))
-    work = 6 * tokens * sum(p.numel() for name, p in matrices.items() if last not in name or "qkv" in name)
+    work = 3 * products(model, tokens)
     optimizer = adamw(model, settings(precision, 1))
     for p in model.parameters():
         p.grad = torch.randn_like(p)
@@ -156,7 +155,7 @@ def floor(folder: Path, precision: str, steps: int) -> dict[str, float]:
         return seconds(lambda: (torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0), optimizer.step()))
 
     def casts() -> float:
-        return seconds(lambda: [p.to(torch.bfloat16) for p in matrices.values()]) if precision == "bf16" else 0.0
+        return seconds(lambda: [p.to(torch.bfloat16) for p in matrices]) if precision == "bf16" else 0.0
 
     update = statistics.median([rest() for _ in range(6)][1:]) + statistics.median([casts() for _ in range(6)][1:])
     return {

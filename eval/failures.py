@@ -6,7 +6,7 @@ Letters: n texts of a split, C classes.
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..data.dataset import Example
 from ..model.heads import BertClassifier
 from ..model.ranks import rank
-from ..tokenize.encoding import Encoding
+from ..tokenize.encoding import EncodedBatch, Encoding
 from ..tokenize.japanese import JapaneseTokenizer
 from ..weights.load import load
 from .attribution import integrated_gradients, looked_at, occlusion
@@ -37,6 +37,26 @@ from .votes import Agreement, agreement
 NEIGHBOURS = 3
 MOST = 500  # errors of a split that are explained token by token: those that the model is surest of
 AT_ONCE = 64  # of them, from one step of the progress bar to the next
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The classifier that is looked at, and how texts are cut for it.
+
+    model: on the device to compute on.
+    how: the tokenizer's `max_length` (by default the model's) and `truncation`.
+    """
+
+    model: BertClassifier
+    tokenizer: JapaneseTokenizer
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cut(self) -> dict[str, Any]:
+        return {"max_length": self.model.config.max_position_embeddings} | dict(self.how)
+
+    def encode(self, texts: Sequence[str]) -> EncodedBatch:
+        return self.tokenizer.encode_batch(texts, **self.cut)
 
 
 @dataclass(frozen=True)
@@ -118,35 +138,30 @@ class Analysis:
 
 @torch.no_grad()
 def analyse(
-    model: BertClassifier,
-    tokenizer: JapaneseTokenizer,
+    subject: Subject,
     judgements: Sequence[Judgement],
     train: Sequence[Example],
     labels: Sequence[str],
     own_rules: Sequence[Rule] = (),
-    how: Mapping[str, Any] | None = None,
     retrained: Retrained | None = None,
     probes: Sequence[Probe] | None = None,
 ) -> Analysis:
     """Look at everything that was judged. Several processes must all call it: they share a part of the work.
 
     Args:
-        model: on the device to compute on.
         judgements: of the splits whose errors are looked at, the training split among them or not.
         train: the texts of the training split, to look for neighbours in; may be empty.
         labels: those of the data.
         own_rules: more kinds of texts, from `slices.read_rules`.
-        how: the tokenizer's `max_length` and `truncation` by which texts were cut; by default at the model's length.
         retrained: what label suspects are named by, instead of a logistic regression.
         probes: to try the model on; by default those of the package, where the model has their labels.
     """
-    how = {"max_length": model.config.max_position_embeddings} | dict(how or {})
     if probes is None:
         bundled = read_probes()
-        probes = bundled if fit(bundled, model.config.labels) else []
-    tried = try_it(model, tokenizer, how, probes)
+        probes = bundled if fit(bundled, subject.model.config.labels) else []
+    tried = try_it(subject, probes)
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
-    texts = {j.split: read([e.text for e in j.examples], tokenizer) for j in judgements}
+    texts = {j.split: read([e.text for e in j.examples], subject.tokenizer) for j in judgements}
     rules = [*built_in([text.length for j in held_out for text in texts[j.split]]), *own_rules]
     tags = {split: tag(read_texts, rules) for split, read_texts in texts.items()}
     wrong = {j.split: np.array(j.predicted) != np.array(j.gold) for j in judgements}
@@ -156,8 +171,8 @@ def analyse(
     has_votes = any(example.votes for j in judgements for example in j.examples)
     learned = None
     if len(train) > 1 and any(some.any() for some in wrong.values()):
-        encodings = tokenizer.encode_batch([e.text for e in train], **how)
-        learned = representations(model.bert, encodings, progress="training texts as vectors")
+        encodings = subject.encode([e.text for e in train])
+        learned = representations(subject.model.bert, encodings, progress="training texts as vectors")
     return Analysis(
         judgements=list(judgements),
         intervals={j.split: intervals(j, labels) for j in judgements},
@@ -167,9 +182,7 @@ def analyse(
         failures=[
             failure
             for j in judgements
-            for failure in explain(
-                model, tokenizer, how, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, learned
-            )
+            for failure in explain(subject, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, learned)
         ],
         rules=rules,
         sliced=[j.split for j in held_out],
@@ -181,21 +194,17 @@ def analyse(
     )
 
 
-def try_it(
-    model: BertClassifier, tokenizer: JapaneseTokenizer, how: Mapping[str, Any], probes: Sequence[Probe]
-) -> list[ProbeRow]:
+def try_it(subject: Subject, probes: Sequence[Probe]) -> list[ProbeRow]:
     """Run the probes, in fp32."""
 
     def probabilities_of(texts: Sequence[str]) -> np.ndarray:
-        return softmax(predict(model, tokenizer.encode_batch(texts, **how), progress="probes").numpy())
+        return softmax(predict(subject.model, subject.encode(texts), progress="probes").numpy())
 
-    return run_probes(probes, model.config.labels, probabilities_of) if probes else []
+    return run_probes(probes, subject.model.config.labels, probabilities_of) if probes else []
 
 
 def explain(
-    model: BertClassifier,
-    tokenizer: JapaneseTokenizer,
-    how: Mapping[str, Any],
+    subject: Subject,
     judgement: Judgement,
     wrong: np.ndarray,
     tags: Mapping[str, np.ndarray],
@@ -213,15 +222,12 @@ def explain(
     classes = probabilities.argmax(axis=1)  # also where a band of doubt decided otherwise
     surest = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:MOST])
     texts = [examples[i].text for i in surest]
-    explained = dict(
-        zip(
-            surest.tolist(), token_by_token(model, tokenizer, how, texts, classes[surest], judgement.split), strict=True
-        )
-    )
+    told = token_by_token(subject, texts, classes[surest], judgement.split)
+    explained = dict(zip(surest.tolist(), told, strict=True))
     near: list[list[Neighbour]] = [[] for _ in wrong]
-    encodings = tokenizer.encode_batch([e.text for e in examples], **how)
+    encodings = subject.encode([e.text for e in examples])
     if learned is not None:
-        vectors = representations(model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
+        vectors = representations(subject.model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
         near = neighbours(vectors, learned, train, wrong if judgement.split == "train" else None)
     for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
         tokens, complete = explained.get(place, ([], True))
@@ -243,24 +249,20 @@ def explain(
 
 
 def token_by_token(
-    model: BertClassifier,
-    tokenizer: JapaneseTokenizer,
-    how: Mapping[str, Any],
-    texts: Sequence[str],
-    classes: np.ndarray,
-    split: str,
+    subject: Subject, texts: Sequence[str], classes: np.ndarray, split: str
 ) -> Iterator[tuple[list[Token], bool]]:
     """What each token adds to the logit of its text's class (n,), and whether the integrated gradients add up."""
+    model, tokenizer = subject.model, subject.tokenizer
     special = [tokenizer.cls_id, tokenizer.sep_id]
     with tqdm(total=len(texts), desc=f"errors of {split}", unit="text", leave=False, disable=rank() > 0 or None) as bar:
         for start in range(0, len(texts), AT_ONCE):
             some, chosen = texts[start : start + AT_ONCE], classes[start : start + AT_ONCE]
-            encodings = tokenizer.encode_batch(some, **how)
+            encodings = subject.encode(some)
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, special)
             drops = occlusion(model, encodings, chosen, tokenizer.mask_id, special)
             rolled = looked_at(model, encodings)
             for text, one, *others in zip(some, gradients, drops, rolled, strict=True):
-                yield tokens_of(text, tokenizer.encode(text, **how), one.values, *others), one.complete
+                yield tokens_of(text, tokenizer.encode(text, **subject.cut), one.values, *others), one.complete
             bar.update(len(some))
 
 
@@ -293,13 +295,17 @@ def suspected(
     """Label suspects of all splits together, by fine-tunings or by a logistic regression on what mini makes of texts.
 
     By mini as it comes, and not by the model that was fine-tuned: that one has seen the labels of its training texts.
-    The regression learns from the training texts also where they were not judged; only what was judged is suspected.
+    The regression learns from the training texts alone, also where they were not judged; only what was judged is
+    suspected. Where there are no training texts it learns from those that were judged.
     """
     examples = [(j.split, example) for j in judgements for example in j.examples]
     others = [] if retrained or any(j.split == "train" for j in judgements) else train
     texts, own = [*(example for _, example in examples), *others], len(examples)
     given = np.array([list(labels).index(example.label) for example in texts])
-    if len(np.unique(given)) < 2 or np.bincount(given)[np.unique(given)].min() < 2:
+    teaching = np.array([split == "train" for split, _ in examples] + [True] * len(others))
+    teaching |= not teaching.any()
+    classes, sizes = np.unique(given[teaching], return_counts=True)
+    if len(classes) < 2 or sizes.min() < 2:
         return []
     if retrained:
         probabilities = retrained.probabilities
@@ -307,7 +313,7 @@ def suspected(
         bert, tokenizer = load("mini")
         encodings = tokenizer.encode_batch([e.text for e in texts], max_length=bert.config.max_position_embeddings)
         vectors = representations(bert, encodings, progress="all texts as vectors")
-        probabilities = out_of_sample(vectors.numpy(), given, progress="labels to look at")
+        probabilities = out_of_sample(vectors.numpy(), given, teaching, progress="labels to look at")
     return [
         SuspectText(
             split=examples[s.index][0],
@@ -319,7 +325,7 @@ def suspected(
             suggested_confidence=round(s.suggested_confidence, 4),
             votes=dict(examples[s.index][1].votes or {}) or None,
         )
-        for s in suspects(probabilities, given)
+        for s in suspects(probabilities, given, teaching)
         if s.index < own
     ]
 

@@ -66,11 +66,13 @@ ROLLOUT = (
 INT8 = "int8; what is said about tokens and neighbours is of the model in fp32 from which it was rounded"
 SUSPECTS = (
     "A logistic regression on what mini makes of the texts, which did not learn from the text in question, is sure of "
-    "another label (confident learning, Northcutt et al. 2021). Worst first; the model may be wrong as well."
+    "another label (confident learning, Northcutt et al. 2021). Where there is a training split, it learns from texts "
+    "of that alone. Worst first; the model may be wrong as well."
 )
 RETRAINED = (
-    "Of {folds} fine-tunings with the settings of this run, the one that did not learn from the text in question is "
-    "sure of another label (confident learning, Northcutt et al. 2021). Worst first; the model may be wrong as well."
+    "Of {folds} fine-tunings with the settings of this run, each without a part of the training texts, the one that "
+    "did not learn from the text in question is sure of another label (confident learning, Northcutt et al. 2021). "
+    "Worst first; the model may be wrong as well."
 )
 
 PROBES = (
@@ -87,14 +89,18 @@ def write_page(run: Path, analysis: Analysis, language: str = "en", against: Pat
     """
     if rank():
         return
-    rows: list[dict] = []
-    if (run / "log.csv").is_file():
-        with (run / "log.csv").open(encoding="utf-8", newline="") as file:
-            rows = [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
-    text = page(analysis, read_json(run / "config.json"), rows, language, against)
+    text = page(analysis, read_json(run / "config.json"), read_log(run), language, against)
     write_data(run, analysis)
     write_whole(run / "report.html", text)
     print(f"page    {run / 'report.html'}")
+
+
+def read_log(run: Path) -> list[dict[str, float | None]]:
+    """A run's `log.csv`, an epoch a row; none where nothing was trained."""
+    if not (run / "log.csv").is_file():
+        return []
+    with (run / "log.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def page(

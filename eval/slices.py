@@ -22,7 +22,6 @@ Letters: n texts.
 
 import operator
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from scipy.stats import fisher_exact, hypergeom
 from ..data.dataset import DataError
 from ..data.rows import read_lines, refuse_broken_text
 from ..tokenize.japanese import JapaneseTokenizer
-from ..tokenize.morphemes import Morpheme, morphemes
+from ..tokenize.morphemes import Morpheme, morphemes, normal
 from .comparison import SURE, holm
 
 
@@ -64,10 +63,6 @@ def read(texts: Sequence[str], tokenizer: JapaneseTokenizer) -> list[Text]:
         Text(normal(text), morphemes(text), len(encoded.ids) - 2, int((encoded.ids == tokenizer.unk_id).sum()))
         for text, encoded in zip(texts, tokenizer.encode_batch(texts), strict=True)
     ]
-
-
-def normal(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
 
 
 # --- patterns ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.failures import Analysis, analyse
+from tezukuri.eval.failures import Analysis, Subject, analyse
 from tezukuri.eval.judge import Judgement, judge
 from tezukuri.eval.metrics import softmax
 from tezukuri.eval.neutral import neutral_label, tune_width
@@ -145,7 +145,7 @@ def analysis_of(options: argparse.Namespace, data: Dataset, judged: Judged, **ex
     loaded = judged.loaded
     train = [example for example in data.examples if example.split == "train"]
     how = how_texts_are_cut(options, loaded.model)
-    return analyse(loaded.model, loaded.tokenizer, [judged.judgement], train, data.labels, how=how, **extras)
+    return analyse(Subject(loaded.model, loaded.tokenizer, how), [judged.judgement], train, data.labels, **extras)
 
 
 def how_texts_are_cut(options: argparse.Namespace, model: BertClassifier) -> dict[str, Any]:

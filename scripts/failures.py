@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tezukuri.data.dataset import SPLITS, Dataset
-from tezukuri.eval.failures import Analysis, Retrained, analyse
+from tezukuri.eval.failures import Analysis, Retrained, Subject, analyse
 from tezukuri.eval.page import LANGUAGES, write_page
 from tezukuri.eval.probes import read_probes
 from tezukuri.eval.slices import read_rules
@@ -92,16 +92,15 @@ def of_finetune(options: Namespace, config: Mapping[str, Any], extras: Mapping[s
     train, retrained = data.split("train"), None
     if options.retrain:
         retrained = retrain(given, settings, data, options.retrain, choose_device(options.device))
-    return analyse(
-        loaded.model, loaded.tokenizer, judgements, train, data.labels, how=how, retrained=retrained, **extras
-    )
+    subject = Subject(loaded.model, loaded.tokenizer, how)
+    return analyse(subject, judgements, train, data.labels, retrained=retrained, **extras)
 
 
 def retrain(given: Namespace, settings: Settings, data: Dataset, folds: int, device: torch.device) -> Retrained:
     """Probabilities of each text of train, dev and test, in this order, by a model that learned from other folds.
 
-    Each begins from the same model as the run did, and is trained with its settings: on the texts of the other folds,
-    but for those of dev among them, by which an epoch is chosen as it was in the run.
+    Each begins from the same model as the run did, and is trained with its settings: on the training texts of the other
+    folds, and by those of dev among them an epoch is chosen as it was in the run. No test text teaches anything.
     """
     examples = [example for split in SPLITS for example in data.examples if example.split == split]
     if folds > len(examples):
@@ -112,8 +111,14 @@ def retrain(given: Namespace, settings: Settings, data: Dataset, folds: int, dev
     for number in range(folds):
         print(f"\nfold    {number + 1} of {folds}, here called test")
         out = fold == number
-        roles = np.where(out, "test", [e.split.replace("test", "train") for e in examples]).tolist()
-        dealt = replace(data, examples=[replace(e, split=role) for e, role in zip(examples, roles, strict=True)])
+        dealt = replace(
+            data,
+            examples=[
+                replace(e, split="test") if judged else e
+                for e, judged in zip(examples, out, strict=True)
+                if judged or e.split != "test"
+            ],
+        )
         torch.manual_seed(settings.seed)
         loaded = finetune.make(given, data)
         model = loaded.model.to(device)

@@ -21,7 +21,7 @@ import torch
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.failures import analyse
+from tezukuri.eval.failures import Subject, analyse
 from tezukuri.eval.judge import Judgement, judge
 from tezukuri.eval.page import write_page
 from tezukuri.eval.plots import curves
@@ -193,8 +193,8 @@ def main(arguments: list[str] | None = None) -> int:
         write_metrics(run, judgements[0])
     (run / CHECKPOINT).unlink(missing_ok=True)  # the run has ended: what follows can be made again from what it left
     if options.report:
-        how = how_texts_are_cut(model, settings)
-        analysis = analyse(model, loaded.tokenizer, judgements, data.split("train"), data.labels, how=how)
+        subject = Subject(model, loaded.tokenizer, how_texts_are_cut(model, settings))
+        analysis = analyse(subject, judgements, data.split("train"), data.labels)
         write_page(run, analysis, options.language)
     if options.save_model == "best":
         print(f"\n{what_next(run / 'model', options.report)}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tezukuri.eval.failures import try_it
+from tezukuri.eval.failures import Subject, try_it
 from tezukuri.eval.page import example, expected, sayings
 from tezukuri.eval.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.runs import write_json
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     probes = read_probes(options.file)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
     model = loaded.model.to(choose_device(options.device))
-    rows = try_it(model, loaded.tokenizer, {"max_length": model.config.max_position_embeddings}, probes)
+    rows = try_it(Subject(model, loaded.tokenizer), probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():

@@ -19,7 +19,7 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
 from tezukuri.data.load import load as load_data
-from tezukuri.eval.failures import Failure, Token, analyse, tokens_of, write_data
+from tezukuri.eval.failures import Failure, Subject, Token, analyse, tokens_of, write_data
 from tezukuri.eval.judge import judge
 from tezukuri.eval.page import EXAMPLES, METRICS, ROLLOUT, beside, coloured, page, sayings
 from tezukuri.eval.predict import predict
@@ -99,7 +99,7 @@ def analysed():
         logits = predict(model, TOKENIZER.encode_batch([e.text for e in some])).numpy()
         judgements.append(judge(split, some, logits, LABELS, LABELS))
     rule = Rule("<i>mine</i>", "", "", lambda text: "駅" in text.text)
-    return analyse(model, TOKENIZER, judgements, judgements[0].examples, LABELS, [rule])
+    return analyse(Subject(model, TOKENIZER), judgements, judgements[0].examples, LABELS, [rule])
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -132,7 +132,7 @@ def test_what_has_no_errors_has_a_page_too(analysed):
     logits = 5 * np.eye(3)[[LABELS.index(e.label) for e in some]]
     torch.manual_seed(4)
     model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
-    perfect = analyse(model, TOKENIZER, [judge("test", some, logits, model_labels, LABELS)], [], LABELS)
+    perfect = analyse(Subject(model, TOKENIZER), [judge("test", some, logits, model_labels, LABELS)], [], LABELS)
     text = page(perfect, CONFIG, [], "en")
     assert "<article" not in text and "None." in text and 'id="curves"' not in text
 
@@ -254,7 +254,7 @@ def test_probes_are_only_ever_text(analysed, tmp_path):
     probes = read_probes(tmp_path / "own.toml")
     torch.manual_seed(4)
     model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
-    tried = analyse(model, TOKENIZER, analysed.judgements[1:2], [], LABELS, probes=probes)
+    tried = analyse(Subject(model, TOKENIZER), analysed.judgements[1:2], [], LABELS, probes=probes)
     assert [row.template for row in tried.probes] == ["<img src=x>", "<script>y"]
     assert any(row.failures for row in tried.probes)
     tags = [tag for tag, _ in Reader(page(tried, CONFIG, [], "en")).elements]
@@ -416,7 +416,7 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     monkeypatch.setattr("tezukuri.eval.failures.MOST", 2)
     torch.manual_seed(4)
     model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
-    few = analyse(model, TOKENIZER, analysed.judgements, analysed.judgements[0].examples, LABELS)
+    few = analyse(Subject(model, TOKENIZER), analysed.judgements, analysed.judgements[0].examples, LABELS)
     assert [f.id for f in few.failures] == [f.id for f in analysed.failures]
     for split in ("train", "dev", "test"):
         own = [f for f in few.failures if f.split == split]
@@ -447,7 +447,7 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
 
 GOOD = ("広くて快適な", "とても清潔な", "眺めの良い", "静かで明るい")
 BAD = ("狭くて不快な", "とても不潔な", "眺めの悪い", "うるさくて暗い")
-THINGS = ("部屋", "浴室", "食堂", "玄関", "廊下", "客室", "別館", "大浴場")
+THINGS = ("部屋", "浴室", "食堂", "玄関", "廊下", "客室", "別館", "大浴場", "庭園", "売店", "茶室", "寝室")
 
 
 @pytest.fixture(scope="module")
@@ -493,7 +493,7 @@ def test_fine_tunings_find_planted_errors_and_the_page_says_that_they_did(plante
     first = (run / "suspects.csv").read_bytes()
     assert command(["failures", str(run), "--retrain", "4", "--language", "ja"]) == 0
     assert (run / "suspects.csv").read_bytes() == first
-    assert "同じ設定で 4 回ファインチューニング" in (run / "report.html").read_text(encoding="utf-8")
+    assert "訓練データの一部を除いて 4 回ファインチューニング" in (run / "report.html").read_text(encoding="utf-8")
     assert command(["failures", str(run)]) == 0
     rows = list(csv.DictReader((run / "suspects.csv").open(encoding="utf-8")))
     assert {row["by"] for row in rows} == {"logistic regression"}
@@ -523,7 +523,7 @@ def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
     everything = set().union(*by_split.values())
     for (train, dev), fold in zip(seen, judged, strict=True):
         out = {e.text for e in fold}
-        assert set(train) | set(dev) == everything - out and set(dev) == by_split["dev"] - out
+        assert set(train) == by_split["train"] - out and set(dev) == by_split["dev"] - out
         for label in data.labels:
             number = sum(e.label == label for e in data.examples)
             assert abs(sum(e.label == label for e in fold) - number / 3) <= 1
@@ -545,8 +545,8 @@ def test_what_cannot_be_retrained_is_told(planted, two_labels, some_reviews, tmp
         with pytest.raises(SystemExit):
             command(["failures", str(run), "--retrain", folds])
         assert f"'{folds}' is no number of folds: write 2 or more" in capsys.readouterr().err
-    assert command(["failures", str(run), "--retrain", "65"]) == 1
-    assert "64 texts cannot be dealt out to 65 folds" in capsys.readouterr().err
+    assert command(["failures", str(run), "--retrain", "97"]) == 1
+    assert "96 texts cannot be dealt out to 97 folds" in capsys.readouterr().err
     arguments = ["--model", str(two_labels), "--data", str(some_reviews), "--no-report", "--output-dir", str(tmp_path)]
     assert command(["evaluate", *arguments]) == 0
     assert command(["failures", str(only_run(tmp_path)), "--retrain", "2"]) == 1

@@ -99,6 +99,22 @@ def test_nobody_judges_a_text_that_it_learned_from():
     assert right.mean() < 0.65
 
 
+def test_what_does_not_teach_changes_nothing_about_the_others():
+    """Whoever leaves out suspects of the training split must not have used the labels that he is judged by."""
+    vectors, labels = blobs()
+    teaching = np.arange(len(labels)) < 400
+    other = np.where(teaching, labels, (labels + 1) % 3)  # all labels of the rest are wrong
+    first, second = (out_of_sample(vectors, some, teaching) for some in (labels, other))
+    assert not np.array_equal(labels, other)
+    assert np.array_equal(first[teaching], second[teaching])
+    assert (second[~teaching].argmax(axis=1) == labels[~teaching]).mean() > 0.95  # learned from the right ones alone
+    found = suspects(first, other, teaching)
+    assert sum(not teaching[s.index] for s in found) > np.count_nonzero(~teaching) / 2
+    assert [s for s in suspects(first, labels, teaching) if teaching[s.index]] == [
+        s for s in found if teaching[s.index]
+    ]
+
+
 def test_the_folds_are_as_good_as_scikit_learns():
     vectors, labels = blobs()
     found = out_of_sample(vectors, labels)

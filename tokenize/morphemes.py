@@ -48,4 +48,5 @@ def morpheme(surface: str, features: tuple[str, ...]) -> Morpheme:
 
 
 def normal(text: str) -> str:
+    """After NFKC, as all that rules look at is."""
     return unicodedata.normalize("NFKC", text)

@@ -22,7 +22,7 @@ from test_failures import CONFIG, LABELS, ROWS
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
-from tezukuri.eval.failures import Analysis, Failure, analyse
+from tezukuri.eval.failures import Analysis, Failure, Subject, analyse
 from tezukuri.eval.judge import judge
 from tezukuri.eval.page import page
 from tezukuri.eval.slices import Rule
@@ -73,7 +73,7 @@ def analysed(texts: list[str], labels: tuple[str, ...], wrong: bool = True) -> A
     torch.manual_seed(4)
     model = BertClassifier(BertConfig(**(SIZES | {"labels": labels}))).eval()
     rule = Rule(labels[0] + " & 駅", "駅の文", "", lambda text: "駅" in text.text)
-    return analyse(model, TOKENIZER, judgements, judgements[0].examples, labels, [rule])
+    return analyse(Subject(model, TOKENIZER), judgements, judgements[0].examples, labels, [rule])
 
 
 def written(folder: Path, analysis: Analysis, labels: tuple[str, ...] = LABELS, language: str = "en") -> Path:

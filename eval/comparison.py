@@ -1,11 +1,13 @@
 """Runs of one study, in which methods were tried with several seeds → what they differ in, and how surely.
 
-A method's runs are compared with the baseline's on the same texts and seeds. eval/findings.py writes it down.
+A method's runs are compared with the baseline's on the same dev and test texts, with the same seeds. eval/findings.py
+writes it down.
 
 Letters: n texts of a split, S seeds, C classes.
 """
 
 import csv
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from ..model.config import read_json
+from .metrics import macro_f1
 
 BASELINE = "baseline"
 DRAWS = 10_000  # of the bootstrap
@@ -37,7 +40,7 @@ class Run:
     gold: dict[str, list[str]]  # split (dev, test) → n labels
     predicted: dict[str, list[str]]  # … and n predictions
     labels: list[str]
-    data: str  # sha256 of texts, labels and splits
+    judged: str  # sha256 of the texts that it was judged by (dev, test), and of their labels
     commit: str | None  # of the code that made it
 
     @property
@@ -75,19 +78,20 @@ def read_run(folder: Path, method: str, seed: int) -> Run:
     """A run folder of `finetune --judge-train`."""
     with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
         rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
-    gold, predicted, metrics = {}, {}, {}
+    gold, predicted, metrics, judged = {}, {}, {}, hashlib.sha256()
     for split, file_name in (("train", "train"), ("dev", "val"), ("test", "test")):
         if (folder / f"{file_name}-metrics.json").is_file():
             metrics[split] = read_json(folder / f"{file_name}-metrics.json")
         if (folder / f"predictions-{split}.jsonl").is_file():
             lines = (folder / f"predictions-{split}.jsonl").read_text(encoding="utf-8").splitlines()
             examples = [json.loads(line) for line in lines]
+            judged.update(json.dumps([[split, e["id"], e["text"], e["label"]] for e in examples]).encode())
             gold[split] = [example["label"] for example in examples]
             predicted[split] = [example["predicted"] for example in examples]
     told = read_json(folder / "config.json")
     return Run(
         method, told["settings"]["lr"], seed, rows[1:], metrics, gold, predicted, told["data"]["labels"],
-        told["data"]["sha256"], told.get("git"),
+        judged.hexdigest(), told.get("git"),
     )  # fmt: skip
 
 
@@ -95,10 +99,10 @@ def variants(runs: Sequence[Run]) -> list[Variant]:
     """Runs of one method and learning rate together, the baseline first, then by their mean accuracy on dev.
 
     Raises:
-        ValueError: the runs are not of the same texts, or not with the same seeds.
+        ValueError: the runs are not judged by the same texts, or not with the same seeds.
     """
-    if len({run.data for run in runs}) != 1:
-        raise ValueError("the runs of this study saw different texts, labels or splits: start another study")
+    if len({run.judged for run in runs}) != 1:
+        raise ValueError("the runs of this study are judged by different texts or labels: start another study")
     grouped: dict[tuple[str, float], Variant] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         grouped.setdefault((run.method, run.lr), []).append(run)
@@ -179,8 +183,7 @@ def drawn_scores(variant: Variant, split: str, draws: np.ndarray) -> dict[str, n
     counted = np.stack([is_gold & is_predicted, is_gold.astype(int) + is_predicted], axis=-1)  # (S, C, n, 2)
     counts = np.tensordot(draws, counted.astype(np.float32), axes=(1, 2)).astype(float)  # (draws, S, C, 2)
     hits, both = counts[..., 0], counts[..., 1]
-    f1 = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
-    return {"accuracy": hits.sum(axis=2).mean(axis=1) / len(gold), "f1": f1.mean(axis=(1, 2))}
+    return {"accuracy": hits.sum(axis=2).mean(axis=1) / len(gold), "f1": macro_f1(hits, both).mean(axis=1)}
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .judge import Judgement
+from .metrics import macro_f1
 
 DRAWS = 2_000
 AT_ONCE = 2**21  # counts in memory at a time: 16 MiB
@@ -57,10 +58,7 @@ def drawn_scores(judgement: Judgement, labels: Sequence[str], draws: np.ndarray)
     right = gold == predicted
     is_gold, is_predicted = (np.stack([side == label for label in labels], axis=1) for side in (gold, predicted))
     hits, both = draws @ (is_gold & is_predicted), draws @ (is_gold.astype(float) + is_predicted)  # (draws, C)
-    scores = {
-        "accuracy": draws @ right / len(gold),
-        "f1": np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0).mean(axis=1),
-    }
+    scores = {"accuracy": draws @ right / len(gold), "f1": macro_f1(hits, both)}
     if judgement.metrics["loss"] is not None:
         column = [judgement.model_labels.index(label) for label in judgement.gold]
         smallest = np.finfo(float).tiny  # so that a probability that was rounded to 0 does not make all draws infinite

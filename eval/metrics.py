@@ -52,6 +52,12 @@ def scores(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str])
     }
 
 
+def macro_f1(hits: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """The mean over the classes (…, C) → (…), from how many are of a class and called so, and how many are of it plus
+    how many are called so; a class with neither counts 0."""
+    return np.divide(2 * hits, both, out=np.zeros_like(hits, dtype=float), where=both > 0).mean(axis=-1)
+
+
 def measure(logits: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
     """All METRICS of (n, C) logits against (n,) class numbers, in that order.
 

@@ -2,6 +2,7 @@
 
 python scripts/compare.py --method r-drop --method "fgm + ema:decay=0.999" --seeds 5 -- --model mini --data jrte
 python scripts/compare.py --method "--hidden-dropout 0.2" --method "--epochs 8 --patience 2" -- --data reviews.csv
+python scripts/compare.py --method "--leave-out RUN/suspects.csv" -- --data reviews.csv
 """
 
 import argparse
@@ -34,9 +35,9 @@ from tezukuri.train.soup import greedy_soup
 from tezukuri.weights.load import Loaded, LoadReport
 from tezukuri.weights.save import save
 
-# Options of finetune that the study sets itself, and those that no method may change: all are judged on one data set.
+# Options of finetune that the study sets itself, and those that no method may change: all are judged by the same texts.
 OWN = ("seed", "lr", "output_dir", "save_model", "resume", "judge_train", "list_regularizers", "checkpoint")
-SAME = ("data", "data_path", "leave_out", "text_column", "label_column", "split_column", "split_seed", "bad_rows")
+SAME = ("data", "data_path", "text_column", "label_column", "split_column", "split_seed", "bad_rows")
 SOUP = """\
 Of {models} models, in the order of their accuracy on dev, each was taken into the mean of their weights where this did
 not lower the mean's accuracy there (Wortsman et al. 2022, arXiv:2203.05482): {chosen} were.
@@ -119,6 +120,8 @@ def check(options: argparse.Namespace, methods: Sequence[str]) -> None:
         if options.soup and given["model"] == "scratch":
             raise ValueError("a soup is of models that began with the same weights; --model scratch makes new ones")
         regularizers_of(finetune.settings_of(argparse.Namespace(**given)).regularizers)
+        if given["leave_out"]:
+            read_data(argparse.Namespace(**given))
     read_data(argparse.Namespace(**common))
     folders: dict[str, Cell] = {}
     for cell in cells(options, methods):

@@ -1,6 +1,7 @@
 """Comparing runs: the statistics against known answers, the sentences, and the command with its study."""
 
 import csv
+import json
 import math
 import re
 import shutil
@@ -363,6 +364,7 @@ def test_a_stopped_run_is_gone_on_with_and_a_failed_one_is_named(finished_study,
         (["--method", "--seed 3"], "--seed is one for all runs of a study: leave it out of --seed 3"),
         (["--method", "--data jrte"], "--data is one for all runs of a study"),
         (["--method", "ema:decay=0.9", "--method", "ema:decay=0.9 "], "the same folder"),
+        (["--method", "--leave-out nowhere.csv"], "nowhere.csv"),
         (["--method", "ema + "], "names nothing to try"),
         (["--pairs-of", "1"], "one method makes no pair"),
         (["--soup", "--", "--model", "scratch"], "--model scratch makes new ones"),
@@ -393,3 +395,22 @@ def test_a_run_is_read_as_finetune_wrote_it(finished_study):
     assert run.lr == 1e-3 and len(run.epochs) == 2 and len(run.gold["test"]) == len(run.predicted["test"]) > 50
     assert row["accuracy"] == run.right("dev").mean()
     assert row["gap"] == run.metrics["train"]["accuracy"] - row["accuracy"]
+
+
+def test_runs_may_differ_in_what_they_learned_from_but_not_in_what_they_are_judged_by(finished_study, tmp_path):
+    baseline, other = tmp_path / "baseline", tmp_path / "other"
+    for folder in (baseline, other):
+        shutil.copytree(compare.run_folder(finished_study[0] / "baseline-lr=0.001" / "seed-1"), folder)
+    told = (other / "config.json").read_text(encoding="utf-8")
+    sha = json.loads(told)["data"]["sha256"]
+    (other / "config.json").write_text(told.replace(sha, "f" * 64), encoding="utf-8")  # some training texts left out
+    runs = [read_run(baseline, "baseline", 1), read_run(other, "--leave-out suspects.csv", 1)]
+    assert len(variants(runs)) == 2
+    for split in ("dev", "test"):
+        file = other / f"predictions-{split}.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines()
+        first = json.loads(lines[0])
+        file.write_text("\n".join([json.dumps(first | {"text": "別"}), *lines[1:]]), encoding="utf-8")
+        with pytest.raises(ValueError, match="judged by different texts"):
+            variants([runs[0], read_run(other, "other", 1)])
+        file.write_text("\n".join(lines), encoding="utf-8")

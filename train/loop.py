@@ -217,13 +217,13 @@ def fine_tune(
     model.eval()
 
 
-def compiled(model: BertClassifier) -> Callable[[Packed], Output]:
+def compiled(model: BertClassifier) -> Callable[[Packed], Any]:
     """The model compiled, for batches of any size; where this machine cannot, it says so and goes on without."""
     from torch._dynamo.exc import TorchDynamoException  # takes a second
 
-    fast: Callable[[Packed], Output] = torch.compile(model, dynamic=True)
+    fast: Callable[[Packed], Any] = torch.compile(model, dynamic=True)
 
-    def forward(packed: Packed) -> Output:
+    def forward(packed: Packed) -> Any:
         nonlocal fast
         try:
             return fast(packed)

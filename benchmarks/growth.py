@@ -90,6 +90,8 @@ def draw(grown: dict[str, dict[str, dict[str, float]]], lengths: dict[str, dict[
         axis.legend()
     for axis in (axes[0], axes[2]):
         axis.set(yscale="log")
+    axes[2].set_xticks(LENGTHS, [str(length) for length in LENGTHS], minor=False)
+    axes[2].minorticks_off()
     axes[1].set(ylim=0)
     return png(figure)
 

@@ -49,14 +49,15 @@ on {machine}, at commit {commit}. Your own run has all of this in its `report.ht
 
 ## Method
 
-- **Model**: {model}, fine-tuned by `tezukuri finetune --model mini --data jrte --regularizer none --seed 1`:
-  {recipe}. No regularizer, so that there is something to find; the default recipe has two of those below.
+- **Model**: {model}, fine-tuned by `tezukuri finetune --data jrte --regularizer none`. No regularizer, so that
+  there is something to find; the default recipe has two of those below. Else the recipe is the default one:
+  {recipe}.
 - **Data**: hotel reviews of the Japanese Realistic Textual Entailment corpus, sentences with three polarities, each
   labelled by several judges. {texts}.
 - **Looking at mistakes**: `tezukuri failures`, which took {seconds:.0f} s. Kinds of texts are told by rules over lemmas
   and parts of speech, and by a search; each is tested against chance (Fisher), and p is corrected for the number of
-  tests (Holm). Labels are suspected by confident learning, by models that did not learn from the text in question, and
-  from training texts only.
+  tests (Holm). Labels are suspected by confident learning: a model that learned from other training texts only is sure
+  of another label.
 
 ## Results
 

@@ -421,13 +421,13 @@ def findings(
                 contrary=contrary,
                 n=len(held_out),
             )
-            possibility("Some of these pairs of texts may be labelled by different rules.", "errors")
+            possibility("Some errors and their nearest training texts may be labelled by different rules.", "errors")
     of_epochs(rows, fact, possibility)
     of_judges(analysis, fact, possibility)
     of_kinds(analysis, names, fact, possibility)
     if analysis.suspects:
         fact("Confident learning names {n} labels to look at.", "suspects", n=len(analysis.suspects))
-        possibility("Some of them may be wrong, and some errors above with them.", "suspects")
+        possibility("Some labels that confident learning names may be wrong, and some errors with them.", "suspects")
     if analysis.probes:
         worst = min(analysis.probes, key=lambda row: row.rate)
         fact(
@@ -457,7 +457,11 @@ def of_kinds(analysis: Analysis, names: Mapping[str, str], fact: Note, possibili
             p=p_value(row.corrected),
         )
     if worse:
-        possibility("More training texts of these kinds may help; that they are the cause is not shown.", "slices")
+        possibility(
+            "More training texts of the kinds that are wrong more often may help; that the kinds are the cause is not "
+            "shown.",
+            "slices",
+        )
     else:
         fact("Of no kind of text by rule is it shown that it is wrong more often than the rest.", "slices")
     for row in [row for row in analysis.found if row.corrected < SURE][:3]:
@@ -492,12 +496,15 @@ def of_epochs(rows: Sequence[dict], fact: Note, possibility: Note) -> None:
         ece=f"{100 * (last['dev_ece'] - lowest['dev_ece']):+.1f}",
     )
     if last["dev_accuracy"] >= lowest["dev_accuracy"]:
-        possibility("This may be over-confidence rather than over-fitting: accuracy did not fall.", "curves")
+        possibility(
+            "The rise of the loss may be over-confidence rather than over-fitting: accuracy did not fall.", "curves"
+        )
     else:
-        possibility("This may be over-fitting: accuracy fell as well.", "curves")
+        possibility("The rise of the loss may be over-fitting: accuracy fell as well.", "curves")
 
 
 def of_judges(analysis: Analysis, fact: Note, possibility: Note) -> None:
+    easier = False  # where all judges agree
     for split, judges in analysis.agreements.items():
         if split not in analysis.sliced or judges.unanimous is None or judges.divided is None:
             continue
@@ -510,5 +517,6 @@ def of_judges(analysis: Analysis, fact: Note, possibility: Note) -> None:
             divided=f"{judges.divided:.3f}",
             shared=f"{judges.shared or 0:.0%}",
         )
-        if judges.unanimous > judges.divided:
-            possibility("Part of the errors may lie in texts that people read in more than one way.", "judges")
+        easier |= judges.unanimous > judges.divided
+    if easier:
+        possibility("Part of the errors may lie in texts that people read in more than one way.", "judges")

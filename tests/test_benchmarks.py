@@ -1,4 +1,4 @@
-"""The sides of the training benchmark do the same work: its gate, on a tiny model."""
+"""The training benchmark's gate, on a tiny model; and the regularizer of the worked example."""
 
 import importlib
 import json
@@ -6,11 +6,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from checkout import ROOT
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
+from tezukuri.train.batch import Texts, batch_of
+from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.weights.save import save
 
 
@@ -33,3 +36,13 @@ def test_both_sides_of_the_training_benchmark_take_the_same_steps(train_step, tm
     losses = np.array(ours.losses())
     np.testing.assert_allclose(losses, theirs.losses(), atol=1e-4)
     assert len(set(losses)) == train_step.GATE_STEPS  # they move
+
+
+def test_negated_texts_count_twice_and_the_mean_text_once():
+    sentences = ["部屋が広い。", "部屋は広くない。", "駅から近い。", "もったいない。"]
+    train = Texts(TOKENIZER.encode_batch(sentences), np.array([0, 1, 0, 1]), sentences)
+    (regularizer,) = regularizers_of([f"{ROOT}/benchmarks/negation_twice.py:NegationTwice"])
+    regularizer.begin(BertClassifier(BertConfig(labels=("a", "b"), **SIZES)), train, train)
+    batch = batch_of(train, np.array([1, 3, 0]), 2, torch.device("cpu"))
+    changed = regularizer.change_batch(batch).targets
+    torch.testing.assert_close(changed, batch.targets * torch.tensor([[1.6], [0.8], [0.8]]))  # 2 : 1, of mean 1.25

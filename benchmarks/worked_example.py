@@ -91,8 +91,9 @@ How often texts of each kind are wrong, on dev and test together; blue where it 
 {reasons}
 
 All were trained with seeds 1 to {seeds}, and so was the plain recipe; what is chosen is chosen by the mean accuracy on
-dev. The idea of the last one came from mistakes on dev and test together, so that test is not wholly new to it. Mean ± standard deviation over the seeds; the last two columns count mistakes on dev and test together, of negated
-texts and of those whose judges disagree.
+dev. The idea of the last one came from mistakes on dev and test together, so that test is not wholly new to it. Mean ±
+standard deviation over the seeds; the last two columns count mistakes on dev and test together, of negated texts and of
+those whose judges disagree.
 
 {table}
 

@@ -115,6 +115,13 @@ def test_what_does_not_teach_changes_nothing_about_the_others():
     ]
 
 
+def test_few_texts_leave_some_folds_empty():
+    vectors, labels = blobs((4, 4))
+    teaching = np.zeros(8, dtype=bool)
+    teaching[np.argsort(labels)[[0, 1, 4, 5]]] = True  # two of each class
+    assert np.allclose(out_of_sample(vectors, labels, teaching, folds=5).sum(axis=1), 1)
+
+
 def test_the_folds_are_as_good_as_scikit_learns():
     vectors, labels = blobs()
     found = out_of_sample(vectors, labels)

@@ -54,7 +54,7 @@ def predict(
     return scores
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode, in which autocast casts the weights anew at every use
 def in_batches(
     model: nn.Module,
     answer: Callable[[Packed], Tensor],

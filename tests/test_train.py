@@ -10,6 +10,7 @@ import transformers
 from test_model_parity import padded, twins
 from tiny import random_texts, tiny
 from torch._dynamo.exc import TorchDynamoException
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tezukuri.eval.metrics import cross_entropy
 from tezukuri.eval.predict import NotFiniteError, predict
@@ -382,6 +383,19 @@ def test_bf16_follows_fp32():
         losses[amount] = [row["train_loss"] for row in rows[1:]]
     assert losses["fp32"] != losses["bf16"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], abs=0.02)
+
+
+def test_weights_are_cast_once_for_all_batches_that_are_predicted_together():
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            casts.append(function is torch.ops.aten._to_copy.default and arguments[0].shape == shape)
+            return function(*arguments, **(keywords or {}))
+
+    model, casts = model_of(), []
+    shape = model.bert.layers[0].up.weight.shape
+    with Casts():
+        predict(model, random_texts(model.config), batch_size=2, precision=torch.bfloat16)
+    assert sum(casts) == model.config.num_hidden_layers
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="fp16 training runs on CUDA only")

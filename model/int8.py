@@ -22,7 +22,13 @@ class Int8Linear(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch means to move this into another package one day
             rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
-        self.packed = torch.ops.quantized.linear_prepack(rounded, linear.bias.detach())
+        engine = torch.backends.quantized.engine
+        if torch.cpu._is_amx_tile_supported():  # which torch's usual engine leaves unused
+            torch.backends.quantized.engine = "onednn"
+        try:
+            self.packed = torch.ops.quantized.linear_prepack(rounded, linear.bias.detach())
+        finally:
+            torch.backends.quantized.engine = engine
 
     def forward(self, x: Tensor) -> Tensor:
         # Sums of two products of 8 bits overflow the 16 of older CPUs: there the inputs have 7 bits.

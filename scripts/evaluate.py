@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--truncation", choices=[t for t in TRUNCATIONS if t != "only_second"], default="longest_first"
     )
-    options.add_argument("--batch-size", type=positive, default=64)
+    options.add_argument("--batch-size", type=positive, help="texts at a time (default 64; 16 in int8)")
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
     add_device_option(options)
     options.add_argument("--output-dir", default="outputs", help="where the run folder is made (%(default)s)")
@@ -122,7 +122,8 @@ def judge_split(options: argparse.Namespace, data: Dataset) -> Judged:
         encoded = loaded.tokenizer.encode_batch(texts, **how)
         cut = f"; {encoded.truncated_share:.1%} cut to {how['max_length']} tokens" if encoded.truncated_share else ""
         print(f"{title:<7} {len(texts)} texts{cut}")
-        return predict(model, encoded, options.batch_size, classifier.precision, progress=title).numpy()
+        batch_size = options.batch_size or classifier.batch_size
+        return predict(model, encoded, batch_size, classifier.precision, progress=title).numpy()
 
     neutral, width = None, 0.0
     if options.neutral_band != "none":

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--file", help="a text a line, or .jsonl")
     options.add_argument("--text-column", metavar="NAME", help="lines are JSON objects with the text in this column")
     options.add_argument("--format", choices=["table", "jsonl"], default="table")
-    options.add_argument("--batch-size", type=positive, default=64)
+    options.add_argument("--batch-size", type=positive, help="texts at a time (default 64; 16 in int8)")
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
     add_device_option(options)
     return options
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def predictions(
-    classifier: Classifier, rows: Iterable[tuple[str, str]], batch_size: int, read_ahead: int = READ_AHEAD
+    classifier: Classifier, rows: Iterable[tuple[str, str]], batch_size: int | None, read_ahead: int = READ_AHEAD
 ) -> Iterator[tuple[str, str, Prediction]]:
     """(id, text) → (id, text, prediction), a few batches at a time, so that a file of any length fits into memory."""
     rows, again = tee(rows)

@@ -231,7 +231,16 @@ def test_dropout_takes_its_draws_from_torch_and_none_at_nothing():
 
 
 @pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="this CPU takes inputs of 7 bits")
-def test_a_linear_layer_in_int8_is_its_formula():
+@pytest.mark.parametrize("amx", [False, True])
+def test_a_linear_layer_in_int8_is_its_formula(monkeypatch, amx):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    engine, prepack, engines = torch.backends.quantized.engine, torch.ops.quantized.linear_prepack, []
+
+    def watched(*arguments):
+        engines.append(torch.backends.quantized.engine)
+        return prepack(*arguments)
+
+    monkeypatch.setattr(torch.ops.quantized, "linear_prepack", watched)
     torch.manual_seed(0)
     x, linear = torch.randn(5, 64), torch.nn.Linear(64, 8).requires_grad_(False)
     rows = linear.weight.abs().amax(dim=1, keepdim=True) / 127
@@ -240,6 +249,7 @@ def test_a_linear_layer_in_int8_is_its_formula():
     zero = (-x.min() / step).round()
     rounded = ((x / step).round() + zero).clamp(0, 255).sub(zero) * step
     found = Int8Linear(linear)(x)
+    assert engines == ["onednn" if amx else engine] and torch.backends.quantized.engine == engine
     torch.testing.assert_close(found, rounded @ weight.T + linear.bias, rtol=1e-5, atol=1e-5)
     assert (found - linear(x)).abs().max() > 1e-3
 

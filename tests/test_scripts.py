@@ -210,10 +210,15 @@ def test_a_classifier_in_python(run):
     assert [prediction.truncated for prediction in many] == [False, False, True]
     assert classifier([]) == []
     assert set(classifier("[SEP][CLS]").probabilities) == set(LABELS)
-    small = tezukuri.Classifier.load(run / "model", precision="int8")(["駅から近くて便利でした。", "最悪"])
+    classifier_in_int8 = tezukuri.Classifier.load(run / "model", precision="int8")
+    small = classifier_in_int8(["駅から近くて便利でした。", "最悪"])
     for prediction, whole in zip(small, many, strict=False):
         assert prediction.probabilities == pytest.approx(whole.probabilities, abs=0.05)
         assert prediction.probabilities != whole.probabilities
+    sixteen = [f"{number} 人で泊まりました。" for number in range(16)]
+    alone = [prediction.probabilities for prediction in classifier_in_int8(sixteen)]
+    longer = classifier_in_int8([*sixteen, *["駅から近くて便利でした。" * 3] * 8])  # in a batch of their own
+    assert [prediction.probabilities for prediction in longer[:16]] == alone
 
 
 def test_predict_starts_without_what_it_does_not_need(run):

@@ -35,7 +35,7 @@ from tezukuri.model.precision import PRECISIONS, autocast
 from tezukuri.scripts.command import keep_freed_memory
 from tezukuri.train import loop
 from tezukuri.train.batch import Texts
-from tezukuri.train.optimizer import adamw
+from tezukuri.train.optimizer import adamw, cut_gradients
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import Settings
 from tezukuri.weights.load import load
@@ -134,7 +134,7 @@ class Theirs:
 
 
 def floor(folder: Path, precision: str, steps: int) -> dict[str, float]:
-    """Seconds of a step's parts alone: products at the measured rate; casts, clipping and AdamW as torch does them.
+    """Seconds of a step's parts alone: products at the measured rate; casts, clipping and AdamW as the loop does them.
 
     The products are those of the encoder, forward once and backward twice. The update is of the words that the texts
     have.
@@ -152,7 +152,7 @@ def floor(folder: Path, precision: str, steps: int) -> dict[str, float]:
         p.grad = torch.randn_like(p)
 
     def rest() -> float:
-        return seconds(lambda: (torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0), optimizer.step()))
+        return seconds(lambda: (cut_gradients(model, optimizer, 1.0, fold=True), optimizer.step()))
 
     def casts() -> float:
         return seconds(lambda: [p.to(torch.bfloat16) for p in matrices]) if precision == "bf16" else 0.0

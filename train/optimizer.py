@@ -42,7 +42,10 @@ def cut_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, longest: f
     """
     if not fold:
         return torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
-    length = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    # Row by row, which torch shares out among the cores; the length of a whole gradient it works out on one.
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    rows = [torch.linalg.vector_norm(gradient, dim=-1).flatten() for gradient in gradients]
+    length = torch.linalg.vector_norm(torch.cat(rows))
     optimizer.grad_scale = (length / longest).clamp(min=1)  # type: ignore[attr-defined]
     return length
 

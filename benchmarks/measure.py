@@ -114,10 +114,11 @@ def machine() -> dict[str, Any]:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    amx = torch.cpu._is_amx_tile_supported()
     return {
         "date": date.today().isoformat(),
         "cpu": cpu,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "instructions": torch.backends.cpu.get_cpu_capability() + (" and AMX" if amx else ""),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES if version(name)},
@@ -125,11 +126,13 @@ def machine() -> dict[str, Any]:
 
 
 def conclude(name: str, result: dict[str, Any]) -> None:
-    """Show a result and keep it as `benchmarks/results/<name>.json`."""
+    """Show a result and keep it as `benchmarks/results/<cpu>/<name>.json`."""
     given = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]  # files by their names alone
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
-    RESULTS.mkdir(exist_ok=True)
-    write_json(RESULTS / f"{name}.json", {"command": command, **result, "machine": machine()})
+    here = machine()
+    folder = RESULTS / re.sub(r"\W+", "-", f"{here['cpu']} {here['instructions']}".lower()).strip("-")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{name}.json", {"command": command, **result, "machine": here})
     for key, value in result.items():
         print(f"{key:<28}{value:.3f}" if isinstance(value, float) else f"{key:<28}{value}")
 

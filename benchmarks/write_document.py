@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md from benchmarks/results/*.json.
+"""Write the tables of docs/benchmarks.md from benchmarks/results/*/*.json.
 
     python benchmarks/write_document.py
 
@@ -26,62 +26,75 @@ ROWS = {
 MEASURES = ("seconds a step", "sentences a second", "texts a second", "seconds")
 
 
-def ratios(results: dict[str, dict[str, Any]]) -> str:
-    lines = ["| work | ratio | measured | command |", "| --- | --- | --- | --- |"]
+Results = dict[str, dict[str, Any]]  # of one machine, by name
+
+
+def ratios(machines: dict[str, Results]) -> str:
+    lines = [f"| work | {' | '.join(machines)} | command |", "| --- |" + " --- |" * (len(machines) + 1)]
     for name, work in ROWS.items():
-        if name not in results:
-            lines.append(f"| {work} | not measured | | |")
-            continue
-        result = results[name]
-        measure = next(m for m in MEASURES if m in result)
-        sides = ", ".join(f"{side} {value:.3g}" for side, value in result[measure].items())
-        lines.append(f"| {work} | **{result['ratio']:.2f}×** | {measure}: {sides} | `{result['command']}` |")
+        found = [results.get(name) for results in machines.values()]
+        cells = [f"**{result['ratio']:.2f}×**" if result else "not measured" for result in found]
+        command = next((f"`{result['command']}`" for result in found if result), "")
+        lines.append(f"| {work} | {' | '.join(cells)} | {command} |")
     return "\n".join(lines)
 
 
-def details(results: dict[str, dict[str, Any]]) -> str:
-    shown = ("floor", "times the floor", "peak memory, MB", "share of bare MeCab", "labels as in fp32")
+def details(machines: dict[str, Results]) -> str:
+    shown = (*MEASURES, "floor", "times the floor", "peak memory, MB", "share of bare MeCab", "labels as in fp32")
+    parts = []
+    for machine, results in machines.items():
+        parts.append(f"**{machine}**\n")
+        for name in ROWS:
+            if name in results:
+                facts = {k: v for k, v in results[name].items() if k.startswith(("gate", *shown))}
+                parts.append(f"- {name}: " + "; ".join(f"{key}: {written(value)}" for key, value in facts.items()))
+        parts.append("")
+    return "\n".join(parts).strip()
+
+
+def growth(machines: dict[str, Results]) -> str:
     lines = []
-    for name, work in ROWS.items():
-        if name in results:
-            result = results[name]
-            facts = {k: v for k, v in result.items() if k.startswith(("gate", *shown))}
-            lines.append(f"- **{work}**: " + "; ".join(f"{key}: {written(value)}" for key, value in facts.items()))
-    return "\n".join(lines)
-
-
-def growth(results: dict[str, dict[str, Any]]) -> str:
-    if "growth" not in results:
-        return "Not measured yet: `python benchmarks/growth.py`."
-    result = results["growth"]
-    hours = ", ".join(f"{name}: {value:.2g}" for name, value in result["core hours per million reviews"].items())
-    return f"Core hours per million reviews: {hours} (`{result['command']}`).\n\n![growth](growth.png)"
+    for machine, results in machines.items():
+        if "growth" in results:
+            result = results["growth"]
+            hours = ", ".join(
+                f"{name}: {value:.2g}" for name, value in result["core hours per million reviews"].items()
+            )
+            lines.append(f"Core hours per million reviews on {machine}: {hours} (`{result['command']}`).")
+    return (
+        "\n".join([*lines, "\n![growth](growth.png)"]) if lines else "Not measured yet: `python benchmarks/growth.py`."
+    )
 
 
 def written(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {written(inner)}" for key, inner in value.items())
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
 
 
-def machines(results: dict[str, dict[str, Any]]) -> str:
-    seen = {}
-    for result in results.values():
-        m = result["machine"]
-        versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
-        seen[
-            f"{m['date']}: {m['threads']} cores of {m['cpu']} ({m['instructions']}), Python {m['python']}, {versions}"
-        ] = 1
-    return "\n".join(f"- {line}" for line in seen)
+def measured_on(machines: dict[str, Results]) -> str:
+    lines = []
+    for machine, results in machines.items():
+        for m in {
+            json.dumps(result["machine"], sort_keys=True): result["machine"] for result in results.values()
+        }.values():
+            versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+            lines.append(f"- {m['date']}: {m['threads']} cores of {machine}, Python {m['python']}, {versions}")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    machines: dict[str, Results] = {}
+    for path in sorted(RESULTS.glob("*/*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        machine = f"{result['machine']['cpu']} ({result['machine']['instructions']})"
+        machines.setdefault(machine, {})[path.stem] = result
     text = DOCUMENT.read_text(encoding="utf-8")
-    for name, table in {"ratios": ratios, "details": details, "growth": growth, "machines": machines}.items():
+    tables = {"ratios": ratios, "details": details, "growth": growth, "machines": measured_on}
+    for name, table in tables.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert pattern.search(text), f"{DOCUMENT} has no mark <!-- {name} -->"
-        text = pattern.sub(lambda found, table=table: f"{found[1]}{table(results)}\n{found[2]}", text)
+        text = pattern.sub(lambda found, table=table: f"{found[1]}{table(machines)}\n{found[2]}", text)
     DOCUMENT.write_text(text, encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
         return F.dropout(x, p)
     draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(1 << 63), None)
     kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - STEPS // 2
-    return x * kept * (STEPS / (STEPS - dropped))
+    return torch.where(kept, x * (STEPS / (STEPS - dropped)), 0)
 
 
 class Dropout(nn.Dropout):

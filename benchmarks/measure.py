@@ -94,7 +94,7 @@ def peak_memory() -> float:
 
 @torch.inference_mode()
 def matmul_rate(precision: torch.dtype, rows: int, width: int = 768) -> float:
-    """FLOP per second of the feed-forward's products at this many rows, over matrices that no cache holds."""
+    """FLOP per second of the feed-forward's products at this many rows, over 57 MB of matrices in bf16."""
     x = torch.randn(rows, width, dtype=precision)
     matrices = [torch.randn(4 * width, width, dtype=precision) for _ in range(12)]
     sweep = [seconds(lambda: [F.linear(x, matrix) for matrix in matrices]) for _ in range(8)]

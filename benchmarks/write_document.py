@@ -24,8 +24,6 @@ ROWS = {
     "one-sentence": "one sentence, cold process to answer, against `pipeline`",
 }
 MEASURES = ("seconds a step", "sentences a second", "texts a second", "seconds")
-
-
 Results = dict[str, dict[str, Any]]  # of one machine, by name
 
 
@@ -57,13 +55,12 @@ def growth(machines: dict[str, Results]) -> str:
     for machine, results in machines.items():
         if "growth" in results:
             result = results["growth"]
-            hours = ", ".join(
-                f"{name}: {value:.2g}" for name, value in result["core hours per million reviews"].items()
-            )
+            by_size = result["core hours per million reviews"]
+            hours = ", ".join(f"{name}: {value:.2g}" for name, value in by_size.items())
             lines.append(f"Core hours per million reviews on {machine}: {hours} (`{result['command']}`).")
-    return (
-        "\n".join([*lines, "\n![growth](growth.png)"]) if lines else "Not measured yet: `python benchmarks/growth.py`."
-    )
+    if not lines:
+        return "Not measured yet: `python benchmarks/growth.py`."
+    return "\n".join([*lines, "\n![growth](growth.png)"])
 
 
 def written(value: Any) -> str:
@@ -75,12 +72,10 @@ def written(value: Any) -> str:
 def measured_on(machines: dict[str, Results]) -> str:
     lines = []
     for machine, results in machines.items():
-        for m in {
-            json.dumps(result["machine"], sort_keys=True): result["machine"] for result in results.values()
-        }.values():
+        for m in (result["machine"] for result in results.values()):
             versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
             lines.append(f"- {m['date']}: {m['threads']} cores of {machine}, Python {m['python']}, {versions}")
-    return "\n".join(lines)
+    return "\n".join(dict.fromkeys(lines))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from tezukuri.eval.slices import RULES, Text, tag
+from tezukuri.eval.failures.slices import RULES, Text, tag
 from tezukuri.model.heads import BertClassifier
 from tezukuri.tokenize.morphemes import morphemes, normal
 from tezukuri.train.batch import Batch, Texts

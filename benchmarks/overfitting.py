@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from tezukuri.eval.runs import write_whole
-from tezukuri.model.config import read_json
 from tezukuri.scripts import compare
+from tezukuri.weights.files import read_json
 
 MODEL = "mini"
 # One of each kind; all with their defaults, since tuning them would take a study for each.

@@ -17,17 +17,18 @@ from statistics import mean
 import numpy as np
 from matplotlib.figure import Figure
 
-from tezukuri.eval.comparison import BASELINE, SURE, Difference, Variant, accuracy, differences, read_run, variants
-from tezukuri.eval.failures import Analysis
-from tezukuri.eval.findings import interval, p_value, spread
-from tezukuri.eval.findings import table as markdown
-from tezukuri.eval.page import facts_of, findings, read_log, sayings, write_page
+from tezukuri.eval.failures.analysis import Analysis
+from tezukuri.eval.failures.page import facts_of, findings, read_log, sayings, write_page
+from tezukuri.eval.failures.slices import read, tag
 from tezukuri.eval.plots import png
 from tezukuri.eval.report import classification_table
 from tezukuri.eval.runs import write_whole
-from tezukuri.eval.slices import read, tag
-from tezukuri.model.config import read_json
+from tezukuri.eval.statistics import SURE, p_value
+from tezukuri.eval.study.document import interval, spread
+from tezukuri.eval.study.document import table as markdown
+from tezukuri.eval.study.study import BASELINE, Difference, Variant, accuracy, differences, read_run, variants
 from tezukuri.scripts import compare, failures, finetune
+from tezukuri.weights.files import read_json
 from tezukuri.weights.load import load
 
 HERE = Path(__file__).parent

@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from ..model.attention import pad
 from ..model.bert import Output
-from ..model.config import BertConfig, read_json
+from ..model.config import BertConfig
 from ..model.heads import BertClassifier, BertMaskedLM
 from ..model.packing import Packed, pack
 from ..tokenize.encoding import Encoding
 from ..tokenize.japanese import JapaneseTokenizer
 from ..tokenize.normalize import Span
 from ..tokenize.words import LONGEST_TEXT, BasicWords, MecabWords, writable
-from ..weights.files import find
+from ..weights.files import read_json
+from ..weights.find import find
 from ..weights.load import Loaded, load_ready_classifier, load_with_report
 from .predict import NotFiniteError
 

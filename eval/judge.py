@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.dataset import Example
-from .metrics import cross_entropy, expected_calibration_error, scores, softmax
 from .neutral import ceiling, decide, shared_labels
+from .tasks.metrics import cross_entropy, expected_calibration_error, scores, softmax
 
 
 @dataclass(frozen=True)

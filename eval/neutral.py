@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .metrics import scores
+from .tasks.metrics import scores
 
 
 def shared_labels(model_labels: Sequence[str], data_labels: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ Source: Devlin et al. 2019, "BERT" (arXiv:1810.04805), section 3; key names are 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -132,14 +131,3 @@ class BertConfig:
             settings["id2label"] = {str(i): label for i, label in enumerate(self.labels)}
             settings["label2id"] = {label: i for i, label in enumerate(self.labels)}
         return settings
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file; a ValueError names the file, the line and the column of what is broken."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a JSON {type(content).__name__}; an object {{…}} was expected")
-    return content

@@ -20,18 +20,18 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from tezukuri.eval.comparison import BASELINE, Run, accuracy, read_run, variants
-from tezukuri.eval.findings import document
-from tezukuri.eval.plots import comparison_curves
 from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import write_csv, write_json, write_whole
-from tezukuri.model.config import read_json
+from tezukuri.eval.study.document import document
+from tezukuri.eval.study.pictures import comparison_curves
+from tezukuri.eval.study.study import BASELINE, Run, accuracy, read_run, variants
 from tezukuri.scripts import finetune
 from tezukuri.scripts.command import run_file
 from tezukuri.scripts.options import positive, read_data
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.soup import greedy_soup
+from tezukuri.weights.files import read_json
 from tezukuri.weights.load import Loaded, LoadReport
 from tezukuri.weights.save import save
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.failures import Analysis, Subject, analyse
+from tezukuri.eval.failures.analysis import Analysis, Subject, analyse
+from tezukuri.eval.failures.page import write_page
 from tezukuri.eval.judge import Judgement, judge
-from tezukuri.eval.metrics import softmax
 from tezukuri.eval.neutral import neutral_label, tune_width
-from tezukuri.eval.page import write_page
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import circumstances, new_run, write_json, write_jsonl
+from tezukuri.eval.tasks.metrics import softmax
 from tezukuri.model.heads import BertClassifier
 from tezukuri.model.precision import PRECISIONS, name_of
 from tezukuri.scripts.command import run_file

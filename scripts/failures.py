@@ -19,12 +19,11 @@ import numpy as np
 import torch
 
 from tezukuri.data.dataset import SPLITS, Dataset
-from tezukuri.eval.failures import Analysis, Retrained, Subject, analyse
-from tezukuri.eval.page import LANGUAGES, write_page
-from tezukuri.eval.probes import read_probes
-from tezukuri.eval.slices import read_rules
-from tezukuri.eval.suspects import deal
-from tezukuri.model.config import read_json
+from tezukuri.eval.failures.analysis import Analysis, Retrained, Subject, analyse
+from tezukuri.eval.failures.page import LANGUAGES, write_page
+from tezukuri.eval.failures.probes import read_probes
+from tezukuri.eval.failures.slices import read_rules
+from tezukuri.eval.failures.suspects import deal
 from tezukuri.model.precision import choose_device
 from tezukuri.scripts import evaluate, finetune
 from tezukuri.scripts.command import run_file
@@ -33,6 +32,7 @@ from tezukuri.train.loop import fine_tune
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import Settings
+from tezukuri.weights.files import read_json
 from tezukuri.weights.load import load_ready_classifier
 
 

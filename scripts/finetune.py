@@ -21,16 +21,15 @@ import torch
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.failures import Subject, analyse
+from tezukuri.eval.failures.analysis import Subject, analyse
+from tezukuri.eval.failures.page import write_page
 from tezukuri.eval.judge import Judgement, judge
-from tezukuri.eval.page import write_page
 from tezukuri.eval.plots import curves
 from tezukuri.eval.predict import predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
 from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
 from tezukuri.model.attention import KERNELS
 from tezukuri.model.bert import initialise
-from tezukuri.model.config import read_json
 from tezukuri.model.heads import BertClassifier
 from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
 from tezukuri.model.ranks import rank
@@ -53,6 +52,7 @@ from tezukuri.train.loop import chosen_epoch, fine_tune
 from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, SELECTIONS, Settings, rate_for, regularizers_for
+from tezukuri.weights.files import read_json
 from tezukuri.weights.load import Loaded, load_with_report
 from tezukuri.weights.save import save
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tezukuri.data.dataset import DataError, Dataset
 from tezukuri.data.load import load
-from tezukuri.model.config import read_json
 from tezukuri.model.ranks import rank
 from tezukuri.train.checkpoint import FILE
-from tezukuri.weights.files import SHIPPED
+from tezukuri.weights.files import read_json
+from tezukuri.weights.find import SHIPPED
 
 
 def positive(text: str) -> int:
@@ -85,7 +85,7 @@ def without(data: Dataset, listed: Path) -> Dataset:
 
 
 def add_report_options(options: argparse.ArgumentParser) -> None:
-    from tezukuri.eval.page import LANGUAGES  # only here: predict has no page, and wants to start soon
+    from tezukuri.eval.failures.page import LANGUAGES  # only here: predict has no page, and wants to start soon
 
     page = options.add_argument_group("page of all mistakes (report.html)")
     page.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help="make it at the end")

@@ -27,7 +27,7 @@ from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.pretraining import pretrain
 from tezukuri.train.settings import OPTIMIZERS, Pretraining
-from tezukuri.weights.files import find
+from tezukuri.weights.find import find
 from tezukuri.weights.load import Loaded, LoadReport, load_with_report
 from tezukuri.weights.save import save
 

@@ -3,7 +3,7 @@
 python scripts/probe.py --model outputs/…/model
 python scripts/probe.py mine.toml --model outputs/…/model --output probes.json
 
-How a file is written stands in eval/probes.py; without one, the probes for hotel reviews that come with the package.
+How a file is written stands in eval/failures/probes.py; without one, the probes for hotel reviews of this package.
 """
 
 import argparse
@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tezukuri.eval.failures import Subject, try_it
-from tezukuri.eval.page import example, expected, sayings
-from tezukuri.eval.probes import BUNDLED, ProbeRow, read_probes
+from tezukuri.eval.failures.analysis import Subject, try_it
+from tezukuri.eval.failures.page import example, expected, sayings
+from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.runs import write_json
 from tezukuri.model.precision import choose_device
 from tezukuri.model.ranks import rank

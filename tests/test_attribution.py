@@ -9,7 +9,14 @@ import torch
 from tiny import random_texts, tiny
 from torch import nn
 
-from tezukuri.eval.attribution import Attribution, integrated_gradients, looked_at, micro_batches, occlusion, rollout
+from tezukuri.eval.failures.attribution import (
+    Attribution,
+    integrated_gradients,
+    looked_at,
+    micro_batches,
+    occlusion,
+    rollout,
+)
 from tezukuri.eval.predict import NotFiniteError
 from tezukuri.model.bert import Output
 from tezukuri.model.heads import BertClassifier

@@ -16,11 +16,12 @@ from scipy.stats import bootstrap
 from sklearn.metrics import f1_score
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
-from tezukuri.eval import plots
-from tezukuri.eval.comparison import Fate, Run, differences, drawn_scores, fate, holm, mcnemar, read_run, variants
-from tezukuri.eval.findings import document
-from tezukuri.eval.plots import comparison_curves
 from tezukuri.eval.predict import predict
+from tezukuri.eval.statistics import holm, mcnemar
+from tezukuri.eval.study import pictures
+from tezukuri.eval.study.document import document
+from tezukuri.eval.study.pictures import comparison_curves
+from tezukuri.eval.study.study import Fate, Run, differences, drawn_scores, fate, read_run, variants
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
 from tezukuri.scripts import compare
@@ -192,7 +193,7 @@ def test_the_picture_has_two_fields_for_each_method(monkeypatch):
     runs = study()
     runs[3] = run_of("harms", 0, GOLD, losses=(0.6, 0.5), right=(0.7, 0.8))  # stopped early
     drawn = []
-    monkeypatch.setattr(plots, "png", drawn.append)
+    monkeypatch.setattr(pictures, "png", drawn.append)
     comparison_curves(variants(runs))
     fields = drawn[0].axes
     assert [f.get_title() for f in fields if f.get_title()] == ["baseline", "helps", "nothing", "harms"]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tezukuri.eval import plots, runs
 from tezukuri.eval.judge import judge
-from tezukuri.eval.metrics import METRICS, cross_entropy, expected_calibration_error, measure, scores, softmax
 from tezukuri.eval.neutral import ceiling, decide, neutral_label, shared_labels, tune_width
 from tezukuri.eval.plots import curves
 from tezukuri.eval.report import write_report
+from tezukuri.eval.tasks.metrics import METRICS, cross_entropy, expected_calibration_error, measure, scores, softmax
 
 LABELS = ("negative", "normal", "positive")
 

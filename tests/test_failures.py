@@ -19,12 +19,12 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
 from tezukuri.data.load import load as load_data
-from tezukuri.eval.failures import Failure, Subject, Token, analyse, tokens_of, write_data
+from tezukuri.eval.failures.analysis import Failure, Subject, Token, analyse, tokens_of, write_data
+from tezukuri.eval.failures.page import EXAMPLES, METRICS, ROLLOUT, beside, coloured, page, sayings
+from tezukuri.eval.failures.probes import read_probes
+from tezukuri.eval.failures.slices import Rule
 from tezukuri.eval.judge import judge
-from tezukuri.eval.page import EXAMPLES, METRICS, ROLLOUT, beside, coloured, page, sayings
 from tezukuri.eval.predict import predict
-from tezukuri.eval.probes import read_probes
-from tezukuri.eval.slices import Rule
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
 from tezukuri.scripts import failures, finetune
@@ -199,12 +199,12 @@ def test_colours_by_hand():
 
 
 def test_every_sentence_has_its_translation_and_none_is_left_over():
-    known = json.loads((ROOT / "eval" / "template" / "ja.json").read_text(encoding="utf-8"))
-    html = (ROOT / "eval" / "template" / "page.html").read_text(encoding="utf-8")
+    known = json.loads((ROOT / "eval" / "failures" / "template" / "ja.json").read_text(encoding="utf-8"))
+    html = (ROOT / "eval" / "failures" / "template" / "page.html").read_text(encoding="utf-8")
     said = set(re.findall(r'_\("([^"]+)"\)', html)) | {"precision", "recall", "f1", "support"} | set(METRICS)
     literals = set()
-    for file in ("page.py", "plots.py"):
-        for node in ast.walk(ast.parse((ROOT / "eval" / file).read_text(encoding="utf-8"))):
+    for file in ("page.py", "pictures.py"):
+        for node in ast.walk(ast.parse((ROOT / "eval" / "failures" / file).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 literals.add(node.value)
     assert said <= set(known), said - set(known)
@@ -413,7 +413,7 @@ def test_what_a_model_says_beyond_the_labels_of_the_data_is_counted(analysed):
 
 
 def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analysed, monkeypatch):
-    monkeypatch.setattr("tezukuri.eval.failures.MOST", 2)
+    monkeypatch.setattr("tezukuri.eval.failures.analysis.MOST", 2)
     torch.manual_seed(4)
     model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
     few = analyse(Subject(model, TOKENIZER), analysed.judgements, analysed.judgements[0].examples, LABELS)
@@ -433,7 +433,7 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     assert found.texts == [f.text for f in few.failures]
     articles = [attributes for tag, attributes in found.elements if tag == "article"]
     assert [int(a["data-length"]) for a in articles] == [len(TOKENIZER.tokenize(f.text)) for f in few.failures]
-    monkeypatch.setattr("tezukuri.eval.page.ERRORS", 3)
+    monkeypatch.setattr("tezukuri.eval.failures.page.ERRORS", 3)
     texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
     assert f"Of {number} errors on test the 3 that the model is surest of are shown" in texts[0]
     assert f"test の誤り {number} 件のうち、ここにあるのはモデルの確信が高い 3 件" in texts[1]

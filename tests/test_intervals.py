@@ -8,10 +8,10 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import f1_score
 
-from tezukuri.eval import intervals as module
-from tezukuri.eval.intervals import DRAWS, drawn_scores, intervals
+from tezukuri.eval import statistics as module
 from tezukuri.eval.judge import Judgement, judge
-from tezukuri.eval.metrics import expected_calibration_error
+from tezukuri.eval.statistics import DRAWS, drawn_scores, intervals
+from tezukuri.eval.tasks.metrics import expected_calibration_error
 
 LABELS = ("negative", "normal", "positive")
 

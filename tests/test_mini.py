@@ -17,7 +17,8 @@ from tezukuri.data.load import load as load_data
 from tezukuri.model.packing import pack
 from tezukuri.scripts.command import main as command
 from tezukuri.train.settings import rate_for
-from tezukuri.weights.files import SHIPPED, CheckpointError, find
+from tezukuri.weights.files import CheckpointError
+from tezukuri.weights.find import SHIPPED, find
 
 MINI = SHIPPED["mini"]
 CARD = (ROOT / "weights" / "mini" / "README.md").read_text(encoding="utf-8")

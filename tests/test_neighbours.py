@@ -7,8 +7,8 @@ from tiny import random_texts, tiny
 from tiny_checkpoint import TEXTS, checkpoint
 from torch.overrides import TorchFunctionMode
 
-from tezukuri.eval import neighbours
-from tezukuri.eval.neighbours import nearest, representations
+from tezukuri.eval.failures import neighbours
+from tezukuri.eval.failures.neighbours import nearest, representations
 from tezukuri.eval.predict import predict
 from tezukuri.model.bert import Bert
 from tezukuri.model.heads import BertClassifier

@@ -10,8 +10,8 @@ from tiny_checkpoint import SIZES, TOKENIZER
 from tezukuri.data.dataset import DataError
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.page import KINDS, MOVES
-from tezukuri.eval.probes import BUNDLED, KEYS, fit, read_probes, run_probes
+from tezukuri.eval.failures.page import KINDS, MOVES
+from tezukuri.eval.failures.probes import BUNDLED, KEYS, fit, read_probes, run_probes
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
 from tezukuri.scripts.command import main as command

@@ -13,8 +13,8 @@ from tiny import random_texts, tiny
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 from torch.nn import functional as F
 
-from tezukuri.eval.metrics import measure
 from tezukuri.eval.predict import predict
+from tezukuri.eval.tasks.metrics import measure
 from tezukuri.model.bert import Layer, Output
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier

@@ -20,9 +20,9 @@ import tezukuri
 from tezukuri.data.dataset import DataError
 from tezukuri.data.load import load as load_data
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
-from tezukuri.eval.metrics import expected_calibration_error, scores, softmax
 from tezukuri.eval.neutral import tune_width
 from tezukuri.eval.predict import predict as predict_logits
+from tezukuri.eval.tasks.metrics import expected_calibration_error, scores, softmax
 from tezukuri.scripts import evaluate, finetune, predict
 from tezukuri.scripts.command import command_line
 from tezukuri.scripts.command import main as command

@@ -11,8 +11,7 @@ import pytest
 from scipy.stats import fisher_exact
 
 from tezukuri.data.dataset import DataError
-from tezukuri.eval.comparison import holm
-from tezukuri.eval.slices import (
+from tezukuri.eval.failures.slices import (
     BLAME,
     PRAISE,
     PROBLEM,
@@ -30,6 +29,7 @@ from tezukuri.eval.slices import (
     tag,
     words_and_kinds,
 )
+from tezukuri.eval.statistics import holm
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.morphemes import morphemes
 

@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tezukuri.eval.suspects import Suspect, confident_classes, out_of_sample, suspects
+from tezukuri.eval.failures.suspects import Suspect, confident_classes, out_of_sample, suspects
 
 # Thirteen texts. The thresholds are the means of the own column: .63 of five, .5 of four, .4 of four.
 BY_HAND = [

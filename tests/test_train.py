@@ -12,21 +12,15 @@ from tiny import random_texts, tiny
 from torch._dynamo.exc import TorchDynamoException
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tezukuri.eval.metrics import cross_entropy
 from tezukuri.eval.predict import NotFiniteError, predict
+from tezukuri.eval.tasks.metrics import cross_entropy
 from tezukuri.model import precision
 from tezukuri.model.heads import BertClassifier
 from tezukuri.model.packing import pack
 from tezukuri.train import loop
 from tezukuri.train.batch import Texts
 from tezukuri.train.checkpoint import FILE
-from tezukuri.train.loop import (
-    Progress,
-    TrainingError,
-    chosen_epoch,
-    fine_tune,
-    out_of_patience,
-)
+from tezukuri.train.loop import Progress, TrainingError, chosen_epoch, fine_tune, out_of_patience
 from tezukuri.train.optimizer import adamw, cut_gradients, learning_rate, parameter_groups
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.seen_words import only_seen_words

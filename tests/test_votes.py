@@ -3,7 +3,7 @@
 import pytest
 
 from tezukuri.data.load import load
-from tezukuri.eval.votes import Agreement, agreement
+from tezukuri.eval.failures.votes import Agreement, agreement
 
 BY_HAND = [  # votes, label, prediction
     ({"good": 3}, "good", "good"),

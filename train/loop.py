@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..eval.metrics import measure
 from ..eval.predict import NotFiniteError, predict
+from ..eval.tasks.metrics import measure
 from ..model.bert import Output
 from ..model.heads import BertClassifier
 from ..model.packing import Packed, pack

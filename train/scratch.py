@@ -7,7 +7,7 @@ from ..model.config import BertConfig
 from ..model.heads import BertClassifier
 from ..tokenize.japanese import JapaneseTokenizer
 from ..tokenize.vocabulary import vocabulary_of
-from ..weights.files import find
+from ..weights.find import find
 from ..weights.load import Loaded, LoadReport
 
 SIZES: dict[str, Any] = {

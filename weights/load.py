@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..model.bert import Bert, initialise
-from ..model.config import BertConfig, read_json
+from ..model.config import BertConfig
 from ..model.heads import BertClassifier, BertMaskedLM
 from ..tokenize.japanese import JapaneseTokenizer
-from .files import CheckpointError, Files, find, first_line
+from .files import CheckpointError, Files, first_line, read_json
+from .find import find
 from .names import HEADS, LEFT_OUT, canonical, hub_names
 
 Task = Literal["encode", "classify", "fill-mask"]

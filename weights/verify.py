@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ..model.config import read_json
 from ..model.packing import pack
-from .files import CheckpointError
+from .files import CheckpointError, read_json
 from .load import Loaded, load_with_report
 
 ANSWERS = Path(__file__).parent / "known-answers.json"

@@ -22,10 +22,10 @@ from test_failures import CONFIG, LABELS, ROWS
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
-from tezukuri.eval.failures import Analysis, Failure, Subject, analyse
+from tezukuri.eval.failures.analysis import Analysis, Failure, Subject, analyse
+from tezukuri.eval.failures.page import page
+from tezukuri.eval.failures.slices import Rule
 from tezukuri.eval.judge import judge
-from tezukuri.eval.page import page
-from tezukuri.eval.slices import Rule
 from tezukuri.model.config import BertConfig
 from tezukuri.model.heads import BertClassifier
 

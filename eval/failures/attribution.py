@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.heads import BertClassifier
-from ..model.int8 import Int8Linear
-from ..model.packing import Encodings, Packed, pack
-from ..model.precision import autocast
-from .predict import NotFiniteError
+from ...model.heads import BertClassifier
+from ...model.int8 import Int8Linear
+from ...model.packing import Encodings, Packed, pack
+from ...model.precision import autocast
+from ..predict import NotFiniteError
 
 RELATIVE, ABSOLUTE = 0.01, 1e-3  # how far values may be from adding up: a share of the difference, or at least so much
 TOKENS_AT_ONCE = 2048  # in a micro-batch, with what attention pads; more are no faster on a CPU

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from ..model.ranks import rank
+from ...model.ranks import rank
 
 SLACK = 1e-6  # a mean of equal numbers may come out a little above them
 

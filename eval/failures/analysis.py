@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..data.dataset import Example
-from ..model.heads import BertClassifier
-from ..model.ranks import rank
-from ..tokenize.encoding import EncodedBatch, Encoding
-from ..tokenize.japanese import JapaneseTokenizer
-from ..weights.load import load
+from ...data.dataset import Example
+from ...model.heads import BertClassifier
+from ...model.ranks import rank
+from ...tokenize.encoding import EncodedBatch, Encoding
+from ...tokenize.japanese import JapaneseTokenizer
+from ...weights.load import load
+from ..judge import Judgement
+from ..predict import predict
+from ..runs import write_json, write_jsonl, write_whole
+from ..statistics import intervals
+from ..tasks.metrics import softmax
 from .attribution import integrated_gradients, looked_at, occlusion
-from .intervals import intervals
-from .judge import Judgement
-from .metrics import softmax
 from .neighbours import nearest, representations
-from .predict import predict
 from .probes import Probe, ProbeRow, fit, read_probes, run_probes
-from .runs import write_json, write_jsonl, write_whole
 from .slices import Rule, SliceRow, built_in, read, search, table, tag
 from .suspects import out_of_sample, suspects
 from .votes import Agreement, agreement

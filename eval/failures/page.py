@@ -15,16 +15,15 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from ..model.config import read_json
-from ..model.ranks import rank
-from .comparison import SURE, mcnemar
-from .failures import Analysis, Failure, Token, write_data
-from .findings import p_value
-from .judge import Judgement
-from .neutral import ceiling
-from .plots import page_curves, reliability
+from ...model.ranks import rank
+from ...weights.files import read_json
+from ..judge import Judgement
+from ..neutral import ceiling
+from ..runs import write_whole
+from ..statistics import SURE, mcnemar, p_value
+from .analysis import Analysis, Failure, Token, write_data
+from .pictures import page_curves, reliability
 from .probes import Answer, ProbeRow
-from .runs import write_whole
 
 FOLDER = Path(__file__).parent / "template"
 LANGUAGES = ("en", "ja")

@@ -32,11 +32,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import fisher_exact, hypergeom
 
-from ..data.dataset import DataError
-from ..data.rows import read_lines, refuse_broken_text
-from ..tokenize.japanese import JapaneseTokenizer
-from ..tokenize.morphemes import Morpheme, morphemes, normal
-from .comparison import SURE, holm
+from ...data.dataset import DataError
+from ...data.rows import read_lines, refuse_broken_text
+from ...tokenize.japanese import JapaneseTokenizer
+from ...tokenize.morphemes import Morpheme, morphemes, normal
+from ..statistics import SURE, holm
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ Letters: n texts, C classes.
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import binomtest
 
 from .judge import Judgement
-from .metrics import macro_f1
+from .tasks.metrics import macro_f1
 
+SURE = 0.05  # a p below it is called a difference
 DRAWS = 2_000
 AT_ONCE = 2**21  # counts in memory at a time: 16 MiB
 BINS = 15  # as in metrics.expected_calibration_error
@@ -70,3 +72,24 @@ def drawn_scores(judgement: Judgement, labels: Sequence[str], draws: np.ndarray)
         gaps[texts, bins.clip(0, BINS - 1)] = right - confidence
         scores["ece"] = np.abs(draws @ gaps).sum(axis=1) / len(gold)
     return scores
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p of several comparisons → corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6)."""
+    corrected, highest = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
+        highest = max(highest, min(1.0, ps[place] * (len(ps) - rank)))
+        corrected[place] = highest
+    return corrected
+
+
+def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The exact test of McNemar 1947 for what two have right (n,): where only one has, is it too often the same?"""
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
+
+
+def p_value(p: float, digits: int = 3) -> str:
+    """A p, which is never 0."""
+    least = 10**-digits
+    return f"{p:.{digits}f}" if p >= least else f"<{least:.{digits}f}"

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..model.bert import Bert
-from ..model.packing import Encodings, Packed
-from .predict import in_batches
+from ...model.bert import Bert
+from ...model.packing import Encodings, Packed
+from ..predict import in_batches
 
 AT_ONCE = 2**22  # cosines in memory at a time: 16 MiB
 

@@ -1,7 +1,7 @@
 """Runs of one study, in which methods were tried with several seeds → what they differ in, and how surely.
 
-A method's runs are compared with the baseline's on the same dev and test texts, with the same seeds. eval/findings.py
-writes it down.
+A method's runs are compared with the baseline's on the same dev and test texts, with the same seeds. document.py writes
+it down.
 
 Letters: n texts of a split, S seeds, C classes.
 """
@@ -17,14 +17,12 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
-from ..model.config import read_json
-from .metrics import macro_f1
+from ...weights.files import read_json
+from ..tasks.metrics import macro_f1
 
 BASELINE = "baseline"
 DRAWS = 10_000  # of the bootstrap
-SURE = 0.05  # a p below it is called a difference
 RISE = 0.01  # nats; a smaller change of the loss is not called a rise
 
 
@@ -184,21 +182,6 @@ def drawn_scores(variant: Variant, split: str, draws: np.ndarray) -> dict[str, n
     counts = np.tensordot(draws, counted.astype(np.float32), axes=(1, 2)).astype(float)  # (draws, S, C, 2)
     hits, both = counts[..., 0], counts[..., 1]
     return {"accuracy": hits.sum(axis=2).mean(axis=1) / len(gold), "f1": macro_f1(hits, both).mean(axis=1)}
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """p of several comparisons → corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6)."""
-    corrected, highest = [0.0] * len(ps), 0.0
-    for rank, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
-        highest = max(highest, min(1.0, ps[place] * (len(ps) - rank)))
-        corrected[place] = highest
-    return corrected
-
-
-def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The exact test of McNemar 1947 for what two have right (n,): where only one has, is it too often the same?"""
-    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
 def same_answers(variant: Variant, baseline: Variant, split: str) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from .comparison import (
+from ..statistics import SURE, holm, mcnemar, p_value
+from .study import (
     DRAWS,
     RISE,
-    SURE,
     Difference,
     Fate,
     Run,
@@ -19,9 +19,7 @@ from .comparison import (
     accuracy,
     differences,
     fate,
-    holm,
     loss,
-    mcnemar,
     same_answers,
     variants,
 )
@@ -262,12 +260,6 @@ def spread(values: Sequence[float]) -> str:
 
 def interval(difference: Difference) -> str:
     return f"{100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
-
-
-def p_value(p: float, digits: int = 3) -> str:
-    """A p, which is never 0."""
-    least = 10**-digits
-    return f"{p:.{digits}f}" if p >= least else f"<{least:.{digits}f}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -43,8 +43,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.dataset import DataError
-from ..data.rows import listed
+from ...data.dataset import DataError
+from ...data.rows import listed
 
 BUNDLED = Path(__file__).with_name("probes.toml")  # for reviews of hotels, with the labels of JRTE
 KEYS = {

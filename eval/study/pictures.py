@@ -1,0 +1,45 @@
+"""The picture of a study: loss and accuracy of each method over the epochs, beside the baseline's."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ..plots import fonts, png
+from .study import Variant
+
+
+def comparison_curves(variants: Sequence[Variant]) -> bytes:
+    """A PNG with two fields for each method, dev loss above dev accuracy: the mean over its seeds, and its spread.
+
+    The band is a standard deviation wide to each side; behind it, in grey, lies the baseline, which comes first.
+    """
+    across = min(5, len(variants))
+    down = -(-len(variants) // across)
+    with rc_context({"font.family": fonts(), "font.size": 7}):
+        figure = Figure(figsize=(2.3 * across + 0.5, 3.2 * down), layout="constrained")
+        fields = figure.subplots(2 * down, across, squeeze=False, sharex="all")
+        for row, (key, what) in enumerate((("dev_loss", "loss"), ("dev_accuracy", "accuracy"))):
+            shown = [row_of_fields for row_of_fields in fields[row::2]]
+            all_axes = [axes for line in shown for axes in line]
+            for axes in all_axes[1:]:
+                axes.sharey(all_axes[0])
+            for axes, variant in zip(all_axes, variants, strict=False):
+                for runs, color in ((variants[0], "grey"), (variant, "tab:blue")):
+                    # Runs that were stopped early are shorter: each epoch has the seeds that reached it.
+                    longest = max((run.epochs for run in runs), key=len)
+                    reached = [[r.epochs[i][key] for r in runs if i < len(r.epochs)] for i in range(len(longest))]
+                    epochs = [row["epoch"] for row in longest]
+                    middle, width = np.array([(np.mean(v), np.std(v, ddof=len(v) > 1)) for v in reached]).T
+                    axes.plot(epochs, middle, color=color, marker=".")
+                    axes.fill_between(epochs, middle - width, middle + width, color=color, alpha=0.2, linewidth=0)
+                axes.grid(alpha=0.3)
+                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.set_ylabel(f"dev {what}")
+                if not row:
+                    axes.set_title(textwrap.fill(variant[0].method, 34), fontsize=7)
+            for axes in all_axes[len(variants) :]:
+                axes.remove()
+        return png(figure)

@@ -28,8 +28,8 @@ from transformers import BertForSequenceClassification, BertJapaneseTokenizer, p
 
 from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.predict import predict
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 from tezukuri.scripts import finetune
 from tezukuri.scripts.command import keep_freed_memory
 from tezukuri.weights.load import load_ready_classifier
@@ -196,7 +196,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         torch.manual_seed(0)
-        save(BertClassifier(BertConfig(vocab_size=tokenizer.vocab_size, labels=labels)), tokenizer, folder)
+        save(Model(Bert(BertConfig(vocab_size=tokenizer.vocab_size)), labels), tokenizer, folder)
         (folder / "texts.json").write_text(json.dumps(texts))
         theirs_ids = BertJapaneseTokenizer.from_pretrained(folder)(texts)["input_ids"]
         assert [ids.tolist() for ids, _ in tokenizer.encode_batch(texts)] == theirs_ids, "the ids differ"

@@ -23,8 +23,8 @@ from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.plots import png
 from tezukuri.eval.predict import predict
 from tezukuri.eval.runs import write_whole
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 from tezukuri.model.precision import choose_precision, name_of
 from tezukuri.scripts.command import keep_freed_memory
 from tezukuri.tokenize.encoding import EncodedText
@@ -58,7 +58,7 @@ def read(length: int) -> dict[str, float]:
     """Seconds a text of base size, by batch size."""
     keep_freed_memory()
     torch.manual_seed(0)
-    model = BertClassifier(BertConfig(labels=("a", "b"))).eval()
+    model = Model(Bert(BertConfig()), ("a", "b")).eval()
     ids = np.random.default_rng(0).integers(5, model.config.vocab_size, size=length)
     text = EncodedText(ids, np.zeros_like(ids))
     precision = choose_precision("auto", torch.device("cpu"))

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from tezukuri.data.load import load
 from tezukuri.eval.runs import version, write_json
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.model import Model
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.vocabulary import vocabulary_of
 
@@ -101,7 +101,7 @@ def matmul_rate(precision: torch.dtype, rows: int, width: int = 768) -> float:
     return 2 * rows * 4 * width * width * len(matrices) / statistics.median(sweep[2:])
 
 
-def products(model: BertClassifier, tokens: float) -> float:
+def products(model: Model, tokens: float) -> float:
     """FLOP of the encoder's products, forward: every token with every weight, and in the last layer with its queries,
     keys and values alone. Attention's own products are left out."""
     last = f".layers.{model.config.num_hidden_layers - 1}."

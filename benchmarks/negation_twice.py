@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tezukuri.eval.failures.slices import RULES, Text, tag
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.model import Model
 from tezukuri.tokenize.morphemes import morphemes, normal
 from tezukuri.train.batch import Batch, Texts
 from tezukuri.train.regularizers.regularizer import Regularizer
@@ -21,7 +21,7 @@ class NegationTwice(Regularizer):
     def __init__(self, times: float = 2.0) -> None:
         self.times = times
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         if train.sentences is None:
             raise ValueError("NegationTwice looks at the words, and these texts are token ids only")
         read = [Text(normal(text), morphemes(text), length=0, unknown=0) for text in train.sentences]

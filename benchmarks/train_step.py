@@ -29,8 +29,9 @@ import torch
 from measure import Side, base_tokenizer, conclude, in_turn, matmul_rate, peak_memory, products, reviews, seconds, serve
 from transformers import BertForSequenceClassification, BertJapaneseTokenizer
 
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.eval.tasks.classify import Classify
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 from tezukuri.model.precision import PRECISIONS, autocast
 from tezukuri.scripts.command import keep_freed_memory
 from tezukuri.train import loop
@@ -62,28 +63,35 @@ class Ours:
         self.model, tokenizer = load(folder, "classify", changes=rates)
         texts, classes = json.loads((folder / "texts.json").read_text())
         count = (GATE_STEPS if gate else steps) * BATCH
-        self.data = Texts(tokenizer.encode_batch(texts[:count]), np.array(classes[:count]))
-        dev = Texts(tokenizer.encode_batch(texts[:1]), np.array(classes[:1]))
+        targets = np.eye(len(self.model.labels), dtype=np.float32)[classes]
+        self.data = Texts(tokenizer.encode_batch(texts[:count]), targets[:count])
+        dev = Texts(tokenizer.encode_batch(texts[:1]), targets[:1])
         self.aside = only_seen_words(self.model.bert, tokenizer.encode_batch(texts))  # of the whole split
         self.aside.__enter__()
-        self.rows = loop.fine_tune(self.model, self.data, dev, settings(precision, 1 if gate else 1000))
+        self.seen: list[float] = []
+        if gate:
+            self.watch()
+        task = Classify(self.model.labels)
+        self.rows = loop.fine_tune(self.model, task, self.data, dev, settings(precision, 1 if gate else 1000))
         next(self.rows)  # what it is before training
 
     def run(self) -> float:
         return next(self.rows)["seconds"] / (len(self.data.gold) / BATCH)
 
+    def watch(self) -> None:
+        """Keep the mean loss of every batch."""
+        loss_of = self.model.classifier.loss
+
+        def watched(*arguments: torch.Tensor) -> torch.Tensor:
+            losses = loss_of(*arguments)
+            self.seen.append(losses.sum().item() / BATCH)
+            return losses
+
+        self.model.classifier.loss = watched
+
     def losses(self) -> list[float]:
-        seen: list[float] = []
-        task_loss = loop.task_loss
-
-        def watched(*arguments: Any) -> torch.Tensor:
-            loss = task_loss(*arguments)
-            seen.append(loss.item() / BATCH)
-            return loss
-
-        loop.task_loss = watched
         next(self.rows)
-        return seen
+        return self.seen
 
 
 class Theirs:
@@ -217,7 +225,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         torch.manual_seed(0)
-        save(BertClassifier(BertConfig(vocab_size=tokenizer.vocab_size, labels=labels)), tokenizer, folder)
+        save(Model(Bert(BertConfig(vocab_size=tokenizer.vocab_size)), labels), tokenizer, folder)
         (folder / "texts.json").write_text(json.dumps([texts, classes]))
         theirs = BertJapaneseTokenizer.from_pretrained(folder)(texts)["input_ids"]
         assert [ids.tolist() for ids, _ in tokenizer.encode_batch(texts)] == theirs, "the ids differ"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 SPLITS = ("train", "dev", "test")
 
@@ -16,9 +17,10 @@ class Example:
 
     id: str
     text: str
-    label: str  # the name of the class
+    label: Any  # the name of the class, or whatever else a task asks for
     split: str  # "train", "dev" or "test"
     votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus tells
+    pair: str | None = None  # the second text, where the task is about two
 
 
 @dataclass(frozen=True)

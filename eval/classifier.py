@@ -6,12 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import overload
 
-from ..model.heads import BertClassifier
 from ..model.int8 import to_int8
+from ..model.model import Model
 from ..model.precision import choose_device, choose_precision
 from ..tokenize.japanese import JapaneseTokenizer
 from ..weights.load import load_ready_classifier, log
-from .predict import predict
+from .predict import Scorer
+from .tasks.classify import Classify
 
 READ_AHEAD = 16  # batches; what is read together is tokenized together, and sorted by length
 
@@ -38,7 +39,7 @@ class Classifier:
     """
 
     def __init__(
-        self, model: BertClassifier, tokenizer: JapaneseTokenizer, device: str = "auto", precision: str = "auto"
+        self, model: Model, tokenizer: JapaneseTokenizer, device: str = "auto", precision: str = "auto"
     ) -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
@@ -47,7 +48,8 @@ class Classifier:
         self.precision = choose_precision("fp32" if precision == "int8" else precision, self.device)
         self.batch_size = 16 if precision == "int8" else 64  # in int8 the fewer share a scale, the less is lost
         self.tokenizer = tokenizer
-        self.labels = model.config.labels
+        self.labels = model.labels
+        self.task = Classify(model.labels)
 
     @classmethod
     def load(
@@ -91,10 +93,9 @@ class Classifier:
         """
         texts, batch_size = iter(texts), batch_size or self.batch_size
         while batch := list(islice(texts, read_ahead * batch_size)):
-            longest = self.model.config.max_position_embeddings
-            encodings = self.tokenizer.encode_batch(batch, max_length=longest)
-            logits = predict(self.model, encodings, batch_size, self.precision)
-            probabilities = logits.double().softmax(dim=-1).tolist()  # (B, C)
+            scorer = Scorer(self.model, self.tokenizer, self.task, precision=self.precision, batch_size=batch_size)
+            encodings = scorer.encode(batch)
+            probabilities = self.task.probabilities(scorer.logits(encodings)).tolist()  # (B, C)
             for row, cut in zip(probabilities, encodings.truncated, strict=True):
                 by_label = dict(zip(self.labels, row, strict=True))
                 yield Prediction(max(by_label, key=by_label.__getitem__), by_label, bool(cut))

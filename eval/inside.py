@@ -17,10 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ..model.attention import pad
-from ..model.bert import Output
-from ..model.config import BertConfig
-from ..model.heads import BertClassifier, BertMaskedLM
-from ..model.packing import Packed, pack
+from ..model.model import MaskedLM, Model
+from ..model.packing import Output, Packed, pack
 from ..tokenize.encoding import Encoding
 from ..tokenize.japanese import JapaneseTokenizer
 from ..tokenize.normalize import Span
@@ -99,7 +97,8 @@ class Walk:
     stages: list[Stage]
     output: Output
     answers: list[Answer]
-    config: BertConfig
+    config: Any  # of the encoder
+    labels: tuple[str, ...]
 
     @property
     def token(self) -> int:
@@ -179,7 +178,7 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
 
 
 @torch.inference_mode()
-def walk(model: BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, text: str) -> Walk:
+def walk(model: Model | MaskedLM, tokenizer: JapaneseTokenizer, text: str) -> Walk:
     """Follow `text` through a model, which must be in evaluation mode; what is longer than its positions is cut.
 
     "[MASK]" and the other special tokens mean themselves to a masked-language model; to a classifier they are plain
@@ -188,7 +187,7 @@ def walk(model: BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, tex
     Raises:
         NotFiniteError: a logit is infinite or no number.
     """
-    special = isinstance(model, BertMaskedLM)
+    special = isinstance(model, MaskedLM)
     longest = model.config.max_position_embeddings
     encoding = tokenizer.encode(text, max_length=longest, special_tokens=special)
     packed = pack([encoding])
@@ -207,6 +206,7 @@ def walk(model: BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, tex
         output=output,
         answers=list(answers(model, tokenizer, encoding, output.logits)),
         config=model.config,
+        labels=model.labels,
     )
 
 
@@ -260,7 +260,7 @@ def parts_of_speech(tokenizer: JapaneseTokenizer, text: str, count: int) -> list
 # --- stages -----------------------------------------------------------------------------------------------------
 
 
-def watch(model: BertClassifier | BertMaskedLM, packed: Packed) -> tuple[Output, dict[str, Seen]]:
+def watch(model: Model | MaskedLM, packed: Packed) -> tuple[Output, dict[str, Seen]]:
     """Run the model, and keep what each of its modules took and gave."""
     seen: dict[str, Seen] = {}
 
@@ -275,11 +275,11 @@ def watch(model: BertClassifier | BertMaskedLM, packed: Packed) -> tuple[Output,
             hook.remove()
 
 
-def stages(model: BertClassifier | BertMaskedLM, packed: Packed, seen: dict[str, Seen]) -> Iterator[Stage]:
+def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, Seen]) -> Iterator[Stage]:
     """What was seen, in reading order."""
     places: list[tuple[str, str, tuple[Point, ...]]] = [("embeddings", "bert.", EMBEDDINGS)]
     places += [(f"layer {n + 1}", f"bert.layers.{n}.", LAYER) for n in range(model.config.num_hidden_layers)]
-    places.append(("classifier", "", CLASSIFIER) if isinstance(model, BertClassifier) else ("word head", "", WORD_HEAD))
+    places.append(("classifier", "", CLASSIFIER) if isinstance(model, Model) else ("word head", "", WORD_HEAD))
     for group, prefix, points in places:
         for point in points:
             name = prefix + point.module
@@ -309,11 +309,11 @@ def file_of(model: nn.Module, name: str) -> str:
 
 
 def answers(
-    model: BertClassifier | BertMaskedLM, tokenizer: JapaneseTokenizer, encoding: Encoding, logits: Tensor
+    model: Model | MaskedLM, tokenizer: JapaneseTokenizer, encoding: Encoding, logits: Tensor
 ) -> Iterator[Answer]:
     """All classes of a classifier; else the likeliest words at each [MASK], or at each token of a text without one."""
-    if isinstance(model, BertClassifier):
-        yield Answer(0, choices(model.config.labels, logits[0], range(len(model.config.labels))))
+    if isinstance(model, Model):
+        yield Answer(0, choices(model.labels, logits[0], range(len(model.labels))))
         return
     masks = [i for i, token_id in enumerate(encoding.ids) if token_id == tokenizer.mask_id]
     for i in masks or range(1, len(encoding) - 1):

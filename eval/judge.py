@@ -1,16 +1,18 @@
 """Logits of one split against its labels, whatever labels the model has.
 
-Letters: n examples, C classes of the model.
+Letters: n examples, C columns of the model's logits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..data.dataset import Example
 from .neutral import ceiling, decide, shared_labels
-from .tasks.metrics import cross_entropy, expected_calibration_error, scores, softmax
+from .tasks.metrics import cross_entropy, expected_calibration_error, scores
+from .tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -19,35 +21,41 @@ class Judgement:
 
     split: str
     examples: Sequence[Example]  # n
-    model_labels: tuple[str, ...]  # C, the columns of `probabilities`
+    model_labels: tuple[str, ...]  # C
     labels: tuple[str, ...]  # rows and columns of the confusion matrix
-    probabilities: np.ndarray  # (n, C)
-    predicted: list[str]  # n
-    metrics: dict[str, float | None]
+    probabilities: np.ndarray  # (n, C); without columns where the task is none of classes
+    predicted: list[Any]  # n answers
+    metrics: Mapping[str, float | None]
     remarks: list[str]
 
     @property
-    def gold(self) -> list[str]:
+    def gold(self) -> list[Any]:
         return [example.label for example in self.examples]
 
 
 def judge(
+    task: Task,
     split: str,
     examples: Sequence[Example],
     logits: np.ndarray,
-    model_labels: Sequence[str],
-    data_labels: Sequence[str],
+    data_labels: Sequence[str] = (),
     neutral: str | None = None,
     width: float = 0.0,
 ) -> Judgement:
-    """Compare (n, C) logits with the labels of n examples, by name.
+    """Compare (n, C) logits with what is known of n examples; classes by their names.
 
-    Where the model lacks a label of the data, the loss is None, since that label has no probability; so is the
-    calibration error where a band of doubt decides (`neutral`, `width`), since what it calls neutral has none either.
+    `data_labels` are those of the data, where they are others than the task's, which are the model's. Where it lacks a
+    label of the data, the loss is None, since that label has no probability; so is the calibration error where a band
+    of doubt decides (`neutral`, `width`), since what it calls neutral has none either.
     Means are over the data's labels.
     """
+    model_labels, data_labels = task.labels, tuple(data_labels) or task.labels
+    probabilities = task.probabilities(logits)
+    if probabilities is None:
+        found = {**task.measure(logits, task.targets(examples)), "examples": len(examples)}
+        none = np.empty((len(examples), 0))
+        return Judgement(split, examples, model_labels, (), none, task.answers(logits), found, [])
     labels = shared_labels(model_labels, data_labels)
-    probabilities = softmax(logits)
     predicted = decide(probabilities, model_labels, neutral, width)
     gold = [example.label for example in examples]
     right = np.array(predicted) == np.array(gold)

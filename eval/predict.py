@@ -1,36 +1,73 @@
-"""Encoded texts → logits, a batch at a time.
+"""Texts → logits, a batch at a time.
 
-Letters: B sequences in a batch, C classes.
+Letters: n texts, B texts in a batch, C columns of logits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..model.heads import BertClassifier
+from ..data.dataset import Example
+from ..model.model import Model
 from ..model.packing import Encodings, Packed, pack
 from ..model.precision import autocast, round_size
 from ..model.ranks import rank, ranks, sum_over_ranks
+from ..tokenize.encoding import EncodedBatch
+from ..tokenize.japanese import JapaneseTokenizer
+from .tasks.task import Task
 
 
 class NotFiniteError(ValueError):
     """A model that answers with infinities or with what is no number."""
 
 
+@dataclass(frozen=True)
+class Scorer:
+    """A model with its tokenizer and its task: the one way from texts to logits.
+
+    model: on the device to compute on.
+    how: the tokenizer's `max_length` (by default all that the model can read) and `truncation`.
+    """
+
+    model: Model
+    tokenizer: JapaneseTokenizer
+    task: Task
+    how: Mapping[str, Any] = field(default_factory=dict)
+    precision: torch.dtype = torch.float32
+    batch_size: int = 64
+
+    @property
+    def cut(self) -> dict[str, Any]:
+        """How texts are cut, in full."""
+        return {"max_length": self.model.config.max_position_embeddings} | dict(self.how)
+
+    def encode(self, texts: Sequence[str | Example]) -> EncodedBatch:
+        examples = [text if isinstance(text, Example) else Example("", text, "", "") for text in texts]
+        return self.task.encode(self.tokenizer, examples, **self.cut)
+
+    def logits(self, encodings: Encodings, progress: str | None = None) -> np.ndarray:
+        """(n, C), fp32."""
+        return predict(self.model, encodings, self.batch_size, self.precision, progress, self.task.parts).numpy()
+
+
 def predict(
-    model: BertClassifier,
+    model: Model,
     encodings: Encodings,
     batch_size: int = 64,
     precision: torch.dtype = torch.float32,
     progress: str | None = None,
+    parts: int = 1,
 ) -> Tensor:
     """Score texts.
 
     Args:
         model: on the device to compute on; it is put into evaluation mode, and back into its own afterwards.
-        encodings: n encoded texts.
+        encodings: n encoded texts, each of as many sequences as it has `parts`.
         progress: a title for a progress bar; without it, or without a terminal, there is none.
 
     Returns:
@@ -42,11 +79,12 @@ def predict(
     scores = in_batches(
         model,
         lambda packed: model(packed).logits,
-        len(model.config.labels),
+        len(model.labels),
         encodings,
         batch_size,
         precision,
         progress,
+        parts,
     )
     if not scores.isfinite().all():
         number = int((~scores.isfinite()).any(dim=1).nonzero()[0])
@@ -63,6 +101,7 @@ def in_batches(
     batch_size: int,
     precision: torch.dtype,
     progress: str | None,
+    parts: int = 1,
 ) -> Tensor:
     """What `answer`, a function that runs the model, says of each text: packed batch → (B, width).
 
@@ -72,16 +111,18 @@ def in_batches(
     was_training = model.training
     model.eval()
     answers = []
-    by_length = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))  # so that attention pads little
+    texts = [range(start, start + parts) for start in range(0, len(encodings), parts)]  # n, their sequences
+    lengths = [max(len(encodings[i].ids) for i in text) for text in texts]
+    by_length = sorted(range(len(texts)), key=lengths.__getitem__)  # so that attention pads little
     share = by_length[rank() :: ranks()]  # all of them, unless there are several processes
     batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
     silent = True if rank() or not progress else None  # None: where there is no terminal
     with autocast(device, precision):  # around all batches: inside, weights are cast once
         for batch in tqdm(batches, desc=progress, unit="batch", leave=False, disable=silent):
-            packed = pack([encodings[i] for i in batch], round_size(precision)).to(device)
+            packed = pack([encodings[i] for text in batch for i in texts[text]], round_size(precision)).to(device)
             answers.append(answer(packed).float())  # (B, width)
     model.train(was_training)
-    found = torch.zeros(len(encodings), width, device=device)
+    found = torch.zeros(len(texts), width, device=device)
     if answers:
         found[share] = torch.cat(answers)
     sum_over_ranks([found])  # the others' are zero

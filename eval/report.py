@@ -10,7 +10,9 @@ from .runs import write_json, write_jsonl, write_whole
 
 
 def classification_table(judgement: Judgement) -> str:
-    """scikit-learn's report with a row for each label, and the remarks below it."""
+    """scikit-learn's report with a row for each label, and the remarks below it; without classes, the scores."""
+    if not judgement.labels:
+        return "\n".join(f"{name:<12}{value:>10.4f}" for name, value in judgement.metrics.items() if value is not None)
     table = classification_report(
         judgement.gold, judgement.predicted, labels=list(judgement.labels), digits=4, zero_division=0
     )
@@ -34,7 +36,8 @@ def write_predictions(run: Path, judgement: Judgement) -> None:
                 "text": example.text,
                 "label": example.label,
                 "predicted": predicted,
-                "probabilities": dict(zip(judgement.model_labels, row, strict=True)),
+                **({"pair": example.pair} if example.pair is not None else {}),
+                **({"probabilities": dict(zip(judgement.model_labels, row, strict=True))} if row else {}),
             }
             for example, predicted, row in rows
         ),
@@ -47,7 +50,8 @@ def write_report(run: Path, judgement: Judgement) -> str:
     write_predictions(run, judgement)
     table = classification_table(judgement)
     write_whole(run / "classification_report.txt", table)
-    title = f"{judgement.split}: {len(judgement.examples)} texts"
-    picture = confusion_matrix(judgement.gold, judgement.predicted, judgement.labels, title)
-    write_whole(run / "confusion_matrix.png", picture)
+    if judgement.labels:
+        title = f"{judgement.split}: {len(judgement.examples)} texts"
+        picture = confusion_matrix(judgement.gold, judgement.predicted, judgement.labels, title)
+        write_whole(run / "confusion_matrix.png", picture)
     return table

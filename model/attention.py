@@ -10,17 +10,30 @@ One equation, three kernels that agree:
 
 `auto`, the default, is sdpa, but for prediction in bf16 on a CPU with short texts, where eager is faster.
 
+What a query may look at is a `Reach`: everything (BERT), itself and what stands before it (a decoder), or a window.
+
 Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, R rows of S in which they stand
 here (B, unless short ones share a row), H hidden size, N heads, D = H / N.
 """
+
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import BertConfig
 from .dropout import dropout as drop
 from .packing import Packed
+
+
+class Reach(NamedTuple):
+    """How many tokens before it, and after it, a query may look at; -1: all of them."""
+
+    before: int = -1
+    after: int = -1
+
+
+ALL, CAUSAL = Reach(), Reach(after=0)
 
 
 def pad(qkv: Tensor, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,36 +53,48 @@ def unpad(x: Tensor, packed: Packed) -> Tensor:
     return x if plain else x.index_select(0, packed.slots)
 
 
-def may_look(packed: Packed) -> Tensor | None:
+def may_look(packed: Packed, reach: Reach = ALL) -> Tensor | None:
     """True where a query may look at a key, (R, 1, S, S), or (B, 1, 1, S) where it is the same for all queries of a
     row; None where all may look at all.
     """
-    if packed.owners is not None:
-        return (packed.owners[:, :, None] == packed.owners[:, None, :])[:, None]
-    if len(packed.ids) == packed.rows * packed.longest:
-        return None
     column = torch.arange(packed.longest, device=packed.ids.device)
-    return (column < packed.boundaries.diff()[:, None])[:, None, None, :]
+    allowed = None
+    if packed.owners is not None:
+        allowed = (packed.owners[:, :, None] == packed.owners[:, None, :])[:, None]
+    elif len(packed.ids) < packed.rows * packed.longest:
+        allowed = (column < packed.boundaries.diff()[:, None])[:, None, None, :]
+    if reach == ALL:
+        return allowed
+    ahead = column[None, :] - column[:, None]  # (S, S) by how much the key stands after the query
+    near = torch.ones_like(ahead, dtype=torch.bool)
+    if reach.before >= 0:
+        near &= ahead >= -reach.before
+    if reach.after >= 0:
+        near &= ahead <= reach.after
+    if allowed is None:
+        return near[None, None]
+    return allowed & near | (ahead == 0)  # what is padding looks at itself: a row of nothing has no softmax
 
 
-def eager(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, Tensor]:
+def eager(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> tuple[Tensor, Tensor]:
     """(T, 3, N, D) → (T, H), and the probabilities before dropout (R, N, S, S), also for queries that are padding."""
     q, k, v = pad(qkv, packed)
     scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (R, N, S, S): query × key
-    allowed = may_look(packed)
+    allowed = may_look(packed, reach)
     if allowed is not None:
         scores = scores.masked_fill(~allowed, -torch.inf)
     probabilities = scores.softmax(dim=-1)
     return unpad(drop(probabilities, dropout).to(v.dtype) @ v, packed), probabilities
 
 
-def sdpa(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
+def sdpa(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> tuple[Tensor, None]:
     """(T, 3, N, D) → (T, H), through torch's scaled_dot_product_attention."""
     q, k, v = pad(qkv, packed)
-    return unpad(F.scaled_dot_product_attention(q, k, v, may_look(packed), dropout_p=dropout), packed), None
+    allowed = may_look(packed, reach)
+    return unpad(F.scaled_dot_product_attention(q, k, v, allowed, dropout_p=dropout), packed), None
 
 
-def varlen(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
+def varlen(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> tuple[Tensor, None]:
     """(T, 3, N, D) → (T, H), through torch's varlen_attn; nothing is padded."""
     if dropout > 0:
         raise ValueError(
@@ -82,7 +107,8 @@ def varlen(qkv: Tensor, packed: Packed, dropout: float) -> tuple[Tensor, None]:
 
     q, k, v = qkv.unbind(1)  # 3 × (T, N, D)
     ends = packed.boundaries
-    x = varlen_attn(q, k, v, ends, ends, packed.longest, packed.longest)
+    near: dict[str, Any] = {} if reach == ALL else {"window_size": (reach.before, reach.after)}
+    x = varlen_attn(q, k, v, ends, ends, packed.longest, packed.longest, **near)
     assert isinstance(x, Tensor)  # a tuple only when auxiliary outputs are asked for
     return x.flatten(1), None  # (T, N, D) -> (T, H)
 
@@ -92,13 +118,16 @@ KERNELS = {"eager": eager, "sdpa": sdpa, "varlen": varlen}
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over a packed batch, with one matrix for queries, keys and values."""
+    """Multi-head self-attention over a packed batch, with one matrix for queries, keys and values.
 
-    def __init__(self, config: BertConfig) -> None:
+    kernel: a matter of the machine, not of the checkpoint; `model.use_kernel` sets it in all layers.
+    """
+
+    def __init__(self, hidden_size: int, heads: int, dropout: float, reach: Reach = ALL) -> None:
         super().__init__()
-        self.config = config
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.heads, self.dropout, self.reach, self.kernel = heads, dropout, reach, "auto"
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.output = nn.Linear(hidden_size, hidden_size)
 
     def forward(
         self, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
@@ -106,20 +135,18 @@ class Attention(nn.Module):
         """(T, H) → (T, H), and with `show` the probabilities (B, N, S, S), for which the eager kernel runs.
 
         With `first_only` (B, H): what the first token of each sequence has gathered.
-        The kernel is `config.attention_kernel`; an unknown one is a ValueError, and so is to show the attention of
-        sequences that share rows.
+        An unknown kernel is a ValueError, and so is to show the attention of sequences that share rows.
         """
         if show and packed.owners is not None:
             raise ValueError("attention can be shown only where each sequence has its own row: pack without share_rows")
-        qkv = self.qkv(x).unflatten(1, (3, self.config.num_attention_heads, -1))  # (T, H) -> (T, 3, N, D)
-        name = "eager" if show else self.config.attention_kernel
+        qkv = self.qkv(x).unflatten(1, (3, self.heads, -1))  # (T, H) -> (T, 3, N, D)
+        name = "eager" if show else self.kernel
         if name == "auto":
             bf16_on_cpu = qkv.is_cpu and qkv.dtype == torch.bfloat16
             name = "eager" if bf16_on_cpu and not self.training and packed.longest <= SHORT else "sdpa"
         if name not in KERNELS:
             raise ValueError(f"attention kernel {name!r} is not known; choose one of auto, {', '.join(KERNELS)}")
-        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        x, probabilities = KERNELS[name](qkv, packed, dropout)
+        x, probabilities = KERNELS[name](qkv, packed, self.dropout if self.training else 0.0, self.reach)
         if show and probabilities is not None and (allowed := may_look(packed)) is not None:
             probabilities = probabilities * allowed.transpose(-2, -1)  # none for a query that is padding
         return self.output(x[packed.first] if first_only else x), probabilities

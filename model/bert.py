@@ -1,39 +1,114 @@
-"""BERT itself: embeddings, L encoder layers, and the pooler.
+"""BERT in one file, from its configuration to the encoder: embeddings, L layers, and the pooler.
 
 Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, H hidden size, N heads, F
-feed-forward size. Source: Devlin et al. 2019 (arXiv:1810.04805), section 3; the layer is the Transformer encoder's of
-Vaswani et al. 2017 (arXiv:1706.03762), section 3.1, with the normalisation after each sum ("post-LN").
+feed-forward size, L layers, V vocabulary. Source: Devlin et al. 2019 (arXiv:1810.04805), section 3; the layer is the
+Transformer encoder's of Vaswani et al. 2017 (arXiv:1706.03762), section 3.1, with the normalisation after each sum
+("post-LN"). What it shares with other encoders stands beside it: packing.py, attention.py, dropout.py, heads.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .attention import Attention
-from .config import ACTIVATIONS, BertConfig
 from .dropout import Dropout
-from .embeddings import Embeddings
-from .packing import Packed
+from .initialisation import initialise, table
+from .packing import Output, Packed
+
+SIZES = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size",
+)  # fmt: skip
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """The tanh approximation of GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2)."""
+    return F.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": gelu_tanh,
+    "gelu_fast": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+    "tanh": F.tanh,
+}
 
 
 @dataclass
-class Output:
-    """What a forward pass gives; None where it was not asked for or the model has no such part."""
+class BertConfig:
+    """Sizes and rates of one BERT; the defaults are BERT-base's.
 
-    hidden: Tensor  # (T, H) the last layer; (B, H) where only [CLS] was asked for
-    pooled: Tensor | None = None  # (B, H)
-    logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
-    class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels
-    hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (T, H): embeddings, then every layer
-    attentions: tuple[Tensor, ...] | None = None  # L of (B, N, S, S): query × key, zero outside a sequence
+    Raises:
+        ValueError: for values that cannot be (heads that do not divide the hidden size, an unknown activation, a
+            dropout outside [0, 1)).
+    """
+
+    vocab_size: int = 32768  # V
+    hidden_size: int = 768  # H
+    num_hidden_layers: int = 12  # L
+    num_attention_heads: int = 12  # N; a head has D = H / N dimensions
+    intermediate_size: int = 3072  # F
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1  # after the embeddings and after each sublayer
+    attention_probs_dropout_prob: float = 0.1  # on the attention probabilities
+    classifier_dropout: float | None = None  # on the pooled output; None means hidden_dropout_prob
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02  # standard deviation of new weights
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0  # kept for the saved file; a packed batch has no padding
+
+    def __post_init__(self) -> None:
+        for name in SIZES:
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} is {size!r}; it must be a whole number above 0")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} cannot be divided into {self.num_attention_heads} attention heads"
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act {self.hidden_act!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            rate = getattr(self, name)
+            if rate is not None and not (isinstance(rate, int | float) and 0 <= rate < 1):
+                raise ValueError(f"{name} is {rate!r}; a dropout rate lies in [0, 1)")
 
 
-class Layer(nn.Module):
-    """One encoder layer: attention, then two linear maps with a bend between them, each added to its input."""
+class Embeddings(nn.Module):
+    """Token ids → vectors: the sum of a word, a position and a segment vector, normalised (the paper's figure 2)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.attention = Attention(config)
+        self.word: nn.Module = table(config.vocab_size, config.hidden_size)
+        self.position = table(config.max_position_embeddings, config.hidden_size)
+        self.segment = table(config.type_vocab_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, packed: Packed) -> Tensor:
+        """A packed batch → (T, H). A sequence longer than the learned positions is a ValueError."""
+        if packed.longest > self.position.num_embeddings:
+            raise ValueError(
+                f"a sequence has {packed.longest} tokens, but the model has learned only "
+                f"{self.position.num_embeddings} positions; encode with max_length={self.position.num_embeddings}"
+            )
+        x = self.word(packed.ids) + self.segment(packed.type_ids) + self.position(packed.positions)
+        return self.dropout(self.norm(x))
+
+
+class Layer(nn.Module):
+    """One encoder layer: attention, then two linear maps with an activation between them, each added to its input."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob)
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.up = nn.Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACTIVATIONS[config.hidden_act]
@@ -99,18 +174,3 @@ class Bert(nn.Module):
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
-
-
-def initialise(module: nn.Module, std: float) -> None:
-    """New weights of one module: normal with deviation `std`, zero biases, an identity normalisation (the paper's A.2).
-
-    The authors' code truncates the normal distribution at two deviations; today's libraries, and we, do not.
-    """
-    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-        return  # a shape without numbers, which a checkpoint will give
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=std)
-    elif isinstance(module, nn.LayerNorm):
-        nn.init.ones_(module.weight)
-    if isinstance(module, nn.Linear | nn.LayerNorm):
-        nn.init.zeros_(module.bias)

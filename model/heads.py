@@ -1,40 +1,59 @@
-"""The two heads that this project needs: a class for a sequence, and a word for a masked token.
+"""What is asked of an encoder's vectors: a class for a sequence, or a word for a masked token.
 
-Letters: B sequences, T tokens in the packed batch, M of them asked for, H hidden size, V vocabulary, C classes.
+Letters: B sequences, M tokens that are asked for, H hidden size, V vocabulary, C columns of logits.
 Source: Devlin et al. 2019 (arXiv:1810.04805), sections 3.1 (masked language model) and 4.1 (classification).
 """
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .bert import Bert, Output, initialise
-from .config import ACTIVATIONS, BertConfig
-from .dropout import Dropout
-from .packing import Packed
+from .bert import ACTIVATIONS, BertConfig
+from .initialisation import initialise
 
 
-class BertClassifier(nn.Module):
-    """BERT with a linear map from the pooled [CLS] to C classes, named by `config.labels`."""
+class Head(nn.Module, ABC):
+    """How logits come about, and what they cost. It is made as `Head(hidden_size, C)`.
 
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        if len(config.labels) < 2:
-            raise ValueError(f"a classifier needs at least two labels, not {list(config.labels)}")
-        self.config = config
-        self.bert = Bert(config)
-        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.dropout = Dropout(rate)
-        self.classifier = nn.Linear(config.hidden_size, len(config.labels))
-        initialise(self.classifier, config.initializer_range)
+    reads: the vector that it is given of each sequence: `first` (that of the pooler where there is one), `last`,
+        `mean`, or `tokens`, the vectors of all of them.
+    problem_type: what `config.json` calls it.
+    """
 
-    def forward(self, packed: Packed, output_hidden_states: bool = False, output_attentions: bool = False) -> Output:
-        output = self.bert(packed, output_hidden_states, output_attentions, first_only=not output_hidden_states)
-        output.logits = self.classifier(self.dropout(output.pooled))  # (B, H) -> (B, C)
-        return output
+    reads = "first"
+    problem_type = ""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Logits and targets (B, C), both fp32 → the loss of each sequence (B,), or its summands (B, C)."""
+
+    @abstractmethod
+    def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
+        """How far answers q are from answers p, of logits (B, C) both: a scalar, the mean over B.
+
+        With `both_ways`, plus how far p are from q.
+        """
 
 
-class MaskedLMHead(nn.Module):
+class ClassHead(Head, nn.Linear):
+    """Which of C classes; targets are probabilities."""
+
+    problem_type = "single_label_classification"
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy, column by column."""
+        return -(targets * logits.log_softmax(dim=-1))
+
+    def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
+        """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p), of the probabilities."""
+        p, q = p.float().log_softmax(dim=-1), q.float().log_softmax(dim=-1)
+        there = F.kl_div(q, p, log_target=True, reduction="batchmean")
+        return there + F.kl_div(p, q, log_target=True, reduction="batchmean") if both_ways else there
+
+
+class WordHead(nn.Module):
     """A vector → a score for every word: the scores are its products with the word embeddings themselves ("tied")."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -48,37 +67,3 @@ class MaskedLMHead(nn.Module):
     def forward(self, x: Tensor, word_embeddings: Tensor) -> Tensor:
         x = self.norm(self.activation(self.dense(x)))  # (M, H)
         return F.linear(x, word_embeddings, self.bias)  # (M, H) × (V, H) -> (M, V)
-
-
-class BertMaskedLM(nn.Module):
-    """BERT that says which word stands at a token; with `config.labels`, also which class the sequence has.
-
-    The second task of the paper is whether two sentences follow each other; here it is whatever the labels mean.
-    """
-
-    def __init__(self, config: BertConfig, pooler: bool = False) -> None:
-        super().__init__()
-        self.config = config
-        self.bert = Bert(config, pooler=pooler or bool(config.labels))
-        self.head = MaskedLMHead(config)
-        self.classifier = nn.Linear(config.hidden_size, len(config.labels)) if config.labels else None
-        if self.classifier:
-            initialise(self.classifier, config.initializer_range)
-
-    def forward(
-        self,
-        packed: Packed,
-        at: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> Output:
-        """`at` (M,) chooses the tokens of the packed batch to score, since V scores for each of T are most of the work.
-
-        The logits are (M, V), or (T, V) without `at`; the class logits (B, C), or None without labels.
-        """
-        output = self.bert(packed, output_hidden_states, output_attentions)
-        if self.classifier:
-            output.class_logits = self.classifier(output.pooled)  # (B, H) -> (B, C)
-        hidden = output.hidden if at is None else output.hidden[at]
-        output.logits = self.head(hidden, self.bert.embeddings.word.weight)
-        return output

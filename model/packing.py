@@ -1,4 +1,4 @@
-"""Packed batches: B sequences laid end to end as T tokens, without padding.
+"""What an encoder takes and gives. Packed batches: B sequences laid end to end as T tokens, without padding.
 
 Letters: B sequences in a batch, T tokens in the packed batch, S tokens of the longest sequence, R rows of S.
 
@@ -68,6 +68,16 @@ class Packed:
         """R, in attention's padded matrix."""
         return len(self.boundaries) - 1 if self.owners is None else len(self.owners)
 
+    @property
+    def sequence(self) -> Tensor:
+        """(T,) the number of the sequence that each token belongs to: 0 0 0 1 2 2."""
+        return torch.repeat_interleave(self.boundaries.diff().long(), output_size=len(self.ids))
+
+    def sums(self, x: Tensor) -> Tensor:
+        """(T, …) → (B, …), summed over the tokens of each sequence, in fp32; what fills up is left out."""
+        found = x.new_zeros(len(self.boundaries) - 1, *x.shape[1:], dtype=torch.float32)
+        return found.index_add(0, self.sequence, x.float())[: len(self)]
+
     def to(self, device: torch.device | str) -> "Packed":
         """The same batch on another device; from pinned memory the copy does not wait."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
@@ -84,6 +94,18 @@ class Packed:
             None if self.owners is None else change(self.owners),
             self.fillers,
         )
+
+
+@dataclass
+class Output:
+    """What a forward pass gives; None where it was not asked for or the model has no such part."""
+
+    hidden: Tensor  # (T, H) the last layer; (B, H) where only [CLS] was asked for
+    pooled: Tensor | None = None  # (B, H)
+    logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
+    class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels
+    hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (T, H): embeddings, then every layer
+    attentions: tuple[Tensor, ...] | None = None  # L of (B, N, S, S): query × key, zero outside a sequence
 
 
 def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: bool = False) -> Packed:

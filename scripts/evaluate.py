@@ -15,15 +15,16 @@ import numpy as np
 
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.failures.analysis import Analysis, Subject, analyse
+from tezukuri.eval.failures.analysis import Analysis, analyse
 from tezukuri.eval.failures.page import write_page
 from tezukuri.eval.judge import Judgement, judge
 from tezukuri.eval.neutral import neutral_label, tune_width
-from tezukuri.eval.predict import predict
+from tezukuri.eval.predict import Scorer, predict
 from tezukuri.eval.report import write_report
 from tezukuri.eval.runs import circumstances, new_run, write_json, write_jsonl
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.metrics import softmax
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.model import Model
 from tezukuri.model.precision import PRECISIONS, name_of
 from tezukuri.scripts.command import run_file
 from tezukuri.scripts.options import (
@@ -136,7 +137,7 @@ def judge_split(options: argparse.Namespace, data: Dataset) -> Judged:
             width = band_width(options.neutral_band)
     examples = data.split(options.split)
     logits = logits_of(examples, options.split)
-    judgement = judge(options.split, examples, logits, model_labels, data.labels, neutral, width)
+    judgement = judge(classifier.task, options.split, examples, logits, data.labels, neutral, width)
     band = {"label": neutral, "width": width} if neutral else None
     return Judged(judgement, band, Loaded(whole.to(device), loaded.tokenizer, loaded.report))
 
@@ -146,10 +147,16 @@ def analysis_of(options: argparse.Namespace, data: Dataset, judged: Judged, **ex
     loaded = judged.loaded
     train = [example for example in data.examples if example.split == "train"]
     how = how_texts_are_cut(options, loaded.model)
-    return analyse(Subject(loaded.model, loaded.tokenizer, how), [judged.judgement], train, data.labels, **extras)
+    return analyse(
+        Scorer(loaded.model, loaded.tokenizer, Classify(loaded.model.labels), how),
+        [judged.judgement],
+        train,
+        data.labels,
+        **extras,
+    )
 
 
-def how_texts_are_cut(options: argparse.Namespace, model: BertClassifier) -> dict[str, Any]:
+def how_texts_are_cut(options: argparse.Namespace, model: Model) -> dict[str, Any]:
     """For the tokenizer."""
     longest = min(options.max_length or sys.maxsize, model.config.max_position_embeddings)
     return {"max_length": longest, "truncation": options.truncation}

@@ -19,11 +19,13 @@ import numpy as np
 import torch
 
 from tezukuri.data.dataset import SPLITS, Dataset
-from tezukuri.eval.failures.analysis import Analysis, Retrained, Subject, analyse
+from tezukuri.eval.failures.analysis import Analysis, Retrained, analyse
 from tezukuri.eval.failures.page import LANGUAGES, write_page
 from tezukuri.eval.failures.probes import read_probes
 from tezukuri.eval.failures.slices import read_rules
 from tezukuri.eval.failures.suspects import deal
+from tezukuri.eval.predict import Scorer
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.precision import choose_device
 from tezukuri.scripts import evaluate, finetune
 from tezukuri.scripts.command import run_file
@@ -92,8 +94,8 @@ def of_finetune(options: Namespace, config: Mapping[str, Any], extras: Mapping[s
     train, retrained = data.split("train"), None
     if options.retrain:
         retrained = retrain(given, settings, data, options.retrain, choose_device(options.device))
-    subject = Subject(loaded.model, loaded.tokenizer, how)
-    return analyse(subject, judgements, train, data.labels, retrained=retrained, **extras)
+    scorer = Scorer(loaded.model, loaded.tokenizer, Classify(data.labels), how)
+    return analyse(scorer, judgements, train, data.labels, retrained=retrained, **extras)
 
 
 def retrain(given: Namespace, settings: Settings, data: Dataset, folds: int, device: torch.device) -> Retrained:
@@ -126,7 +128,7 @@ def retrain(given: Namespace, settings: Settings, data: Dataset, folds: int, dev
         train, dev = (splits[name].texts(data.labels) for name in ("train", "dev"))
         regularizers = regularizers_of(settings.regularizers)
         with only_seen_words(model.bert, splits["train"].encoded):
-            for row in fine_tune(model, train, dev, settings, regularizers=regularizers):
+            for row in fine_tune(model, Classify(data.labels), train, dev, settings, regularizers=regularizers):
                 print(f"epoch {row['epoch']}: accuracy on dev {row['dev_accuracy']:.3f}")
         probabilities[out] = finetune.judged("test", model, dealt, splits["test"], settings).probabilities
     return Retrained(probabilities, folds)

@@ -21,16 +21,17 @@ import torch
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
-from tezukuri.eval.failures.analysis import Subject, analyse
+from tezukuri.eval.failures.analysis import analyse
 from tezukuri.eval.failures.page import write_page
 from tezukuri.eval.judge import Judgement, judge
 from tezukuri.eval.plots import curves
-from tezukuri.eval.predict import predict
+from tezukuri.eval.predict import Scorer, predict
 from tezukuri.eval.report import write_metrics, write_predictions, write_report
 from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.attention import KERNELS
-from tezukuri.model.bert import initialise
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.initialisation import initialise
+from tezukuri.model.model import Model
 from tezukuri.model.precision import PRECISIONS, choose_device, choose_precision, name_of
 from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import command_line, run_file
@@ -51,7 +52,7 @@ from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.loop import chosen_epoch, fine_tune
 from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of
 from tezukuri.train.seen_words import only_seen_words
-from tezukuri.train.settings import RECIPES, SELECTIONS, Settings, rate_for, regularizers_for
+from tezukuri.train.settings import RECIPES, Settings, rate_for, regularizers_for
 from tezukuri.weights.files import read_json
 from tezukuri.weights.load import Loaded, load_with_report
 from tezukuri.weights.save import save
@@ -97,7 +98,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"{', '.join(SHELF)}, or FILE.py:CLASS; once for each, in the place of the recipe's; or none",
     )
     recipe.add_argument("--list-regularizers", action="store_true", help="name them, with defaults, and end")
-    recipe.add_argument("--select", choices=SELECTIONS, help="which epoch is kept, by the dev split")
+    recipe.add_argument(
+        "--select", metavar="best|best-NAME|last", help="which epoch is kept, by a score of the dev split (f1)"
+    )
     recipe.add_argument("--patience", type=int, help="stop after so many epochs without a better one (0: never)")
     recipe.add_argument("--precision", choices=["auto", *PRECISIONS])
     recipe.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile the model")
@@ -119,14 +122,14 @@ class Split:
 
     examples: list[Example]
     encoded: EncodedBatch
-    classes: np.ndarray  # (n,) the class number of each example
+    targets: np.ndarray  # (n, C) as the head's loss takes them
 
     def texts(self, labels: Sequence[str]) -> Texts:
         """For the training loop."""
         votes = None
         if any(example.votes for example in self.examples):
             votes = np.array([[(example.votes or {}).get(label, 0) for label in labels] for example in self.examples])
-        return Texts(self.encoded, self.classes, [example.text for example in self.examples], votes)
+        return Texts(self.encoded, self.targets, [example.text for example in self.examples], votes)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -159,6 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
         with only_seen_words(model.bert, splits["train"].encoded):
             for row in fine_tune(
                 model,
+                Classify(data.labels),
                 splits["train"].texts(data.labels),
                 splits["dev"].texts(data.labels),
                 settings,
@@ -175,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"\ngo on with    tezukuri finetune --resume {shlex.quote(str(run))}", file=sys.stderr)
         raise
 
-    best = chosen_epoch(rows, settings.select)
+    best = chosen_epoch(rows, settings.select, Classify(data.labels))
     write_whole(run / "curves.png", curves(rows, best))
     judgements = conclude(run, model, data, splits, settings, best)
     if data.labels == LABELS:
@@ -193,8 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
         write_metrics(run, judgements[0])
     (run / CHECKPOINT).unlink(missing_ok=True)  # the run has ended: what follows can be made again from what it left
     if options.report:
-        subject = Subject(model, loaded.tokenizer, how_texts_are_cut(model, settings))
-        analysis = analyse(subject, judgements, data.split("train"), data.labels)
+        scorer = Scorer(model, loaded.tokenizer, Classify(data.labels), how_texts_are_cut(model, settings))
+        analysis = analyse(scorer, judgements, data.split("train"), data.labels)
         write_page(run, analysis, options.language)
     if options.save_model == "best":
         print(f"\n{what_next(run / 'model', options.report)}")
@@ -247,10 +251,11 @@ def make(options: argparse.Namespace, data: Dataset) -> Loaded:
         "classifier_dropout": options.classifier_dropout,
     }
     changes: dict[str, Any] = {name: rate for name, rate in rates.items() if rate is not None}
-    changes["attention_kernel"] = options.attention
     if options.model == "scratch":
         texts = [example.text for example in data.split("train")]
-        return scratch.scratch(data.labels, texts, options.tokenizer, options.revision, changes)
+        return scratch.scratch(
+            data.labels, texts, options.tokenizer, options.revision, changes, kernel=options.attention
+        )
     if options.tokenizer:
         raise ValueError("--tokenizer is for --model scratch; a checkpoint brings the tokenizer it was trained with")
     loaded = load_with_report(
@@ -260,6 +265,7 @@ def make(options: argparse.Namespace, data: Dataset) -> Loaded:
         revision=options.revision,
         reset_head=options.reset_head,
         changes=changes,
+        kernel=options.attention,
     )
     if options.random_weights:
         loaded.model.apply(lambda module: initialise(module, loaded.model.config.initializer_range))
@@ -276,16 +282,16 @@ def encode(data: Dataset, loaded: Loaded, settings: Settings) -> dict[str, Split
             continue
         examples = data.split(name)
         encoded = loaded.tokenizer.encode_batch([example.text for example in examples], **how)
-        classes = np.array([data.labels.index(example.label) for example in examples], dtype=np.int64)
-        splits[name] = Split(examples, encoded, classes)
-        numbers = np.bincount(classes, minlength=len(data.labels))
+        targets = Classify(data.labels).targets(examples)
+        splits[name] = Split(examples, encoded, targets)
+        numbers = targets.sum(axis=0).astype(int)
         counts = ", ".join(f"{number} {label}" for number, label in zip(numbers, data.labels, strict=True))
         cut = f"; {encoded.truncated_share:.1%} cut to {how['max_length']} tokens" if encoded.truncated_share else ""
         print(f"{name:<7} {len(examples)} texts ({counts}){cut}")
     return splits
 
 
-def how_texts_are_cut(model: BertClassifier, settings: Settings) -> dict[str, Any]:
+def how_texts_are_cut(model: Model, settings: Settings) -> dict[str, Any]:
     """For the tokenizer."""
     longest = min(settings.max_length, model.config.max_position_embeddings)
     return {"max_length": longest, "truncation": settings.truncation}
@@ -355,7 +361,7 @@ def conclude(
 def judged(name: str, model: Any, data: Dataset, split: Split, settings: Settings) -> Judgement:
     precision = choose_precision(settings.precision, next(model.parameters()).device)
     logits = predict(model, split.encoded, precision=precision, progress=name).numpy()
-    return judge(name, split.examples, logits, model.config.labels, data.labels)
+    return judge(Classify(model.labels), name, split.examples, logits, data.labels)
 
 
 if __name__ == "__main__":

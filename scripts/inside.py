@@ -86,7 +86,7 @@ def size_line(way: Walk) -> str:
         "N": config.num_attention_heads, "D": config.hidden_size // config.num_attention_heads,
         "F": config.intermediate_size, "V": config.vocab_size, "L": config.num_hidden_layers,
     }  # fmt: skip
-    sizes |= {"C": len(config.labels)} if config.labels else {}
+    sizes |= {"C": len(way.labels)} if way.labels else {}
     return "  ".join(f"{letter} = {size}" for letter, size in sizes.items())
 
 

@@ -17,8 +17,8 @@ from torch import nn
 from tezukuri.eval.plots import pretraining_curves
 from tezukuri.eval.runs import circumstances, new_run, write_csv, write_json, write_whole
 from tezukuri.model.attention import Attention
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertMaskedLM
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import MaskedLM, use_kernel
 from tezukuri.model.precision import PRECISIONS, choose_device
 from tezukuri.model.ranks import ranks
 from tezukuri.scripts.command import run_file
@@ -115,8 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
 def make(options: argparse.Namespace) -> Loaded:
     """The model to be trained, and its tokenizer."""
     if options.model != "scratch":
-        changes = {"attention_kernel": options.attention, "labels": tuple(options.labels or ())}
-        loaded = load_with_report(options.model, "fill-mask", revision=options.revision, changes=changes)
+        loaded = load_with_report(
+            options.model, "fill-mask", options.labels, revision=options.revision, kernel=options.attention
+        )
         if options.dropout is not None:
             set_dropout(loaded.model, options.dropout)
         return loaded
@@ -131,10 +132,9 @@ def make(options: argparse.Namespace) -> Loaded:
         num_attention_heads=options.heads,
         intermediate_size=4 * options.hidden_size,
         max_position_embeddings=options.max_length,
-        labels=tuple(options.labels or ()),
-        attention_kernel=options.attention,
     )
-    model = BertMaskedLM(config)
+    model = MaskedLM(Bert(config, pooler=bool(options.labels)), options.labels or ())
+    use_kernel(model, options.attention)
     set_dropout(model, options.dropout or 0.0)
     return Loaded(model, tokenizer, LoadReport(f"vocabulary of {files.source}", notes=tokenizer.notes))
 
@@ -145,7 +145,7 @@ def set_dropout(model: nn.Module, rate: float) -> None:
         if isinstance(module, nn.Dropout):
             module.p = rate
         elif isinstance(module, Attention):
-            module.config = replace(module.config, attention_probs_dropout_prob=rate)
+            module.dropout = rate
 
 
 if __name__ == "__main__":

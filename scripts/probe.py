@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tezukuri.eval.failures.analysis import Subject, try_it
+from tezukuri.eval.failures.analysis import try_it
 from tezukuri.eval.failures.page import example, expected, sayings
 from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
+from tezukuri.eval.predict import Scorer
 from tezukuri.eval.runs import write_json
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.precision import choose_device
 from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import run_file
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     probes = read_probes(options.file)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
     model = loaded.model.to(choose_device(options.device))
-    rows = try_it(Subject(model, loaded.tokenizer), probes)
+    rows = try_it(Scorer(model, loaded.tokenizer, Classify(model.labels)), probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny import random_texts, tiny
+from tiny import classifier, random_texts, tiny
 from torch import nn
 
 from tezukuri.eval.failures.attribution import (
@@ -18,10 +18,9 @@ from tezukuri.eval.failures.attribution import (
     rollout,
 )
 from tezukuri.eval.predict import NotFiniteError
-from tezukuri.model.bert import Output
-from tezukuri.model.heads import BertClassifier
 from tezukuri.model.int8 import to_int8
-from tezukuri.model.packing import pack
+from tezukuri.model.model import Model
+from tezukuri.model.packing import Output, pack
 
 UNK, CLS, SEP, MASK = 1, 2, 3, 4
 SPECIAL = (CLS, SEP)
@@ -29,10 +28,10 @@ LENGTHS = (7, 2, 19, 1, 12, 19, 3)
 CLASSES = np.array([0, 2, 1, 1, 2, 0, 0])
 
 
-def model_of(seed: int = 0, **changes) -> BertClassifier:
+def model_of(seed: int = 0, **changes) -> Model:
     """A random classifier whose vectors are random too."""
     torch.manual_seed(seed)
-    model = BertClassifier(tiny(**changes)).eval()
+    model = classifier(**changes).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
@@ -67,7 +66,7 @@ def logit(model: nn.Module, text: SimpleNamespace, number: int) -> float:
         return float(model(pack([text])).logits[0, number])
 
 
-def from_vectors(model: BertClassifier, text: SimpleNamespace, vectors: torch.Tensor, number: int) -> torch.Tensor:
+def from_vectors(model: Model, text: SimpleNamespace, vectors: torch.Tensor, number: int) -> torch.Tensor:
     """The logit of one text whose word vectors are given, layer by layer."""
     packed, embeddings = pack([text]), model.bert.embeddings
     x = embeddings.norm(vectors + embeddings.segment(packed.type_ids) + embeddings.position(packed.positions))
@@ -76,7 +75,7 @@ def from_vectors(model: BertClassifier, text: SimpleNamespace, vectors: torch.Te
     return model.classifier(model.bert.pooler(x[packed.first]))[0, number]
 
 
-def by_hand(model: BertClassifier, text: SimpleNamespace, number: int, alphas, weights) -> np.ndarray:
+def by_hand(model: Model, text: SimpleNamespace, number: int, alphas, weights) -> np.ndarray:
     """Integrated gradients of one text, in fp64, one point of the path after the other."""
     model = copy.deepcopy(model).double()
     words = model.bert.embeddings.word.weight.detach()
@@ -169,7 +168,7 @@ class Power(nn.Module):
         self.word = nn.Embedding(9, 1)
         self.word.weight.data = torch.tensor([[numbers.get(i, 0.0)] for i in range(9)])
         self.bert = SimpleNamespace(embeddings=SimpleNamespace(word=self.word))
-        self.config = SimpleNamespace(labels=("a", "b"), attention_kernel="sdpa")
+        self.labels = ("a", "b")
         self.power = power
 
     def forward(self, packed) -> Output:
@@ -238,7 +237,7 @@ def test_occlusion_changes_no_text():
 BOTH = pytest.mark.parametrize("method", [integrated_gradients, occlusion])
 
 
-def state_of(model: BertClassifier) -> dict:
+def state_of(model: Model) -> dict:
     return {
         "modes": [module.training for module in model.modules()],
         "hooks": [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()],
@@ -253,7 +252,7 @@ def state_of(model: BertClassifier) -> dict:
 @BOTH
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_model_is_left_as_it_was(method, fails: bool):
-    model, texts = model_of(attention_kernel="varlen").train(), texts_of()  # whose kernel takes no fp32
+    model, texts = model_of(kernel="varlen").train(), texts_of()  # whose kernel takes no fp32
     model.bert.layers[0].eval()
     model.bert.embeddings.requires_grad_(False)
     model.classifier.bias.grad = torch.ones(3)
@@ -363,9 +362,9 @@ def test_rollout_of_a_model_adds_up_to_one_at_each_token_and_is_nothing_beyond()
 
 
 def test_what_is_looked_at_is_the_rollout_of_each_text_alone():
-    texts, model = texts_of(), model_of(attention_kernel="sdpa").train()
+    texts, model = texts_of(), model_of(kernel="sdpa").train()
     found = looked_at(model, texts, batch_tokens=30)
-    assert model.training and model.config.attention_kernel == "sdpa"
+    assert model.training and model.bert.layers[0].attention.kernel == "sdpa"
     model.eval()
     with torch.no_grad():
         for text, values in zip(texts, found, strict=True):

@@ -10,8 +10,8 @@ import torch
 from checkout import ROOT
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 from tezukuri.train.batch import Texts, batch_of
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.weights.save import save
@@ -27,8 +27,7 @@ def train_step(monkeypatch):
 
 
 def test_both_sides_of_the_training_benchmark_take_the_same_steps(train_step, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_step.loop, "task_loss", train_step.loop.task_loss)  # which the benchmark watches
-    save(BertClassifier(BertConfig(labels=("a", "b"), **SIZES)), TOKENIZER, tmp_path)
+    save(Model(Bert(BertConfig(**SIZES)), ("a", "b")), TOKENIZER, tmp_path)
     texts = [TEXTS[i % len(TEXTS)] for i in range(train_step.GATE_STEPS * train_step.BATCH)]
     (tmp_path / "texts.json").write_text(json.dumps([texts, [i % 2 for i in range(len(texts))]]))
     ours = train_step.Ours(tmp_path, "fp32", gate=True, steps=2)
@@ -40,9 +39,9 @@ def test_both_sides_of_the_training_benchmark_take_the_same_steps(train_step, tm
 
 def test_negated_texts_count_twice_and_the_mean_text_once():
     sentences = ["部屋が広い。", "部屋は広くない。", "駅から近い。", "もったいない。"]
-    train = Texts(TOKENIZER.encode_batch(sentences), np.array([0, 1, 0, 1]), sentences)
+    train = Texts(TOKENIZER.encode_batch(sentences), np.eye(2, dtype=np.float32)[[0, 1, 0, 1]], sentences)
     (regularizer,) = regularizers_of([f"{ROOT}/benchmarks/negation_twice.py:NegationTwice"])
-    regularizer.begin(BertClassifier(BertConfig(labels=("a", "b"), **SIZES)), train, train)
-    batch = batch_of(train, np.array([1, 3, 0]), 2, torch.device("cpu"))
+    regularizer.begin(Model(Bert(BertConfig(**SIZES)), ("a", "b")), train, train)
+    batch = batch_of(train, np.array([1, 3, 0]), torch.device("cpu"))
     changed = regularizer.change_batch(batch).targets
     torch.testing.assert_close(changed, batch.targets * torch.tensor([[1.6], [0.8], [0.8]]))  # 2 : 1, of mean 1.25

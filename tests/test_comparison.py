@@ -22,8 +22,8 @@ from tezukuri.eval.study import pictures
 from tezukuri.eval.study.document import document
 from tezukuri.eval.study.pictures import comparison_curves
 from tezukuri.eval.study.study import Fate, Run, differences, drawn_scores, fate, read_run, variants
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 from tezukuri.scripts import compare
 from tezukuri.scripts.command import main as command
 from tezukuri.train.soup import greedy_soup
@@ -252,7 +252,7 @@ def test_a_soup_takes_in_what_does_not_harm(tmp_path):
     folders = []
     torch.manual_seed(3)
     for number in range(6):
-        model = BertClassifier(BertConfig(**(SIZES | {"labels": tuple(LABELS)})))
+        model = Model(Bert(BertConfig(**SIZES)), tuple(LABELS))
         folders.append(tmp_path / str(number))
         save(model, TOKENIZER, folders[-1])
 
@@ -281,7 +281,7 @@ def test_a_soup_takes_in_what_does_not_harm(tmp_path):
 
 def test_a_soup_of_models_with_other_labels_is_refused(tmp_path):
     for name, labels in (("one", ("a", "b", "c")), ("two", ("a", "c", "b"))):
-        save(BertClassifier(BertConfig(**(SIZES | {"labels": labels}))), TOKENIZER, tmp_path / name)
+        save(Model(Bert(BertConfig(**SIZES)), labels), TOKENIZER, tmp_path / name)
     with pytest.raises(ValueError, match="cannot be averaged"):
         greedy_soup([tmp_path / "one", tmp_path / "two"], TEXTS, ["a"] * len(TEXTS), "cpu")
     with pytest.raises(ValueError, match="none of the runs has kept its own"):
@@ -312,7 +312,7 @@ def test_a_study_has_a_row_for_each_run_and_a_document(finished_study):
         assert f"| {row['method']} | {float(row['accuracy']):.3f} |" in text
     assert (folder / "curves.png").is_file() and "## Greedy soup" in text
     assert not list(folder.rglob("report.html"))  # a page for each run would take long, and nobody asked
-    assert load(folder / "soup" / "model", "classify")[0].config.labels == ("negative", "normal", "positive")
+    assert load(folder / "soup" / "model", "classify")[0].labels == ("negative", "normal", "positive")
 
 
 def test_a_finished_run_is_never_made_again(finished_study, monkeypatch, capsys):

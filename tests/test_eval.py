@@ -1,7 +1,6 @@
 """Metrics, calibration, labels that differ, and the files of a run."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,18 +8,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tezukuri.data.dataset import Example
 from tezukuri.eval import plots, runs
 from tezukuri.eval.judge import judge
 from tezukuri.eval.neutral import ceiling, decide, neutral_label, shared_labels, tune_width
 from tezukuri.eval.plots import curves
 from tezukuri.eval.report import write_report
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.metrics import METRICS, cross_entropy, expected_calibration_error, measure, scores, softmax
 
 LABELS = ("negative", "normal", "positive")
 
 
 def examples(labels):
-    return [SimpleNamespace(id=f"e{i}", text=f"文{i}", label=label) for i, label in enumerate(labels)]
+    return [Example(f"e{i}", f"文{i}", label, "test") for i, label in enumerate(labels)]
 
 
 def test_the_courses_published_confusion_matrix_gives_its_published_report(tmp_path):
@@ -31,7 +32,7 @@ def test_the_courses_published_confusion_matrix_gives_its_published_report(tmp_p
     result = scores(gold, predicted, LABELS)
     assert (round(result["accuracy"], 4), round(result["f1"], 4)) == (0.8553, 0.8221)
     logits = np.array([[5.0 if label == p else 0.0 for label in LABELS] for p in predicted])
-    table = write_report(tmp_path, judge("test", examples(gold), logits, LABELS, LABELS))
+    table = write_report(tmp_path, judge(Classify(LABELS), "test", examples(gold), logits, LABELS))
     rows = {line.split()[0]: line.split() for line in table.splitlines() if line.strip()}
     assert rows["negative"] == ["negative", "0.9118", "0.7949", "0.8493", "78"]
     assert rows["normal"] == ["normal", "0.7381", "0.6691", "0.7019", "139"]
@@ -85,8 +86,8 @@ def test_a_class_that_is_never_predicted_counts_as_zero():
 def test_labels_in_another_order_are_matched_by_name():
     gold = examples(["positive", "negative", "normal"])
     logits = np.array([[3.0, 0, 1], [0, 4.0, 1], [0, 1, 5.0]])
-    mine = judge("test", gold, logits, ("positive", "negative", "normal"), LABELS)
-    sorted_ = judge("test", gold, logits[:, [1, 2, 0]], LABELS, LABELS)
+    mine = judge(Classify(("positive", "negative", "normal")), "test", gold, logits, LABELS)
+    sorted_ = judge(Classify(LABELS), "test", gold, logits[:, [1, 2, 0]], LABELS)
     assert mine.metrics == pytest.approx(sorted_.metrics) and mine.metrics["accuracy"] == 1.0
     assert mine.predicted == ["positive", "negative", "normal"]
 
@@ -94,11 +95,11 @@ def test_labels_in_another_order_are_matched_by_name():
 def test_two_labels_against_three(tmp_path):
     gold = examples(["positive", "negative", "normal", "normal"])
     logits = np.array([[0.0, 4.0], [4.0, 0.0], [0.1, 0.0], [0.0, 3.0]])
-    plain = judge("test", gold, logits, ("negative", "positive"), LABELS)
+    plain = judge(Classify(("negative", "positive")), "test", gold, logits, LABELS)
     assert plain.predicted == ["positive", "negative", "negative", "positive"]
     assert plain.metrics["loss"] is None and plain.metrics["accuracy"] == 0.5 and plain.metrics["ece"] > 0
     assert "reaches 50.0% accuracy at best" in write_report(tmp_path, plain)
-    banded = judge("test", gold, logits, ("negative", "positive"), LABELS, neutral="normal", width=0.2)
+    banded = judge(Classify(("negative", "positive")), "test", gold, logits, LABELS, neutral="normal", width=0.2)
     assert banded.predicted == ["positive", "negative", "normal", "positive"]
     assert banded.metrics["accuracy"] == 0.75 and banded.metrics["ece"] is None
     assert "differ by less than 0.2 are called normal" in write_report(tmp_path, banded)
@@ -108,7 +109,7 @@ def test_two_labels_against_three(tmp_path):
 def test_a_model_with_a_label_more_has_a_loss_and_no_ceiling():
     gold = examples(["positive", "negative", "normal"])
     logits = np.log(np.array([[0.1, 0.1, 0.2, 0.6], [0.5, 0.2, 0.2, 0.1], [0.1, 0.3, 0.4, 0.2]]))
-    judgement = judge("test", gold, logits, ("negative", "normal", "mixed", "positive"), LABELS)
+    judgement = judge(Classify(("negative", "normal", "mixed", "positive")), "test", gold, logits, LABELS)
     assert judgement.predicted == ["positive", "negative", "mixed"] and judgement.remarks == []
     assert judgement.labels == (*LABELS, "mixed")
     assert judgement.metrics["loss"] == pytest.approx(-np.log([0.6, 0.5, 0.3]).mean())
@@ -179,7 +180,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_pictures_are_drawn_even_with_japanese_labels_and_without_training_rows(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(plots, "fonts", lambda: ["DejaVu Sans"])  # as on a machine without a Japanese font
     labels = ("良い", "悪い")
-    judgement = judge("test", examples(["良い", "悪い"]), np.array([[1.0, 0], [0, 1]]), labels, labels)
+    judgement = judge(Classify(labels), "test", examples(["良い", "悪い"]), np.array([[1.0, 0], [0, 1]]), labels)
     write_report(tmp_path, judgement)
     row = {"epoch": 0, "train_loss": None, "dev_loss": 1.1, "dev_accuracy": 0.3, "dev_f1": 0.2, "dev_ece": 0.1}
     for picture in ((tmp_path / "confusion_matrix.png").read_bytes(), curves([row])):

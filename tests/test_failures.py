@@ -19,14 +19,15 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
 from tezukuri.data.load import load as load_data
-from tezukuri.eval.failures.analysis import Failure, Subject, Token, analyse, tokens_of, write_data
+from tezukuri.eval.failures.analysis import Failure, Token, analyse, tokens_of, write_data
 from tezukuri.eval.failures.page import EXAMPLES, METRICS, ROLLOUT, beside, coloured, page, sayings
 from tezukuri.eval.failures.probes import read_probes
 from tezukuri.eval.failures.slices import Rule
 from tezukuri.eval.judge import judge
-from tezukuri.eval.predict import predict
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.eval.predict import Scorer, predict
+from tezukuri.eval.tasks.classify import Classify
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 from tezukuri.scripts import failures, finetune
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.options import read_data
@@ -92,14 +93,14 @@ def examples(split: str, texts) -> list[Example]:
 @pytest.fixture(scope="module")
 def analysed():
     torch.manual_seed(4)
-    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
+    model = Model(Bert(BertConfig(**SIZES)), LABELS).eval()
     judgements = []
     for split, texts in (("train", TEXTS * 2), ("dev", TEXTS), ("test", [*HOSTILE, *TEXTS])):
         some = examples(split, texts)
         logits = predict(model, TOKENIZER.encode_batch([e.text for e in some])).numpy()
-        judgements.append(judge(split, some, logits, LABELS, LABELS))
+        judgements.append(judge(Classify(LABELS), split, some, logits, LABELS))
     rule = Rule("<i>mine</i>", "", "", lambda text: "駅" in text.text)
-    return analyse(Subject(model, TOKENIZER), judgements, judgements[0].examples, LABELS, [rule])
+    return analyse(Scorer(model, TOKENIZER, Classify(model.labels)), judgements, judgements[0].examples, LABELS, [rule])
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -131,8 +132,13 @@ def test_what_has_no_errors_has_a_page_too(analysed):
     some = examples("test", TEXTS)
     logits = 5 * np.eye(3)[[LABELS.index(e.label) for e in some]]
     torch.manual_seed(4)
-    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
-    perfect = analyse(Subject(model, TOKENIZER), [judge("test", some, logits, model_labels, LABELS)], [], LABELS)
+    model = Model(Bert(BertConfig(**SIZES)), LABELS).eval()
+    perfect = analyse(
+        Scorer(model, TOKENIZER, Classify(model.labels)),
+        [judge(Classify(model_labels), "test", some, logits, LABELS)],
+        [],
+        LABELS,
+    )
     text = page(perfect, CONFIG, [], "en")
     assert "<article" not in text and "None." in text and 'id="curves"' not in text
 
@@ -253,8 +259,10 @@ def test_probes_are_only_ever_text(analysed, tmp_path):
     )
     probes = read_probes(tmp_path / "own.toml")
     torch.manual_seed(4)
-    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
-    tried = analyse(Subject(model, TOKENIZER), analysed.judgements[1:2], [], LABELS, probes=probes)
+    model = Model(Bert(BertConfig(**SIZES)), LABELS).eval()
+    tried = analyse(
+        Scorer(model, TOKENIZER, Classify(model.labels)), analysed.judgements[1:2], [], LABELS, probes=probes
+    )
     assert [row.template for row in tried.probes] == ["<img src=x>", "<script>y"]
     assert any(row.failures for row in tried.probes)
     tags = [tag for tag, _ in Reader(page(tried, CONFIG, [], "en")).elements]
@@ -352,7 +360,7 @@ def test_a_page_that_fails_leaves_the_run_whole(some_reviews, tmp_path, monkeypa
 def two_labels(run, tmp_path_factory) -> Path:
     """A classifier that knows negative and positive only: the trained one without a row of its head."""
     model, tokenizer = load(run / "model", "classify")
-    model.config.labels = ("negative", "positive")
+    model.labels = ("negative", "positive")
     model.classifier.weight.data = model.classifier.weight.data[[0, 2]]
     model.classifier.bias.data = model.classifier.bias.data[[0, 2]]
     save(model, tokenizer, tmp_path_factory.mktemp("two") / "model")
@@ -404,7 +412,7 @@ def test_the_width_that_dev_decided_is_not_decided_again(two_labels, some_review
 
 def test_what_a_model_says_beyond_the_labels_of_the_data_is_counted(analysed):
     some = examples("test", TEXTS)
-    judgement = judge("test", some, 5 * np.eye(4)[[3, 3, 0, 1]], (*LABELS, "mixed"), LABELS)
+    judgement = judge(Classify((*LABELS, "mixed")), "test", some, 5 * np.eye(4)[[3, 3, 0, 1]], LABELS)
     said = copy.copy(analysed)
     object.__setattr__(said, "judgements", [judgement])
     found = Reader(page(said, CONFIG, [], "en"))
@@ -415,8 +423,10 @@ def test_what_a_model_says_beyond_the_labels_of_the_data_is_counted(analysed):
 def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analysed, monkeypatch):
     monkeypatch.setattr("tezukuri.eval.failures.analysis.MOST", 2)
     torch.manual_seed(4)
-    model = BertClassifier(BertConfig(**(SIZES | {"labels": LABELS}))).eval()
-    few = analyse(Subject(model, TOKENIZER), analysed.judgements, analysed.judgements[0].examples, LABELS)
+    model = Model(Bert(BertConfig(**SIZES)), LABELS).eval()
+    few = analyse(
+        Scorer(model, TOKENIZER, Classify(model.labels)), analysed.judgements, analysed.judgements[0].examples, LABELS
+    )
     assert [f.id for f in few.failures] == [f.id for f in analysed.failures]
     for split in ("train", "dev", "test"):
         own = [f for f in few.failures if f.split == split]

@@ -15,7 +15,7 @@ from tiny_checkpoint import SIZES, TOKENIZER, checkpoint
 from tezukuri.eval.inside import load, walk
 from tezukuri.eval.plots import attention_map
 from tezukuri.eval.predict import NotFiniteError
-from tezukuri.model.heads import BertMaskedLM
+from tezukuri.model.model import MaskedLM
 from tezukuri.model.packing import pack
 from tezukuri.scripts import finetune, inside
 from tezukuri.scripts.command import main as command
@@ -91,7 +91,7 @@ def test_shapes_are_those_of_the_letters_and_files_those_of_the_code(loaded):
 
 
 def test_words_and_tokens_are_those_of_the_tokenizer(loaded):
-    special = isinstance(loaded.model, BertMaskedLM)
+    special = isinstance(loaded.model, MaskedLM)
     for text in (TEXT, HOSTILE, "㍿ヿの部屋が 狭い[MASK][MASK]", "", "[SEP]"):
         way = walk(loaded.model, loaded.tokenizer, text)
         assert way.encoding == loaded.tokenizer.encode(text, special_tokens=special)

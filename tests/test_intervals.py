@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 from tezukuri.eval import statistics as module
 from tezukuri.eval.judge import Judgement, judge
 from tezukuri.eval.statistics import DRAWS, drawn_scores, intervals
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.metrics import expected_calibration_error
 
 LABELS = ("negative", "normal", "positive")
@@ -26,9 +27,8 @@ def judged(n: int, seed: int = 0, too_sure: float = 2.0, **options) -> Judgement
     gold = (logits + random.gumbel(size=(n, 3))).argmax(axis=1)
     examples = [SimpleNamespace(id=str(i), text="文", label=LABELS[label]) for i, label in enumerate(gold)]
     columns = [LABELS.index(label) for label in options.get("model_labels", LABELS)]
-    return judge(
-        "test", examples, too_sure * logits[:, columns], **{"model_labels": LABELS, "data_labels": LABELS} | options
-    )
+    task = Classify(options.pop("model_labels", LABELS))
+    return judge(task, "test", examples, too_sure * logits[:, columns], **{"data_labels": LABELS} | options)
 
 
 def test_accuracy_and_loss_have_the_intervals_of_scipy():
@@ -120,7 +120,7 @@ def test_the_interval_of_ece_holds_the_truth_where_percentiles_do_not():
 def test_a_score_that_no_draw_reaches_is_in_its_interval():
     """Confidences so near to accuracy that every draw is further away."""
     examples = [SimpleNamespace(id="", text="", label="a" if i < 75 else "b") for i in range(100)]
-    judgement = judge("test", examples, np.log([[0.7501, 0.2499]] * 100), ("a", "b"), ("a", "b"))
+    judgement = judge(Classify(("a", "b")), "test", examples, np.log([[0.7501, 0.2499]] * 100), ("a", "b"))
     low, high = intervals(judgement, ("a", "b"))["ece"]
     assert low == 0 and high == judgement.metrics["ece"] == pytest.approx(0.0001)
 
@@ -137,7 +137,7 @@ def test_draws_come_a_few_at_a_time_and_are_the_same(monkeypatch):
 
 def test_a_probability_of_zero_does_not_make_all_draws_infinite():
     examples = [SimpleNamespace(id="", text="", label=label) for label in ("a", "b", "b")]
-    judgement = judge("test", examples, np.array([[1.0, 0], [0, 1], [900, 0]]), ("a", "b"), ("a", "b"))
+    judgement = judge(Classify(("a", "b")), "test", examples, np.array([[1.0, 0], [0, 1], [900, 0]]), ("a", "b"))
     assert judgement.probabilities[2, 1] == 0
     low, high = intervals(judgement, ("a", "b"))["loss"]
     assert low == pytest.approx(np.log1p(np.exp(-1))) and 300 < high < 800

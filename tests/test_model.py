@@ -6,16 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import random_texts, tiny
+from tiny import LABELS, classifier, random_texts, tiny
 from torch.nn import functional as F
 
 from tezukuri.model import attention
 from tezukuri.model.bert import Bert
-from tezukuri.model.config import BertConfig
 from tezukuri.model.dropout import dropout
-from tezukuri.model.heads import BertClassifier, BertMaskedLM
 from tezukuri.model.int8 import Int8Linear, to_int8
+from tezukuri.model.model import MaskedLM, Model, use_kernel
 from tezukuri.model.packing import pack
+from tezukuri.weights.architectures import config_json, read_config
 
 
 def test_pack_by_hand():
@@ -62,11 +62,12 @@ def test_batches_have_few_sizes_and_little_that_fills_up():
 @pytest.mark.parametrize("lengths", [[7, 2, 19, 1, 12, 3, 3], [5, 5, 5], [2, 1], [24], [8, 8, 4, 4]])
 def test_filling_up_and_sharing_rows_change_nothing(kernel, lengths):
     """Logits and gradients within 1e-5 in fp32: products of other sizes add up in another order."""
-    config = tiny(attention_kernel=kernel, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    config = tiny(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     results = []
     for settings in ({}, {"multiple": 8}, {"share_rows": True}, {"multiple": 8, "share_rows": True}):
         torch.manual_seed(0)
-        model = BertClassifier(config).train()
+        model = Model(Bert(config), LABELS).train()
+        use_kernel(model, kernel)
         packed = pack(random_texts(config, lengths), **settings)
         assert len(packed.ids) % settings.get("multiple", 1) == 0
         logits = model(packed).logits
@@ -80,7 +81,7 @@ def test_filling_up_and_sharing_rows_change_nothing(kernel, lengths):
 @pytest.mark.parametrize("share_rows", [False, True])
 def test_a_classifiers_last_layer_gives_cls_alone_and_the_same(share_rows):
     config = tiny(num_hidden_layers=2)
-    model = BertClassifier(config).eval()
+    model = Model(Bert(config), LABELS).eval()
     packed = pack(random_texts(config), share_rows=share_rows)
     short, whole = model(packed), model(packed, output_hidden_states=True)
     assert len(short.hidden) == len(packed) < len(whole.hidden)
@@ -92,7 +93,7 @@ def test_attention_of_sequences_that_share_rows_is_not_shown_as_if_each_had_its_
     config = tiny()
     packed = pack(random_texts(config), share_rows=True)
     with pytest.raises(ValueError, match="without share_rows"):
-        BertClassifier(config).eval()(packed, output_attentions=True)
+        Model(Bert(config), LABELS).eval()(packed, output_attentions=True)
 
 
 @pytest.mark.parametrize("lengths", [[], [3, 0, 2]])
@@ -106,9 +107,10 @@ def test_kernels_agree_in_outputs_and_gradients(lengths):
     """Within 1e-5 in fp32: the two only add up in another order."""
     results = {}
     for kernel in ("eager", "sdpa"):
-        config = tiny(attention_kernel=kernel, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        config = tiny(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
         torch.manual_seed(0)
-        model = BertClassifier(config).train()
+        model = Model(Bert(config), LABELS).train()
+        use_kernel(model, kernel)
         output = model(pack(random_texts(config, lengths)), output_hidden_states=True)
         output.logits.square().sum().backward()
         results[kernel] = [output.hidden.detach()] + [p.grad for p in model.parameters()]
@@ -119,8 +121,9 @@ def test_kernels_agree_in_outputs_and_gradients(lengths):
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_a_packed_sequence_comes_out_as_it_does_alone(kernel):
     """Within 1e-5 in fp32: products of other sizes add up in another order."""
-    config = tiny(attention_kernel=kernel)
+    config = tiny()
     model = Bert(config).eval()
+    use_kernel(model, kernel)
     encodings = random_texts(config)
     together = model(pack(encodings))
     for i, encoding in enumerate(encodings):
@@ -132,8 +135,9 @@ def test_a_packed_sequence_comes_out_as_it_does_alone(kernel):
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_sequences_of_a_batch_do_not_influence_each_other(kernel):
-    config = tiny(attention_kernel=kernel)
+    config = tiny()
     model = Bert(config).eval()
+    use_kernel(model, kernel)
     encodings = random_texts(config)
     before = model(pack(encodings)).hidden
     encodings[2].ids = (encodings[2].ids + 31) % config.vocab_size
@@ -146,12 +150,14 @@ def test_sequences_of_a_batch_do_not_influence_each_other(kernel):
 
 
 def test_varlen_is_refused_where_it_would_drop_dropout_or_cannot_run():
-    config = tiny(attention_kernel="varlen")
+    config = tiny()
     packed = pack(random_texts(config))
+    model = Bert(config)
+    use_kernel(model, "varlen")
     with pytest.raises(ValueError, match=r"no dropout, but attention_probs_dropout_prob is 0\.1"):
-        Bert(config).train()(packed)
+        model.train()(packed)
     with pytest.raises(ValueError, match=r"bf16 or fp16 on CUDA, not torch\.float32 on cpu"):
-        Bert(config).eval()(packed)
+        model.eval()(packed)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen attention runs on CUDA only")
@@ -160,7 +166,7 @@ def test_varlen_agrees_with_sdpa():
     model = Bert(config).cuda().bfloat16().eval()
     packed = pack(random_texts(config)).to("cuda")
     expected = model(packed).hidden
-    config.attention_kernel = "varlen"
+    use_kernel(model, "varlen")
     torch.testing.assert_close(model(packed).hidden, expected, rtol=0.02, atol=0.05)
 
 
@@ -189,8 +195,9 @@ def test_varlen_gets_the_packed_tokens_as_its_kernel_wants_them(monkeypatch):
 @pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"])
 def test_each_dropout_acts_in_training_alone(kernel, rate):
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
-    config = tiny(attention_kernel=kernel, **(off | {rate: 0.5}))
-    model = BertClassifier(config)
+    config = tiny(**(off | {rate: 0.5}))
+    model = Model(Bert(config), LABELS)
+    use_kernel(model, kernel)
     packed = pack(random_texts(config))
     model.train()
     assert not torch.equal(model(packed).logits, model(packed).logits)
@@ -257,7 +264,7 @@ def test_a_linear_layer_in_int8_is_its_formula(monkeypatch, amx):
 def test_a_model_in_int8_has_no_other_linear_layers_and_answers_nearly_the_same():
     torch.manual_seed(0)
     config = tiny(initializer_range=0.3)
-    model = BertClassifier(config).eval()
+    model = Model(Bert(config), LABELS).eval()
     packed = pack(random_texts(config, [7, 2, 19, 1, 12]))
     before = model(packed).logits.detach()
     to_int8(model)
@@ -270,19 +277,19 @@ def test_a_model_in_int8_has_no_other_linear_layers_and_answers_nearly_the_same(
 
 def test_int8_is_refused_off_the_cpu():
     with torch.device("meta"):
-        model = BertClassifier(tiny())
+        model = classifier()
     with pytest.raises(ValueError, match="int8 is for the CPU"):
         to_int8(model)
 
 
 def test_classifier_dropout_is_hidden_dropout_unless_given():
-    assert BertClassifier(tiny(hidden_dropout_prob=0.3)).dropout.p == 0.3
-    assert BertClassifier(tiny(hidden_dropout_prob=0.3, classifier_dropout=0.0)).dropout.p == 0.0
+    assert classifier(hidden_dropout_prob=0.3).dropout.p == 0.3
+    assert classifier(hidden_dropout_prob=0.3, classifier_dropout=0.0).dropout.p == 0.0
 
 
 def test_the_decoder_of_the_masked_lm_is_the_word_embedding_itself():
     config = tiny()
-    model = BertMaskedLM(config).eval()
+    model = MaskedLM(Bert(config), LABELS).eval()
     packed = pack(random_texts(config))
     before = model(packed).logits
     with torch.no_grad():
@@ -317,15 +324,17 @@ def test_auto_takes_the_faster_kernel(monkeypatch, training, dtype, longest, ker
 
 
 def test_unknown_kernels_and_impossible_sizes_are_refused():
-    config = tiny(attention_kernel="flash")
+    config = tiny()
+    model = Bert(config)
+    use_kernel(model, "flash")
     with pytest.raises(ValueError, match="'flash' is not known; choose one of auto, eager, sdpa, varlen"):
-        Bert(config)(pack(random_texts(config)))
+        model(pack(random_texts(config)))
     with pytest.raises(ValueError, match="hidden_size 30 cannot be divided into 4"):
         tiny(hidden_size=30)
     with pytest.raises(ValueError, match=r"hidden_dropout_prob is 1\.0"):
         tiny(hidden_dropout_prob=1.0)
     with pytest.raises(ValueError, match="at least two labels"):
-        BertClassifier(tiny(labels=("a",)))
+        classifier(labels=("a",))
 
 
 @pytest.mark.parametrize(
@@ -343,20 +352,18 @@ def test_unknown_kernels_and_impossible_sizes_are_refused():
 def test_a_key_that_changes_the_computation_is_refused_by_name(key, value):
     told = re.escape(value if isinstance(value, str) else json.dumps(value))
     with pytest.raises(ValueError, match=rf"{key} .*{told}"):
-        BertConfig.from_hub({"hidden_size": 32, "num_attention_heads": 4, key: value})
+        read_config({"hidden_size": 32, "num_attention_heads": 4, key: value})
 
 
 def test_a_config_of_2019_is_a_bert_and_unknown_keys_are_told():
-    config, unknown = BertConfig.from_hub(
-        {"hidden_size": 32, "num_attention_heads": 4, "rotary": 1, "type_vocab_size": 3}
-    )
+    _, config, unknown = read_config({"hidden_size": 32, "num_attention_heads": 4, "rotary": 1, "type_vocab_size": 3})
     assert (config.hidden_size, config.type_vocab_size, unknown) == (32, 3, ["rotary"])
 
 
 def test_a_config_survives_the_hub_and_back():
     config = tiny(hidden_act="gelu_new", classifier_dropout=0.25)
-    settings = json.loads(json.dumps(config.to_hub("BertForSequenceClassification")))
+    settings = json.loads(json.dumps(config_json(Model(Bert(config), LABELS))))
     assert settings["id2label"] == {"0": "a", "1": "b", "2": "c"} and settings["label2id"]["c"] == 2
-    again, unknown = BertConfig.from_hub(settings)
-    again.labels = config.labels
+    assert settings["architectures"] == ["BertForSequenceClassification"]
+    _, again, unknown = read_config(settings)
     assert again == config and unknown == []

@@ -7,14 +7,14 @@ much in fp32).
 import pytest
 import torch
 import transformers
-from tiny import random_texts, tiny
+from tiny import LABELS, random_texts, tiny
 from torch.nn import functional as F
 
 from tezukuri.model.bert import Bert
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier, BertMaskedLM
+from tezukuri.model.model import MaskedLM, Model, use_kernel
 from tezukuri.model.packing import pack
-from tezukuri.weights.names import hub_names
+from tezukuri.weights.architectures import config_json
+from tezukuri.weights.names import BERT
 
 CONFIGURATIONS = {
     "plain": {},
@@ -39,16 +39,16 @@ def padded(encodings) -> dict[str, torch.Tensor]:
     return {"input_ids": rows("ids"), "token_type_ids": rows("type_ids"), "attention_mask": mask}
 
 
-def twins(config: BertConfig, ours: torch.nn.Module, theirs: type) -> tuple[torch.nn.Module, torch.nn.Module]:
+def twins(ours: torch.nn.Module, theirs: type) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Our model, and the oracle's with the same weights, both with dropout off."""
     torch.manual_seed(1)
-    oracle = theirs(transformers.BertConfig(**config.to_hub("-"), attn_implementation="eager"))
+    oracle = theirs(transformers.BertConfig(**config_json(ours), attn_implementation="eager"))
     prefix = "bert." if isinstance(ours, Bert) else ""
     with torch.no_grad():
         for name, parameter in ours.named_parameters():
             if parameter.ndim == 1:  # biases and normalisations away from 0 and 1
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-            names = [hub.removeprefix(prefix) for hub in hub_names(prefix + name)]
+            names = [hub.removeprefix(prefix) for hub in BERT.on_hub(prefix + name)]
             for hub, part in zip(names, parameter.chunk(len(names)), strict=True):
                 oracle.get_parameter(hub).copy_(part)
     return ours.eval(), oracle.eval()
@@ -58,7 +58,7 @@ def compare_gradients(ours: torch.nn.Module, oracle: torch.nn.Module) -> None:
     prefix = "bert." if isinstance(ours, Bert) else ""
     compared = set()
     for name, parameter in ours.named_parameters():
-        names = [hub.removeprefix(prefix) for hub in hub_names(prefix + name)]
+        names = [hub.removeprefix(prefix) for hub in BERT.on_hub(prefix + name)]
         expected = torch.cat([oracle.get_parameter(hub).grad for hub in names])
         if name.endswith("attention.qkv.bias"):
             # A key's bias moves all scores of a query alike, so its gradient is zero but for rounding.
@@ -72,8 +72,9 @@ def compare_gradients(ours: torch.nn.Module, oracle: torch.nn.Module) -> None:
 @pytest.mark.parametrize("changes", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_every_hidden_state_and_the_pooled_output_equal_the_oracles(changes, kernel):
-    config = tiny(**changes, attention_kernel=kernel)
-    ours, oracle = twins(config, Bert(config), transformers.BertModel)
+    config = tiny(**changes)
+    ours, oracle = twins(Bert(config), transformers.BertModel)
+    use_kernel(ours, kernel)
     encodings = random_texts(config, LENGTHS)
     with torch.no_grad():
         mine = ours(pack(encodings), output_hidden_states=True)
@@ -88,7 +89,7 @@ def test_every_hidden_state_and_the_pooled_output_equal_the_oracles(changes, ker
 
 def test_attention_probabilities_equal_the_oracles_and_are_zero_outside_the_sequences():
     config = tiny()
-    ours, oracle = twins(config, Bert(config), transformers.BertModel)
+    ours, oracle = twins(Bert(config), transformers.BertModel)
     encodings = random_texts(config, LENGTHS)
     with torch.no_grad():
         mine = ours(pack(encodings), output_attentions=True).attentions
@@ -103,8 +104,9 @@ def test_attention_probabilities_equal_the_oracles_and_are_zero_outside_the_sequ
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_classification_logits_loss_and_gradients_equal_the_oracles(kernel):
-    config = tiny(attention_kernel=kernel)
-    ours, oracle = twins(config, BertClassifier(config), transformers.BertForSequenceClassification)
+    config = tiny()
+    ours, oracle = twins(Model(Bert(config), LABELS), transformers.BertForSequenceClassification)
+    use_kernel(ours, kernel)
     encodings, labels = random_texts(config, LENGTHS), torch.tensor([0, 2, 1, 1, 0])
     logits = ours(pack(encodings)).logits
     loss = F.cross_entropy(logits, labels)
@@ -117,8 +119,8 @@ def test_classification_logits_loss_and_gradients_equal_the_oracles(kernel):
 
 
 def test_masked_lm_logits_loss_and_gradients_equal_the_oracles():
-    config = tiny(labels=())
-    ours, oracle = twins(config, BertMaskedLM(config), transformers.BertForMaskedLM)
+    config = tiny()
+    ours, oracle = twins(MaskedLM(Bert(config, pooler=False)), transformers.BertForMaskedLM)
     encodings = random_texts(config, LENGTHS)
     rows = padded(encodings)
     real = rows["attention_mask"].bool()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import random_texts, tiny
+from tiny import classifier, random_texts, tiny
 from tiny_checkpoint import TEXTS, checkpoint
 from torch.overrides import TorchFunctionMode
 
@@ -11,7 +11,6 @@ from tezukuri.eval.failures import neighbours
 from tezukuri.eval.failures.neighbours import nearest, representations
 from tezukuri.eval.predict import predict
 from tezukuri.model.bert import Bert
-from tezukuri.model.heads import BertClassifier
 from tezukuri.model.packing import pack
 from tezukuri.weights.load import load
 
@@ -35,7 +34,7 @@ def test_a_text_is_the_mean_of_its_tokens_in_the_oracle_too(tmp_path):
 
 
 def test_representations_do_not_depend_on_their_batch_and_leave_the_model_as_it_was():
-    model = BertClassifier(tiny(hidden_dropout_prob=0.5)).train()
+    model = classifier(hidden_dropout_prob=0.5).train()
     texts = random_texts(model.config)
     state = torch.get_rng_state()
     found = representations(model.bert, texts, batch_size=2)
@@ -55,7 +54,7 @@ def test_an_encoder_without_a_pooler_has_representations_and_precision_counts():
 
 
 def test_logits_are_those_of_the_model_itself():
-    model = BertClassifier(tiny()).eval()
+    model = classifier().eval()
     texts = random_texts(model.config)
     with torch.no_grad():
         pooled = torch.cat([model.bert(pack([text])).pooled for text in texts])

@@ -11,13 +11,14 @@ import transformers
 from safetensors.torch import load_file
 from test_model_parity import padded, twins
 from test_scripts import only_run
-from tiny import random_texts, tiny
+from tiny import LABELS, masked, random_texts, tiny
 from tiny_checkpoint import TEXTS, TOKENIZER, checkpoint
 
 import tezukuri
 from tezukuri.data.dataset import DataError
 from tezukuri.data.passages import BUFFER, count_lines, is_held_out, passages
-from tezukuri.model.heads import BertMaskedLM
+from tezukuri.model.bert import Bert
+from tezukuri.model.model import MaskedLM
 from tezukuri.scripts import build_vocab, pretrain
 from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
@@ -25,8 +26,9 @@ from tezukuri.train.masking import Masker
 from tezukuri.train.pretraining import NO_LABEL, Sample, batches, guesses, look
 from tezukuri.train.pretraining import pretrain as train
 from tezukuri.train.settings import Pretraining
+from tezukuri.weights.architectures import config_json
 from tezukuri.weights.load import load_with_report
-from tezukuri.weights.names import hub_names
+from tezukuri.weights.names import BERT
 
 LINES = [f"{text}{place}の{number}号室です。" for number in range(60) for text in TEXTS for place in ("東京", "京都")]
 
@@ -44,9 +46,9 @@ def settings(**changes) -> Pretraining:
     return Pretraining(**({"steps": 6, "batch_tokens": 300, "look_every": 2, "precision": "fp32"} | changes))
 
 
-def small_model(seed: int = 0) -> BertMaskedLM:
+def small_model(seed: int = 0) -> MaskedLM:
     torch.manual_seed(seed)
-    return BertMaskedLM(tiny(vocab_size=TOKENIZER.vocab_size, max_position_embeddings=128, initializer_range=0.02))
+    return masked(LABELS, vocab_size=TOKENIZER.vocab_size, max_position_embeddings=128, initializer_range=0.02)
 
 
 def test_every_passage_comes_once_in_an_order_that_the_seed_decides(files):
@@ -101,8 +103,8 @@ def test_masks_fall_on_whole_words_in_the_published_proportions():
 
 
 def test_the_loss_is_the_references_on_the_same_masks():
-    config = tiny(labels=())
-    ours, oracle = twins(config, BertMaskedLM(config), transformers.BertForMaskedLM)
+    config = tiny()
+    ours, oracle = twins(MaskedLM(Bert(config, pooler=False)), transformers.BertForMaskedLM)
     masker = Masker(np.arange(97) < 5, np.arange(97) % 3 == 0, mask_id=4, rate=0.5)
     batch = [Sample(text.ids, text.type_ids, NO_LABEL) for text in random_texts(config)]
     guess = guesses(ours, batch, masker, np.random.default_rng(1), torch.float32)
@@ -122,13 +124,13 @@ def test_the_loss_is_the_references_on_the_same_masks():
 
 
 def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next_sentences():
-    config = tiny(labels=("no", "yes"))
-    ours = BertMaskedLM(config)
-    oracle = transformers.BertForPreTraining(transformers.BertConfig(**config.to_hub("-"))).eval()
+    config = tiny()
+    ours = MaskedLM(Bert(config), ("no", "yes"))
+    oracle = transformers.BertForPreTraining(transformers.BertConfig(**config_json(ours))).eval()
     with torch.no_grad():
         for name, parameter in ours.named_parameters():
             names = [
-                n.replace("classifier.", "cls.seq_relationship.") for n in hub_names(name)
+                n.replace("classifier.", "cls.seq_relationship.") for n in BERT.on_hub(name)
             ]  # two classes, whatever they mean
             for hub, part in zip(names, parameter.chunk(len(names)), strict=True):
                 oracle.get_parameter(hub).copy_(part)
@@ -265,7 +267,7 @@ def test_labels_train_the_pooler_too_and_the_model_can_be_saved_in_half_precisio
     loaded = load_with_report(run / "model", "classify", ["a", "b", "c"])
     assert loaded.report.new == ["classifier.weight", "classifier.bias"]  # the two labels were another task
     assert loaded.model.bert.pooler.dense.weight.equal(tensors["bert.pooler.dense.weight"].float())
-    again, _ = tezukuri.load(run / "model", "fill-mask", changes={"labels": ("悪", "良")})
+    again, _ = tezukuri.load(run / "model", "fill-mask", labels=("悪", "良"))
     assert again.classifier.weight.equal(tensors["classifier.weight"].float())
 
 

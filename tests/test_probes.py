@@ -12,8 +12,8 @@ from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.failures.page import KINDS, MOVES
 from tezukuri.eval.failures.probes import BUNDLED, KEYS, fit, read_probes, run_probes
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 from tezukuri.scripts.command import main as command
 from tezukuri.weights.save import save
 
@@ -188,7 +188,7 @@ def test_the_probes_of_the_package_are_for_jrte_and_not_too_many():
 def test_the_command_shows_a_table_and_writes_json(file, tmp_path, capsys):
     torch.manual_seed(0)
     labels = ("negative", "positive")
-    model = BertClassifier(BertConfig(**(SIZES | {"labels": labels}))).eval()
+    model = Model(Bert(BertConfig(**SIZES)), labels).eval()
     save(model, TOKENIZER, tmp_path / "model")
     arguments = ["probe", str(file), "--model", str(tmp_path / "model"), "--device", "cpu"]
     assert command([*arguments, "--output", str(tmp_path / "out.json")]) == 0

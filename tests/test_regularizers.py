@@ -9,12 +9,11 @@ import pytest
 import torch
 from checkout import ROOT
 from test_train import DEV, NO_DROPOUT, TRAIN, corpus, model_of, settings, weights
-from tiny import random_texts, tiny
+from tiny import TASK, random_texts, tiny
 from torch.nn import functional as F
 
 from tezukuri.eval.predict import predict
-from tezukuri.model.bert import Output
-from tezukuri.model.packing import pack
+from tezukuri.model.packing import Output, pack
 from tezukuri.train.batch import Batch, batch_of
 from tezukuri.train.loop import TrainingError, fine_tune
 from tezukuri.train.regularizers.class_balanced import ClassBalanced, class_weights
@@ -30,7 +29,7 @@ def outcome(regularizers, **changes):
     """The rows without their times, and the weights at the end."""
     rates = changes.pop("model", {})
     model = model_of(**rates)
-    rows = list(fine_tune(model, TRAIN, DEV, settings(**changes), regularizers=regularizers))
+    rows = list(fine_tune(model, TASK, TRAIN, DEV, settings(**changes), regularizers=regularizers))
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows], weights(model)
 
 
@@ -40,7 +39,14 @@ def output_of(logits: torch.Tensor) -> Output:
 
 def batch(rows) -> Batch:
     """A micro-batch of some of the training texts."""
-    return batch_of(TRAIN, np.array(rows), 3, torch.device("cpu"))
+    return batch_of(TRAIN, np.array(rows), torch.device("cpu"))
+
+
+def r_drop(*values, **named) -> RDrop:
+    """One that has begun."""
+    regularizer = RDrop(*values, **named)
+    regularizer.begin(model_of(), TRAIN, DEV)
+    return regularizer
 
 
 def empty(size: int) -> Batch:
@@ -57,14 +63,14 @@ def test_r_drop_by_hand():
     logits = torch.tensor([[0.5, 0.5], [0.75, 0.25]]).log()
     one = math.log(2) - math.log(3) / 2
     other = 0.75 * math.log(3) - math.log(2)
-    found = RDrop(weight=2.0).penalty(output_of(logits), empty(1).twice())
+    found = r_drop(weight=2.0).penalty(output_of(logits), empty(1).twice())
     assert float(found) == pytest.approx(2 * (one + other) / 2, rel=1e-5)
 
 
 def test_r_drop_does_not_depend_on_the_size_of_the_batch():
     first, second = torch.randn(5, 3), torch.randn(5, 3)
-    once = RDrop().penalty(output_of(torch.cat([first, second])), empty(5).twice())
-    twice = RDrop().penalty(output_of(torch.cat([first, first, second, second])), empty(10).twice())
+    once = r_drop().penalty(output_of(torch.cat([first, second])), empty(5).twice())
+    twice = r_drop().penalty(output_of(torch.cat([first, first, second, second])), empty(10).twice())
     torch.testing.assert_close(once, twice)
 
 
@@ -84,7 +90,7 @@ def test_r_drop_adds_weight_times_penalty_to_the_gradient():
     gradients = []
     for weight in (0.0, 1.0, 2.0):
         torch.manual_seed(7)
-        regularizer = RDrop(weight)
+        regularizer = r_drop(weight)
         twice = regularizer.change_batch(batch(range(5)))
         output = model.train()(pack(twice.texts))
         (F.cross_entropy(output.logits, twice.targets) + regularizer.penalty(output, twice)).backward()
@@ -191,7 +197,7 @@ def test_ema_changes_what_is_looked_at_and_not_how_it_is_trained():
     assert rows[1]["dev_loss"] != plain[1]["dev_loss"]
     model = model_of()
     ema = EMA(decay=0.5)
-    for _ in fine_tune(model, TRAIN, DEV, settings(select="last"), regularizers=[ema]):
+    for _ in fine_tune(model, TASK, TRAIN, DEV, settings(select="last"), regularizers=[ema]):
         pass
     assert torch.equal(weights(model), averaged)
     assert torch.equal(torch.cat([average.flatten() for average in ema.average]), averaged)
@@ -237,14 +243,14 @@ ALL = ["label-smoothing", "class-balanced", "r-drop:weight=0.5", "fgm:epsilon=0.
 def test_all_together_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, amount):
     chosen = settings(epochs=4, accumulate=2, select="best-loss", precision=amount)
     unbroken = model_of()
-    all_rows = list(fine_tune(unbroken, TRAIN, DEV, chosen, regularizers=regularizers_of(ALL)))
-    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path, regularizers=regularizers_of(ALL))
+    all_rows = list(fine_tune(unbroken, TASK, TRAIN, DEV, chosen, regularizers=regularizers_of(ALL)))
+    stopped = fine_tune(model_of(), TASK, TRAIN, DEV, chosen, tmp_path, regularizers=regularizers_of(ALL))
     for _ in range(3):
         next(stopped)
     stopped.close()  # after two epochs
     torch.manual_seed(99)
     resumed = model_of(seed=5)
-    rows = list(fine_tune(resumed, TRAIN, DEV, chosen, tmp_path, resume=True, regularizers=regularizers_of(ALL)))
+    rows = list(fine_tune(resumed, TASK, TRAIN, DEV, chosen, tmp_path, resume=True, regularizers=regularizers_of(ALL)))
     assert torch.equal(weights(resumed), weights(unbroken))
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows] == [
         {k: v for k, v in row.items() if k != "seconds"} for row in all_rows
@@ -285,7 +291,12 @@ def test_a_neutral_one_is_left_out_of_a_run_in_python_too():
 def test_with_each_of_them_it_learns(description):
     train, dev = corpus(400), corpus(200, seed=1)
     run = fine_tune(
-        model_of(), train, dev, settings(epochs=12, batch_size=16, lr=3e-3), regularizers=regularizers_of([description])
+        model_of(),
+        TASK,
+        train,
+        dev,
+        settings(epochs=12, batch_size=16, lr=3e-3),
+        regularizers=regularizers_of([description]),
     )
     assert max(row["dev_accuracy"] for row in run) > 0.85
 
@@ -304,7 +315,7 @@ def test_ones_own_is_the_example_of_the_document(tmp_path):
     lengths = []
     for weight in (0, 0.1, 3):
         model = model_of(**NO_DROPOUT)
-        list(fine_tune(model, TRAIN, DEV, settings(), regularizers=regularizers_of([f"{place}:weight={weight}"])))
+        list(fine_tune(model, TASK, TRAIN, DEV, settings(), regularizers=regularizers_of([f"{place}:weight={weight}"])))
         lengths.append(float(predict(model, texts).norm()))
     assert lengths[0] > 1.02 * lengths[1] > 1.05 * lengths[2]
     assert regularizers_of([f"{place}:weight=0"]) == []

@@ -7,10 +7,11 @@ import pytest
 from test_regularizers_texts import RICH, made, save_teacher
 from test_regularizers_weights import structure
 from test_train import DEV, model_of, settings, weights
+from tiny import TASK
 
 from tezukuri.train.batch import Texts
 from tezukuri.train.loop import fine_tune
-from tezukuri.train.regularizers.regularizer import Regularizer, at_work
+from tezukuri.train.regularizers.regularizer import Regularizer, Team
 from tezukuri.train.regularizers.shelf import SHELF
 
 REFUSED = {
@@ -26,7 +27,7 @@ REFUSED = {
         "lora and gradual-unfreezing",
     ]
 }  # fmt: skip
-FEW = Texts(*(part[:11] for part in RICH))  # two micro-batches, the second of them not full
+FEW = Texts(*(part[:11] for part in RICH[:4]))  # two micro-batches, the second of them not full
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_two_together_work_in_either_order_or_are_refused_by_name(pair, teacher)
         model, both = model_of(), [made(name, teacher) for name in order]
         before, start = structure(model), weights(model)
         chosen = settings(epochs=1, batch_size=8, accumulate=2, precision="bf16", select="last")
-        run = fine_tune(model, FEW, DEV, chosen, regularizers=both)
+        run = fine_tune(model, TASK, FEW, DEV, chosen, regularizers=both)
         if frozenset(pair) in REFUSED:
             with pytest.raises(ValueError, match=f"{order[0]}.*{order[1]}|{order[1]}.*{order[0]}"):
                 next(run)
@@ -62,6 +63,6 @@ def test_where_another_fails_to_begin_nothing_stays_in_the_model(name, teacher):
     model = model_of()
     before = structure(model)
     both = [made(name, teacher), Failing()]
-    with pytest.raises(ValueError, match="it cannot begin"), at_work(both, model, FEW, DEV):
+    with pytest.raises(ValueError, match="it cannot begin"), Team(both).at_work(model, FEW, DEV):
         pass
     assert structure(model) == before

@@ -9,18 +9,17 @@ import pytest
 import torch
 from test_regularizers import batch, empty, interrupted, output_of
 from test_train import DEV, NO_DROPOUT, TRAIN, corpus, model_of, settings, weights
-from tiny import random_texts, tiny
+from tiny import TASK, classifier, random_texts, tiny
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 from torch.nn import functional as F
 
 from tezukuri.eval.predict import predict
 from tezukuri.eval.tasks.metrics import measure
-from tezukuri.model.bert import Layer, Output
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
-from tezukuri.model.packing import pack
+from tezukuri.model.bert import Bert, BertConfig, Layer
+from tezukuri.model.model import Model
+from tezukuri.model.packing import Output, pack
 from tezukuri.tokenize.encoding import EncodedText
-from tezukuri.train.loop import fine_tune, task_loss
+from tezukuri.train.loop import fine_tune
 from tezukuri.train.regularizers.distillation import Distillation
 from tezukuri.train.regularizers.fgm import FGM
 from tezukuri.train.regularizers.focal import Focal
@@ -31,6 +30,7 @@ from tezukuri.train.regularizers.label_smoothing import LabelSmoothing
 from tezukuri.train.regularizers.layer_drop import LayerDrop
 from tezukuri.train.regularizers.multi_sample_dropout import MultiSampleDropout
 from tezukuri.train.regularizers.r_drop import RDrop
+from tezukuri.train.regularizers.regularizer import Team
 from tezukuri.train.regularizers.shelf import SHELF, regularizer_of, regularizers_of
 from tezukuri.train.regularizers.simcse import SimCSE
 from tezukuri.train.regularizers.smart import SMART
@@ -55,7 +55,7 @@ OURS = [
 
 def save_teacher(folder, labels=LABELS):
     torch.manual_seed(8)
-    model = BertClassifier(BertConfig(**(SIZES | {"labels": labels, "max_position_embeddings": 16}))).eval()
+    model = Model(Bert(BertConfig(**(SIZES | {"max_position_embeddings": 16}))), labels).eval()
     save(model, TOKENIZER, folder)
     return model
 
@@ -73,6 +73,11 @@ def made(description: str, teacher):
     return regularizer_of(description)
 
 
+def loss_of(logits, targets, *regularizers) -> torch.Tensor:
+    """The summed loss of a micro-batch: that of the head, unless a regularizer has its own."""
+    return (Team(regularizers).own_loss or classifier().classifier.loss)(logits.float(), targets).sum()
+
+
 def one_step(model, regularizer, rows=range(5)):
     """What the loop does with a micro-batch, up to the gradients: the loss that counts."""
     some = batch(rows)
@@ -80,10 +85,10 @@ def one_step(model, regularizer, rows=range(5)):
     packed = pack(changed.texts)
 
     def task(portion=1.0):
-        return portion * task_loss(model(packed).logits, changed.targets, [regularizer]) / len(changed.targets)
+        return portion * loss_of(model(packed).logits, changed.targets, regularizer) / len(changed.targets)
 
     output = model(packed)
-    loss = regularizer.first_share * task_loss(output.logits, changed.targets, [regularizer]) / len(changed.targets)
+    loss = regularizer.first_share * loss_of(output.logits, changed.targets, regularizer) / len(changed.targets)
     penalty = regularizer.penalty(output, changed)
     (loss if penalty is None else loss + penalty).backward()
     regularizer.second_pass(task)
@@ -108,8 +113,8 @@ def test_focal_by_hand():
     logits, targets = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1], [0.0, 1.0]])
     expected = [0.9 * (1 / 16) * math.log(4 / 3) + 0.1 * (9 / 16) * math.log(4), math.log(2) / 4]
     assert Focal(gamma=2).loss(logits, targets).tolist() == pytest.approx(expected, rel=1e-5)
-    assert float(task_loss(logits, targets, [Focal(gamma=2)])) == pytest.approx(sum(expected), rel=1e-5)
-    assert float(Focal(gamma=0).loss(logits, targets).sum()) == pytest.approx(float(task_loss(logits, targets)))
+    assert float(loss_of(logits, targets, Focal(gamma=2))) == pytest.approx(sum(expected), rel=1e-5)
+    assert float(Focal(gamma=0).loss(logits, targets).sum()) == pytest.approx(float(loss_of(logits, targets)))
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
@@ -157,7 +162,8 @@ def test_judge_votes_wants_votes():
 def test_distillation_by_hand():
     """KL of (1/2, 1/2) to (3/4, 1/4), both at the temperature: log 2 - log 3 / 2 as in R-Drop's case."""
     regularizer = Distillation(temperature=3.0, weight=2.0)
-    regularizer.log_p = torch.tensor([[0.3, 0.7], [0.5, 0.5]]).log()
+    regularizer.teaches = torch.tensor([[0.3, 0.7], [0.5, 0.5]]).log()
+    regularizer.apart = classifier().classifier.apart
     student = 3 * torch.tensor([[0.75, 0.25]]).log()
     some = empty(2)
     second = type(some)([], some.rows[1:], some.classes[1:], some.targets[1:, :2])
@@ -176,13 +182,13 @@ def test_distillation_asks_the_teacher_in_its_own_words(teacher):
         encoded = TOKENIZER.encode_batch([SENTENCES[row]], max_length=16)
         with torch.no_grad():
             logits = model(pack([encoded[0]])).logits[0]
-        torch.testing.assert_close(regularizer.log_p[row], (logits / 2).log_softmax(dim=-1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(regularizer.teaches[row], logits / 2, rtol=1e-4, atol=1e-5)
     some = batch([7, 52])
     once = regularizer.penalty(student(pack(some.texts)), some)
     twice = some.twice()
     torch.testing.assert_close(regularizer.penalty(student(pack(twice.texts)), twice), once)
     q = (student(pack(some.texts)).logits / 2).softmax(dim=-1)
-    p = regularizer.log_p[[7, 52]].exp()
+    p = regularizer.teaches[[7, 52]].softmax(dim=-1)
     torch.testing.assert_close(once, 4 * (p * (p / q).log()).sum() / 2)
 
 
@@ -240,7 +246,7 @@ def test_multi_sample_dropout_is_the_mean_over_masks():
     masks = []
     hook = model.dropout.register_forward_hook(lambda m, i, out: masks.append((out / i[0]).detach()))
     output = model(pack(changed.texts))
-    found = task_loss(output.logits, changed.targets) / len(changed.targets)
+    found = loss_of(output.logits, changed.targets) / len(changed.targets)
     hook.remove()
     losses = [
         F.cross_entropy(model.classifier(output.pooled[i] * masks[0][3 * i + j]), some.classes[i])
@@ -256,6 +262,7 @@ def test_r_drop_still_pairs_what_belongs_together(order):
     """Without dropout, both copies of a text say the same, in whatever order the two are given."""
     model = model_of(**NO_DROPOUT).train()
     samples, r_drop = MultiSampleDropout(3), RDrop()
+    r_drop.begin(model_of(), TRAIN, DEV)
     samples.begin(model, TRAIN, DEV)
     changed = batch(range(5))
     for i in order:
@@ -584,7 +591,7 @@ def test_temperature_lowers_loss_and_leaves_accuracy():
     for regularizers in ([], [Temperature()]):
         model = model_of()
         chosen = settings(epochs=25, batch_size=16, lr=3e-3, select="last")
-        list(fine_tune(model, train, dev, chosen, regularizers=regularizers))
+        list(fine_tune(model, TASK, train, dev, chosen, regularizers=regularizers))
         logits = predict(model, dev.encodings)
         found.append((logits, measure(logits.numpy(), dev.gold, LABELS)))
     (plain, before), (scaled, after) = found
@@ -597,7 +604,7 @@ def test_temperature_lowers_loss_and_leaves_accuracy():
 
 def test_temperature_leaves_a_run_that_broke_off():
     model = model_of()
-    run = fine_tune(model, TRAIN, DEV, settings(), regularizers=[Temperature()])
+    run = fine_tune(model, TASK, TRAIN, DEV, settings(), regularizers=[Temperature()])
     next(run)
     next(run)
     before = model.classifier.weight.detach().clone()
@@ -669,7 +676,7 @@ def model_of_same(model):
 
 
 def run_of(model, chosen, kind, teacher, *where, **how):
-    rows = list(fine_tune(model, RICH, DEV, chosen, *where, regularizers=[made(kind, teacher)], **how))
+    rows = list(fine_tune(model, TASK, RICH, DEV, chosen, *where, regularizers=[made(kind, teacher)], **how))
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
@@ -678,7 +685,7 @@ def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(kind, teacher, tmp_p
     chosen = settings(epochs=4, accumulate=2, select="best-loss")
     unbroken = model_of()
     expected = run_of(unbroken, chosen, kind, teacher)
-    stopped = fine_tune(model_of(), RICH, DEV, chosen, tmp_path, regularizers=[made(kind, teacher)])
+    stopped = fine_tune(model_of(), TASK, RICH, DEV, chosen, tmp_path, regularizers=[made(kind, teacher)])
     for _ in range(3):
         next(stopped)
     stopped.close()  # after two epochs
@@ -688,7 +695,7 @@ def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(kind, teacher, tmp_p
     assert torch.equal(weights(resumed), weights(unbroken))
     if kind != "temperature":
         assert torch.equal(predict(resumed, DEV.encodings), predict(unbroken, DEV.encodings))
-        plain = list(fine_tune(model_of(), RICH, DEV, chosen))
+        plain = list(fine_tune(model_of(), TASK, RICH, DEV, chosen))
         assert plain[-1]["train_loss"] != expected[-1]["train_loss"]  # it does something
 
 
@@ -697,7 +704,7 @@ def test_it_learns_in_bf16_and_in_parts(kind, teacher):
     votes = np.eye(3, dtype=int)[corpus(160).gold]  # so that judges agree with the labels
     train = corpus(160)._replace(sentences=[SENTENCES[i % 53] for i in range(160)], votes=votes)
     chosen = settings(epochs=8, accumulate=2, lr=3e-3, precision="bf16", select="last")
-    rows = list(fine_tune(model_of(), train, DEV, chosen, regularizers=[made(kind, teacher)]))
+    rows = list(fine_tune(model_of(), TASK, train, DEV, chosen, regularizers=[made(kind, teacher)]))
     numbers = [v for row in rows[1:] for k, v in row.items() if k != "epoch" and v is not None]
     assert np.isfinite(numbers).all()
     assert rows[-1]["train_loss"] < 0.8 * rows[1]["train_loss"]

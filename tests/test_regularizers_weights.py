@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_regularizers import batch, empty, interrupted, outcome, output_of
 from test_train import DEV, NO_DROPOUT, TRAIN, corpus, model_of, settings, weights
+from tiny import TASK
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,7 +23,7 @@ from tezukuri.train.regularizers.l2_sp import L2SP
 from tezukuri.train.regularizers.layer_decay import LayerDecay
 from tezukuri.train.regularizers.lora import LoRA
 from tezukuri.train.regularizers.mixout import Mixout
-from tezukuri.train.regularizers.regularizer import at_work
+from tezukuri.train.regularizers.regularizer import Team
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.regularizers.swa import SWA
 from tezukuri.train.seen_words import only_seen_words
@@ -91,7 +92,7 @@ def test_mixout_shows_each_weight_as_the_formula_has_it():
 
 def test_mixout_mixes_the_linear_layers_of_encoder_and_pooler_alone():
     model = model_of()
-    with at_work([Mixout()], model, TRAIN, DEV):
+    with Team([Mixout()]).at_work(model, TRAIN, DEV):
         found = {name.removesuffix(".parametrizations.weight.original") for name, _ in model.named_parameters()}
         found = {name for name in found if not name.endswith((".weight", ".bias"))}
     layers = [f"bert.layers.{i}.{part}" for i in (0, 1) for part in ("attention.qkv", "attention.output", "up", "down")]
@@ -102,7 +103,7 @@ def test_mixout_at_the_start_is_the_model_itself():
     model = model_of(**NO_DROPOUT).train()
     packed = pack(TRAIN.encodings[:5])
     before = model(packed).logits
-    with at_work([Mixout(0.9)], model, TRAIN, DEV):
+    with Team([Mixout(0.9)]).at_work(model, TRAIN, DEV):
         assert torch.equal(model(packed).logits, before)
         moved(model)
         assert not torch.equal(model(packed).logits, model(packed).logits)
@@ -152,7 +153,7 @@ def test_l2_sp_holds_the_weights_near_their_start():
     for extra in ([], [L2SP(alpha=1.0)], [L2SP(alpha=100.0)]):
         model = model_of()
         start = torch.cat([p.detach().flatten() for p in model.bert.parameters()])
-        list(fine_tune(model, TRAIN, DEV, settings(epochs=4, select="last"), regularizers=extra))
+        list(fine_tune(model, TASK, TRAIN, DEV, settings(epochs=4, select="last"), regularizers=extra))
         away.append(float((torch.cat([p.detach().flatten() for p in model.bert.parameters()]) - start).norm()))
     assert away[0] > 1.1 * away[1] > 1.2 * away[2]
 
@@ -167,13 +168,15 @@ def test_layer_decay_by_hand():
     expected = {
         "classifier.weight": 1, "classifier.bias": 1, "bert.pooler.dense.weight": 1, "bert.layers.1.up.weight": 1 / 2,
         "bert.layers.1.norm.bias": 1 / 2, "bert.layers.0.attention.qkv.weight": 1 / 4,
-        "bert.layers.0.attention.qkv.parametrizations.weight.original": 1 / 4,
         "bert.embeddings.word.weight": 1 / 8, "bert.embeddings.norm.weight": 1 / 8,
     }  # fmt: skip
     assert {name: decay.rate(name) for name in expected} == expected
     groups = parameter_groups(model, 0.01, decay.rate)
     assert {group["factor"] for group in groups} == {1, 1 / 2, 1 / 4, 1 / 8}
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    changed, other = model_of(), LayerDecay(0.5)
+    with Team([other, Mixout()]).at_work(changed, TRAIN, DEV):  # which gives weights other names
+        assert other.rate("bert.layers.0.attention.qkv.parametrizations.weight.original") == 1 / 4
 
 
 def test_layer_decay_counts_the_layers_of_a_deep_model():
@@ -190,7 +193,7 @@ def test_layer_decay_lets_lower_layers_move_less():
     model = model_of(**NO_DROPOUT)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     chosen = settings(epochs=1, batch_size=53, warmup_ratio=0.0, weight_decay=0.0, select="last", max_grad_norm=1e9)
-    list(fine_tune(model, TRAIN, DEV, chosen, regularizers=[LayerDecay(0.5)]))
+    list(fine_tune(model, TASK, TRAIN, DEV, chosen, regularizers=[LayerDecay(0.5)]))
     for name, factor in (("classifier.weight", 1), ("bert.layers.1.up.weight", 1 / 2),
                          ("bert.layers.0.up.weight", 1 / 4), ("bert.embeddings.word.weight", 1 / 8)):  # fmt: skip
         step = (dict(model.named_parameters())[name].detach() - before[name]).abs().max()
@@ -262,7 +265,7 @@ def test_what_is_frozen_does_not_move_and_what_is_thawed_does():
         "pooler": model.bert.pooler,
     }  # fmt: skip
     chosen = settings(epochs=3, select="last")
-    run = fine_tune(model, TRAIN, DEV, chosen, regularizers=[GradualUnfreezing(until=1.0)])
+    run = fine_tune(model, TASK, TRAIN, DEV, chosen, regularizers=[GradualUnfreezing(until=1.0)])
     states = [{name: weights(part) for name, part in parts.items()} for _ in run]  # after 0, 1, 2 and 3 epochs
     moves = [{name for name in parts if not torch.equal(one[name], other[name])} for one, other in pairwise(states)]
     assert moves == [{"pooler"}, {"pooler", "1"}, {"pooler", "1", "0"}]
@@ -415,7 +418,7 @@ def test_swa_changes_what_is_looked_at_and_kept_and_not_how_it_is_trained():
     before, _ = outcome([], epochs=4, select="last")
     swa = SWA(start=0.5)
     model = model_of()
-    rows = list(fine_tune(model, TRAIN, DEV, settings(epochs=4, select="last"), regularizers=[swa]))
+    rows = list(fine_tune(model, TASK, TRAIN, DEV, settings(epochs=4, select="last"), regularizers=[swa]))
     for row, other in zip(rows, before, strict=True):
         assert (row["train_loss"], row["grad_norm"]) == (other["train_loss"], other["grad_norm"])
         assert (row["dev_loss"] == other["dev_loss"]) == (row["epoch"] <= 2)
@@ -469,7 +472,7 @@ def test_lora_begins_as_the_plain_model_and_ends_as_one():
 
 def test_lora_trains_its_own_matrices_and_the_head_alone():
     model = model_of()
-    with at_work([LoRA()], model, TRAIN, DEV):
+    with Team([LoRA()]).at_work(model, TRAIN, DEV):
         low = {f"bert.layers.{i}.attention.qkv.parametrizations.weight.0.{x}" for i in (0, 1) for x in "ab"}
         head = {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
         assert learning(model) == low | head
@@ -507,7 +510,7 @@ def test_it_leaves_evaluation_and_the_model_as_they_were(description):
     """Before a step all is as without it (but for fresh-top); a run that breaks off leaves the model whole."""
     model = model_of()
     before, whole = predict(model, DEV.encodings), structure(model)
-    run = fine_tune(model, TRAIN, DEV, settings(), regularizers=regularizers_of([description]))
+    run = fine_tune(model, TASK, TRAIN, DEV, settings(), regularizers=regularizers_of([description]))
     next(run)
     if description != "fresh-top":
         assert torch.equal(predict(model, DEV.encodings), before)
@@ -522,7 +525,7 @@ def test_training_with_it_ends_with_a_plain_model_that_saw_the_kept_weights(desc
     model = model_of()
     whole = structure(model)
     with only_seen_words(model.bert, TRAIN.encodings):
-        rows = list(fine_tune(model, TRAIN, DEV, settings(), regularizers=regularizers_of([description])))
+        rows = list(fine_tune(model, TASK, TRAIN, DEV, settings(), regularizers=regularizers_of([description])))
     assert structure(model) == whole
     losses = [row["dev_loss"] for row in rows[1:]]
     logits = predict(model, DEV.encodings, precision=torch.float32)
@@ -535,16 +538,16 @@ def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, descriptio
     """Resumed on a model whose weights are others, so that nothing may depend on how they began."""
     chosen = settings(epochs=4, accumulate=2, select="best-loss", precision=amount)
     unbroken = model_of()
-    all_rows = list(fine_tune(unbroken, TRAIN, DEV, chosen, regularizers=regularizers_of(descriptions)))
+    all_rows = list(fine_tune(unbroken, TASK, TRAIN, DEV, chosen, regularizers=regularizers_of(descriptions)))
     for epochs in (1, 3):
-        stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path, regularizers=regularizers_of(descriptions))
+        stopped = fine_tune(model_of(), TASK, TRAIN, DEV, chosen, tmp_path, regularizers=regularizers_of(descriptions))
         for _ in range(epochs + 1):
             next(stopped)
         stopped.close()
         torch.manual_seed(99)
         resumed = model_of(seed=5)
         again = regularizers_of(descriptions)
-        rows = list(fine_tune(resumed, TRAIN, DEV, chosen, tmp_path, resume=True, regularizers=again))
+        rows = list(fine_tune(resumed, TASK, TRAIN, DEV, chosen, tmp_path, resume=True, regularizers=again))
         assert torch.equal(weights(resumed), weights(unbroken))
         assert timeless(rows) == timeless(all_rows)
 
@@ -553,7 +556,7 @@ def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, descriptio
 def test_it_learns_with_accumulation_and_in_bf16(description):
     rate = 2e-2 if description == "lora" else 3e-3
     chosen = settings(epochs=10, batch_size=8, accumulate=2, lr=rate, precision="bf16")
-    rows = list(fine_tune(model_of(), corpus(300), DEV, chosen, regularizers=regularizers_of([description])))
+    rows = list(fine_tune(model_of(), TASK, corpus(300), DEV, chosen, regularizers=regularizers_of([description])))
     losses = [row["train_loss"] for row in rows[1:]]
     assert all(map(math.isfinite, losses)) and losses[-1] < 0.8 * losses[0], losses
 

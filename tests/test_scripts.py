@@ -147,7 +147,7 @@ def test_a_neutral_band_makes_three_labels_of_two(run, tmp_path):
     """A model that knows negative and positive only, made from the trained one by leaving a row of its head out."""
     model, tokenizer = tezukuri.load(run / "model", "classify")
     keep = [0, 2]
-    model.config.labels = ("negative", "positive")
+    model.labels = ("negative", "positive")
     model.classifier.weight.data = model.classifier.weight.data[keep]
     model.classifier.bias.data = model.classifier.bias.data[keep]
     from tezukuri.weights.save import save

@@ -8,14 +8,15 @@ import pytest
 import torch
 import transformers
 from test_model_parity import padded, twins
-from tiny import random_texts, tiny
+from tiny import LABELS, TASK, classifier, random_texts, tiny
 from torch._dynamo.exc import TorchDynamoException
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tezukuri.eval.predict import NotFiniteError, predict
 from tezukuri.eval.tasks.metrics import cross_entropy
 from tezukuri.model import precision
-from tezukuri.model.heads import BertClassifier
+from tezukuri.model.bert import Bert
+from tezukuri.model.model import Model, use_kernel
 from tezukuri.model.packing import pack
 from tezukuri.train import loop
 from tezukuri.train.batch import Texts
@@ -34,15 +35,15 @@ def corpus(n: int, seed: int = 0):
     """n random texts whose class is that of their second token, modulo 3: something to learn."""
     lengths = np.random.default_rng(seed).integers(3, 15, n)
     encodings = random_texts(tiny(), lengths, seed)
-    return Texts(encodings, np.array([e.ids[1] % 3 for e in encodings]))
+    return Texts(encodings, np.eye(3, dtype=np.float32)[[e.ids[1] % 3 for e in encodings]])
 
 
 TRAIN, DEV = corpus(53), corpus(20, seed=1)
 
 
-def model_of(seed: int = 0, **changes) -> BertClassifier:
+def model_of(seed: int = 0, **changes) -> Model:
     torch.manual_seed(seed)
-    return BertClassifier(tiny(**({"initializer_range": 0.1} | changes)))
+    return classifier(**({"initializer_range": 0.1} | changes))
 
 
 def settings(**changes) -> Settings:
@@ -79,29 +80,27 @@ def test_the_rate_is_that_of_the_usual_linear_schedule(ratio, steps_of_warmup):
 def test_twenty_steps_are_those_of_the_reference_model_in_a_loop_of_its_own():
     """Losses within 1e-5, step by step: same batches, AdamW, clipping at 1 and schedule, dropout off, fp32."""
     chosen = settings(epochs=3, select="last", weight_decay=0.1)
-    ours, oracle = twins(
-        tiny(**NO_DROPOUT), BertClassifier(tiny(**NO_DROPOUT)), transformers.BertForSequenceClassification
-    )
-    rows = list(fine_tune(ours, TRAIN, DEV, chosen))
+    ours, oracle = twins(classifier(**NO_DROPOUT), transformers.BertForSequenceClassification)
+    rows = list(fine_tune(ours, TASK, TRAIN, DEV, chosen))
     no_decay = [p for n, p in oracle.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
     decay = [p for n, p in oracle.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1}, {"params": no_decay, "weight_decay": 0.0}])
-    steps_per_epoch = math.ceil(len(TRAIN[1]) / 8)
+    steps_per_epoch = math.ceil(len(TRAIN.gold) / 8)
     oracle.train()
     for epoch in (1, 2, 3):
-        order = np.random.default_rng([chosen.seed, epoch]).permutation(len(TRAIN[1]))
+        order = np.random.default_rng([chosen.seed, epoch]).permutation(len(TRAIN.gold))
         total = 0.0
         for i in range(steps_per_epoch):
             batch = order[i * 8 : (i + 1) * 8]
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate((epoch - 1) * steps_per_epoch + i, 3 * steps_per_epoch, chosen)
-            loss = oracle(**padded([TRAIN[0][j] for j in batch]), labels=torch.from_numpy(TRAIN[1][batch])).loss
+            loss = oracle(**padded([TRAIN[0][j] for j in batch]), labels=torch.from_numpy(TRAIN.gold[batch])).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(oracle.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             total += float(loss.detach()) * len(batch)
-        assert rows[epoch]["train_loss"] == pytest.approx(total / len(TRAIN[1]), abs=1e-5)
+        assert rows[epoch]["train_loss"] == pytest.approx(total / len(TRAIN.gold), abs=1e-5)
     assert rows[3]["train_loss"] < rows[1]["train_loss"]
 
 
@@ -116,7 +115,7 @@ def test_a_step_is_the_same_however_it_is_cut_into_micro_batches(parts, extra):
     for size, times in ((batch_size * accumulate, 1), parts):
         model = model_of(**NO_DROPOUT)
         chosen = settings(batch_size=size, accumulate=times, select="last")
-        rows = list(fine_tune(model, TRAIN, DEV, chosen, regularizers=regularizers_of(extra)))
+        rows = list(fine_tune(model, TASK, TRAIN, DEV, chosen, regularizers=regularizers_of(extra)))
         # Of the weights, the biases of keys differ: their gradient is zero but for rounding, and Adam enlarges that.
         results.append((predict(model, DEV[0]), rows[-1]["train_loss"], rows[-1]["grad_norm"]))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=2e-5)
@@ -128,11 +127,11 @@ def test_class_weights_and_smoothing_make_torchs_own_weighted_mean():
     both = regularizers_of(["label-smoothing:epsilon=0.2", "class-balanced:beta=1"])
     model = model_of(**NO_DROPOUT)
     logits = predict(model, TRAIN[0])
-    counts = np.bincount(TRAIN[1])
+    counts = np.bincount(TRAIN.gold)
     expected = torch.nn.functional.cross_entropy(
-        logits, torch.from_numpy(TRAIN[1]), torch.tensor(53 / (3 * counts)).float(), label_smoothing=0.2
+        logits, torch.from_numpy(TRAIN.gold), torch.tensor(53 / (3 * counts)).float(), label_smoothing=0.2
     )
-    rows = list(fine_tune(model, TRAIN, DEV, chosen, regularizers=both))
+    rows = list(fine_tune(model, TASK, TRAIN, DEV, chosen, regularizers=both))
     assert rows[1]["train_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -145,8 +144,9 @@ def test_dropout_acts_where_it_acts_in_the_reference(monkeypatch):
     for place in ("torch.nn.functional.dropout", "tezukuri.model.dropout.dropout", "tezukuri.model.attention.drop"):
         monkeypatch.setattr(place, fixed)
     rates = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.2, "classifier_dropout": 0.3}
-    config = tiny(**rates, attention_kernel="eager")
-    ours, oracle = twins(config, BertClassifier(config), transformers.BertForSequenceClassification)
+    config = tiny(**rates)
+    ours, oracle = twins(Model(Bert(config), LABELS), transformers.BertForSequenceClassification)
+    use_kernel(ours, "eager")
     plain = ours(pack(DEV[0])).logits
     with torch.no_grad():
         mine, theirs = ours.train()(pack(DEV[0])).logits, oracle.train()(**padded(DEV[0])).logits
@@ -161,7 +161,7 @@ def test_gradients_are_unscaled_before_they_are_clipped(monkeypatch):
     for scaler in (real, lambda device, enabled: real("cpu", init_scale=2.0**10, enabled=True)):
         monkeypatch.setattr(torch.amp, "GradScaler", scaler)
         model = model_of(**NO_DROPOUT)
-        rows = list(fine_tune(model, TRAIN, DEV, settings(select="last", max_grad_norm=0.5)))
+        rows = list(fine_tune(model, TASK, TRAIN, DEV, settings(select="last", max_grad_norm=0.5)))
         results.append((predict(model, DEV[0]), rows[-1]["grad_norm"]))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=2e-5)
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-4)
@@ -191,7 +191,7 @@ def test_the_reported_losses_are_means_over_all_texts():
     """With a rate of almost zero the model stays as it is, so both losses can be computed from outside."""
     model = model_of(**NO_DROPOUT)
     expected = [cross_entropy(predict(model, split.encodings).numpy(), split.gold) for split in (TRAIN, DEV)]
-    before, after = fine_tune(model, TRAIN, DEV, settings(epochs=1, lr=1e-30))
+    before, after = fine_tune(model, TASK, TRAIN, DEV, settings(epochs=1, lr=1e-30))
     assert after["train_loss"] == pytest.approx(expected[0], rel=1e-6)
     assert after["dev_loss"] == before["dev_loss"] == pytest.approx(expected[1], rel=1e-6)
     assert before["epoch"] == 0 and before["train_loss"] is None
@@ -203,7 +203,7 @@ def test_words_that_no_text_has_stay_aside_and_nothing_else_changes():
         model = model_of()
         before = model.bert.embeddings.word.weight.detach().clone()
         with only_seen_words(model.bert, few[0]) if name == "seen" else nullcontext():
-            rows = list(fine_tune(model, few, DEV, settings(select="last", weight_decay=0.5)))
+            rows = list(fine_tune(model, TASK, few, DEV, settings(select="last", weight_decay=0.5)))
         results[name] = rows, model
     (rows, model), (whole_rows, whole) = results["seen"], results["whole"]
     for row, other in zip(rows, whole_rows, strict=True):
@@ -224,14 +224,16 @@ def test_a_run_that_breaks_off_leaves_the_model_whole():
     model = model_of()
     whole = model.bert.embeddings.word
     with pytest.raises(KeyboardInterrupt), only_seen_words(model.bert, TRAIN[0]):
-        next(run := fine_tune(model, TRAIN, DEV, settings()))
+        next(run := fine_tune(model, TASK, TRAIN, DEV, settings()))
         next(run)
         raise KeyboardInterrupt
     assert model.bert.embeddings.word is whole and whole.weight.requires_grad
 
 
 def test_it_learns():
-    rows = list(fine_tune(model_of(), *(corpus(400), corpus(200, seed=1)), settings(epochs=12, batch_size=16, lr=3e-3)))
+    rows = list(
+        fine_tune(model_of(), TASK, *(corpus(400), corpus(200, seed=1)), settings(epochs=12, batch_size=16, lr=3e-3))
+    )
     assert rows[0]["dev_accuracy"] < 0.6 and max(row["dev_accuracy"] for row in rows) > 0.85
 
 
@@ -240,14 +242,14 @@ def test_it_learns():
 def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, select, amount):
     chosen = settings(epochs=4, accumulate=2, select=select, precision=amount)
     unbroken = model_of()
-    all_rows = list(fine_tune(unbroken, TRAIN, DEV, chosen))
-    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path)
+    all_rows = list(fine_tune(unbroken, TASK, TRAIN, DEV, chosen))
+    stopped = fine_tune(model_of(), TASK, TRAIN, DEV, chosen, tmp_path)
     for _ in range(3):
         next(stopped)
     stopped.close()  # after two epochs
     torch.manual_seed(99)
     resumed = model_of(seed=5)
-    rows = list(fine_tune(resumed, TRAIN, DEV, chosen, tmp_path, resume=True))
+    rows = list(fine_tune(resumed, TASK, TRAIN, DEV, chosen, tmp_path, resume=True))
     assert torch.equal(weights(resumed), weights(unbroken))
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows] == [
         {k: v for k, v in row.items() if k != "seconds"} for row in all_rows
@@ -257,8 +259,8 @@ def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, select, am
 def test_a_run_that_stops_in_the_middle_of_an_epoch_goes_on_after_the_last_whole_one(tmp_path, monkeypatch):
     chosen = settings(epochs=3, select="last")
     unbroken = model_of()
-    list(fine_tune(unbroken, TRAIN, DEV, chosen))
-    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path)
+    list(fine_tune(unbroken, TASK, TRAIN, DEV, chosen))
+    stopped = fine_tune(model_of(), TASK, TRAIN, DEV, chosen, tmp_path)
     next(stopped), next(stopped)
     with monkeypatch.context() as patch:
         calls = iter(range(3))
@@ -266,16 +268,16 @@ def test_a_run_that_stops_in_the_middle_of_an_epoch_goes_on_after_the_last_whole
         with pytest.raises(RuntimeError):  # the generator's own StopIteration, in the fourth step of epoch 2
             next(stopped)
     resumed = model_of(seed=5)
-    list(fine_tune(resumed, TRAIN, DEV, chosen, tmp_path, resume=True))
+    list(fine_tune(resumed, TASK, TRAIN, DEV, chosen, tmp_path, resume=True))
     assert torch.equal(weights(resumed), weights(unbroken))
 
 
 def test_a_checkpoint_that_is_missing_or_broken_is_told(tmp_path):
     with pytest.raises(ValueError, match=rf"has no {FILE}"):
-        list(fine_tune(model_of(), TRAIN, DEV, settings(), tmp_path, resume=True))
+        list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(), tmp_path, resume=True))
     (tmp_path / FILE).write_bytes(b"half a file")
     with pytest.raises(ValueError, match=r"cannot be read.*start the run anew"):
-        list(fine_tune(model_of(), TRAIN, DEV, settings(), tmp_path, resume=True))
+        list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(), tmp_path, resume=True))
 
 
 @pytest.mark.parametrize(
@@ -289,8 +291,8 @@ def test_a_checkpoint_that_is_missing_or_broken_is_told(tmp_path):
 )
 def test_the_model_ends_with_the_weights_of_the_selected_epoch(select, best):
     model = model_of()
-    rows = list(fine_tune(model, TRAIN, DEV, settings(epochs=6, lr=3e-3, select=select)))[1:]
-    loss = cross_entropy(predict(model, DEV[0]).numpy(), DEV[1])
+    rows = list(fine_tune(model, TASK, TRAIN, DEV, settings(epochs=6, lr=3e-3, select=select)))[1:]
+    loss = cross_entropy(predict(model, DEV[0]).numpy(), DEV.gold)
     assert loss == pytest.approx(best(rows)["dev_loss"], rel=1e-6)
 
 
@@ -300,22 +302,22 @@ def test_patience_stops_a_run_that_no_longer_gets_better():
         return Progress(epoch=len(losses) - 1, rows=rows)
 
     chosen = settings(patience=2, select="best-loss")
-    assert not out_of_patience(progress([9, 3, 2, 4]), chosen)
-    assert out_of_patience(progress([9, 3, 2, 4, 5]), chosen)
-    assert not out_of_patience(progress([1, 3, 2.5]), chosen)  # epoch 0 is before training
-    assert out_of_patience(progress([9, 3, 4, 5]), settings(patience=2, select="last"))
-    assert not out_of_patience(progress([9, 3, 4, 5, 6, 7]), settings(patience=0, select="last"))
-    rows = list(fine_tune(model_of(), TRAIN, DEV, settings(epochs=50, lr=1e-30, patience=3, select="best-loss")))
+    assert not out_of_patience(progress([9, 3, 2, 4]), chosen, TASK)
+    assert out_of_patience(progress([9, 3, 2, 4, 5]), chosen, TASK)
+    assert not out_of_patience(progress([1, 3, 2.5]), chosen, TASK)  # epoch 0 is before training
+    assert out_of_patience(progress([9, 3, 4, 5]), settings(patience=2, select="last"), TASK)
+    assert not out_of_patience(progress([9, 3, 4, 5, 6, 7]), settings(patience=0, select="last"), TASK)
+    rows = list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(epochs=50, lr=1e-30, patience=3, select="best-loss")))
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
 
 
 def test_patience_counts_on_after_a_stop(tmp_path):
     chosen = settings(epochs=50, lr=1e-30, patience=3, select="best-loss")
-    stopped = fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path)
+    stopped = fine_tune(model_of(), TASK, TRAIN, DEV, chosen, tmp_path)
     for _ in range(4):
         next(stopped)
     stopped.close()  # after epoch 3
-    rows = list(fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path, resume=True))
+    rows = list(fine_tune(model_of(), TASK, TRAIN, DEV, chosen, tmp_path, resume=True))
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
 
 
@@ -323,7 +325,7 @@ def test_of_equally_good_epochs_the_one_with_the_lower_loss_is_kept():
     rows = [
         {"epoch": i, "dev_f1": 0.25, "dev_accuracy": 0.6, "dev_loss": loss} for i, loss in enumerate([9, 0.9, 0.8, 0.8])
     ]
-    assert chosen_epoch(rows, "best-f1") == 2 and chosen_epoch(rows, "last") == 3
+    assert chosen_epoch(rows, "best-f1", TASK) == 2 and chosen_epoch(rows, "last", TASK) == 3
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_step_and_cause():
@@ -332,7 +334,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_and_cause():
     with torch.no_grad():
         model.bert.embeddings.word.weight[min(only_in_train)] = math.nan
     with pytest.raises(TrainingError, match=r"the loss is nan at step \d of epoch 1; likely the learning rate"):
-        list(fine_tune(model, TRAIN, DEV, settings()))
+        list(fine_tune(model, TASK, TRAIN, DEV, settings()))
 
 
 def test_weights_broken_by_the_last_step_of_an_epoch_are_noticed_before_they_are_kept(tmp_path):
@@ -340,7 +342,7 @@ def test_weights_broken_by_the_last_step_of_an_epoch_are_noticed_before_they_are
     with pytest.raises(
         TrainingError, match=r"after the last step of epoch 1, the model's scores .* likely the learning"
     ):
-        list(fine_tune(model_of(), TRAIN, DEV, chosen, tmp_path))
+        list(fine_tune(model_of(), TASK, TRAIN, DEV, chosen, tmp_path))
     assert not (tmp_path / FILE).exists()
     broken = model_of()
     with torch.no_grad():
@@ -352,7 +354,7 @@ def test_weights_broken_by_the_last_step_of_an_epoch_are_noticed_before_they_are
 def test_a_run_is_repeated_by_its_seed():
     def run(seed):
         model = model_of(seed)
-        list(fine_tune(model, TRAIN, DEV, settings(seed=seed)))
+        list(fine_tune(model, TASK, TRAIN, DEV, settings(seed=seed)))
         return weights(model)
 
     assert torch.equal(run(1), run(1)) and not torch.equal(run(1), run(2))
@@ -373,7 +375,7 @@ def test_bf16_follows_fp32():
     """Within 0.02 in the loss of every epoch: bf16 has 8 bits, and these weights are wide."""
     losses = {}
     for amount in ("fp32", "bf16"):
-        rows = list(fine_tune(model_of(**NO_DROPOUT), TRAIN, DEV, settings(precision=amount, lr=1e-4)))
+        rows = list(fine_tune(model_of(**NO_DROPOUT), TASK, TRAIN, DEV, settings(precision=amount, lr=1e-4)))
         losses[amount] = [row["train_loss"] for row in rows[1:]]
     assert losses["fp32"] != losses["bf16"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], abs=0.02)
@@ -396,7 +398,7 @@ def test_weights_are_cast_once_for_all_batches_that_are_predicted_together():
 def test_fp16_follows_fp32_on_cuda():
     losses = {}
     for amount in ("fp32", "fp16"):
-        rows = list(fine_tune(model_of(**NO_DROPOUT).cuda(), TRAIN, DEV, settings(precision=amount, lr=1e-4)))
+        rows = list(fine_tune(model_of(**NO_DROPOUT).cuda(), TASK, TRAIN, DEV, settings(precision=amount, lr=1e-4)))
         losses[amount] = [row["train_loss"] for row in rows[1:]]
     assert losses["fp16"] == pytest.approx(losses["fp32"], abs=0.02)
 
@@ -425,9 +427,9 @@ def test_compile_trains_the_same_model(monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: compiled.append(dynamic) or model)
     model = model_of()
-    list(fine_tune(model, TRAIN, DEV, settings(compile=True)))
+    list(fine_tune(model, TASK, TRAIN, DEV, settings(compile=True)))
     plain = model_of()
-    list(fine_tune(plain, TRAIN, DEV, settings()))
+    list(fine_tune(plain, TASK, TRAIN, DEV, settings()))
     assert compiled == [True] and torch.equal(weights(model), weights(plain))
 
 
@@ -437,9 +439,9 @@ def test_where_nothing_can_be_compiled_it_says_so_once_and_trains(monkeypatch, c
 
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: fails)
     model = model_of()
-    list(fine_tune(model, TRAIN, DEV, settings(compile=True)))
+    list(fine_tune(model, TASK, TRAIN, DEV, settings(compile=True)))
     plain = model_of()
-    list(fine_tune(plain, TRAIN, DEV, settings()))
+    list(fine_tune(plain, TASK, TRAIN, DEV, settings()))
     assert torch.equal(weights(model), weights(plain))
     assert [record.getMessage() for record in caplog.records] == [
         "torch cannot compile the model here (no compiler): going on without"
@@ -457,7 +459,7 @@ def test_the_course_recipe_is_the_courses():
     ("name", "value"),
     [("epochs", 0), ("batch_size", 0), ("lr", 0.0), ("lr", math.nan), ("lr", math.inf), ("warmup_steps", -5),
      ("seed", -1), ("precision", "int8"), ("truncation", "middle"), ("warmup_ratio", 1.0),
-     ("patience", -1), ("select", "best"), ("max_grad_norm", 0.0)],
+     ("patience", -1), ("select", "first"), ("max_grad_norm", 0.0)],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=name):

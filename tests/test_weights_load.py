@@ -16,7 +16,7 @@ import tezukuri
 from tezukuri.model.packing import pack
 from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.load import load_with_report
-from tezukuri.weights.names import canonical, hub_names, to_hub
+from tezukuri.weights.names import BERT
 from tezukuri.weights.save import save
 
 ENCODINGS = [TOKENIZER.encode(text) for text in TEXTS]
@@ -273,15 +273,15 @@ def classifier(folder, **changes):
 
 def by_name(model) -> dict[str, torch.Tensor]:
     with torch.no_grad():
-        return dict(zip(model.config.labels, model(pack(ENCODINGS)).logits.T, strict=True))
+        return dict(zip(model.labels, model(pack(ENCODINGS)).logits.T, strict=True))
 
 
 def test_a_ready_classifiers_labels_and_their_order(tmp_path):
     classifier(tmp_path)
     model, _ = tezukuri.load(tmp_path, "classify")
-    assert model.config.labels == ("bad", "good", "so-so")
+    assert model.labels == ("bad", "good", "so-so")
     other = load_with_report(tmp_path, "classify", ["good", "so-so", "bad"])
-    assert other.model.config.labels == ("good", "so-so", "bad")
+    assert other.model.labels == ("good", "so-so", "bad")
     assert "reordered from bad, good, so-so to good, so-so, bad" in str(other.report)
     before, after = by_name(model), by_name(other.model)
     assert all(torch.equal(before[label], after[label]) for label in before)
@@ -290,7 +290,7 @@ def test_a_ready_classifiers_labels_and_their_order(tmp_path):
 def test_rows_without_names_take_those_that_are_given(tmp_path):
     classifier(tmp_path, id2label={str(i): f"LABEL_{i}" for i in range(3)}, label2id=...)
     loaded = load_with_report(tmp_path, "classify", ["x", "y", "z"])
-    assert loaded.model.config.labels == ("x", "y", "z") and "taken to be x, y, z" in str(loaded.report)
+    assert loaded.model.labels == ("x", "y", "z") and "taken to be x, y, z" in str(loaded.report)
 
 
 def test_other_labels_need_a_new_head_and_get_one_when_asked_for(tmp_path):
@@ -299,7 +299,7 @@ def test_other_labels_need_a_new_head_and_get_one_when_asked_for(tmp_path):
         with pytest.raises(CheckpointError, match=r"classifier of bad, good, so-so; for yes, no.* say --reset-head"):
             load_with_report(tmp_path, "classify", labels)
         loaded = load_with_report(tmp_path, "classify", labels, reset_head=True)
-        assert loaded.model.config.labels == tuple(labels)
+        assert loaded.model.labels == tuple(labels)
         assert loaded.report.new == ["classifier.weight", "classifier.bias"]
         assert loaded.report.left_out["classifier.weight"] == "its head was reset"
 
@@ -307,10 +307,10 @@ def test_other_labels_need_a_new_head_and_get_one_when_asked_for(tmp_path):
 def test_the_heads_own_shape_decides_and_the_contradiction_is_told(tmp_path):
     classifier(tmp_path, num_labels=2)
     loaded = load_with_report(tmp_path, "classify")
-    assert loaded.model.config.labels == ("bad", "good", "so-so") and "speaks of 2 labels" in str(loaded.report)
+    assert loaded.model.labels == ("bad", "good", "so-so") and "speaks of 2 labels" in str(loaded.report)
     settings(tmp_path, id2label={"0": "bad", "1": "good"}, num_labels=...)
     loaded = load_with_report(tmp_path, "classify")
-    assert loaded.model.config.labels == ("bad", "good", "LABEL_2")
+    assert loaded.model.labels == ("bad", "good", "LABEL_2")
     assert "speaks of 2 labels, but the head has 3 rows: the head decides" in str(loaded.report)
 
 
@@ -378,8 +378,8 @@ def test_what_else_can_be_wrong_with_a_folder(tmp_path):
 
 def test_changes_to_the_configuration(tmp_path):
     checkpoint(tmp_path, "BertModel")
-    model, _ = tezukuri.load(tmp_path, changes={"hidden_dropout_prob": 0.3, "attention_kernel": "eager"})
-    assert model.layers[0].dropout.p == 0.3 and model.config.attention_kernel == "eager"
+    model, _ = tezukuri.load(tmp_path, changes={"hidden_dropout_prob": 0.3}, kernel="eager")
+    assert model.layers[0].dropout.p == 0.3 and model.layers[0].attention.kernel == "eager"
 
 
 def test_what_should_be_known_is_logged(tmp_path, caplog):
@@ -393,13 +393,13 @@ def test_what_should_be_known_is_logged(tmp_path, caplog):
 def test_one_table_serves_both_directions():
     model = oracle("BertForPreTraining")
     names = {name for name, _ in model.named_parameters()}
-    assert {canonical(name.removeprefix("bert.")) for name in names if name.startswith("bert.")} <= names
+    assert {BERT.canonical(name.removeprefix("bert.")) for name in names if name.startswith("bert.")} <= names
     fused = {"bert.layers.11.attention.qkv.bias": torch.arange(6.0)}
-    assert {name.split(".")[-2]: t.tolist() for name, t in to_hub(fused).items()} == {
+    assert {name.split(".")[-2]: t.tolist() for name, t in BERT.to_hub(fused).items()} == {
         "query": [0, 1], "key": [2, 3], "value": [4, 5],
     }  # fmt: skip
     with pytest.raises(KeyError):
-        hub_names("bert.layers.0.unknown.weight")
+        BERT.on_hub("bert.layers.0.unknown.weight")
 
 
 @pytest.mark.parametrize("words", ["mecab", "basic"])

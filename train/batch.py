@@ -1,11 +1,11 @@
 """What the training loop is given, and what it hands to the model and to the regularizers.
 
-Letters: n texts of a split, B texts in a micro-batch, C classes.
+Letters: n texts of a split, B texts in a micro-batch, C columns of logits.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,22 +15,28 @@ from ..model.packing import Encoded, Encodings
 
 
 class Texts(NamedTuple):
-    """One split of the data."""
+    """One split of the data. A text is of `parts` sequences, mostly one."""
 
-    encodings: Encodings  # n
-    gold: np.ndarray  # (n,) class numbers
-    sentences: Sequence[str] | None = None  # n, as they were before the tokenizer
+    encodings: Encodings  # n · parts
+    targets: np.ndarray  # (n, C) float32, what the head's loss asks for
+    sentences: Sequence[Any] | None = None  # n, as they were before the tokenizer; of pairs the examples
     votes: np.ndarray | None = None  # (n, C) how many judges chose each class, where the corpus tells
+    parts: int = 1
+
+    @property
+    def gold(self) -> np.ndarray:
+        """(n,) the likeliest class of each, where the columns are classes."""
+        return self.targets.argmax(axis=1)
 
 
 @dataclass(frozen=True)
 class Batch:
     """A micro-batch on its way into the model. All tensors lie on the model's device."""
 
-    texts: Sequence[Encoded]  # B
+    texts: Sequence[Encoded]  # B, times the sequences that a text is of
     rows: Tensor  # (B,) which of the n training texts each is
-    classes: Tensor  # (B,) its class number
-    targets: Tensor  # (B, C) the probabilities that the loss asks for: at first 1 for the class, 0 for the others
+    classes: Tensor  # (B,) its class number, where the columns are classes
+    targets: Tensor  # (B, C)
     doubled: bool = False  # whether the second half repeats the first
 
     def twice(self) -> "Batch":
@@ -51,12 +57,12 @@ class Batch:
         return values.repeat_interleave(len(self.targets) // len(self.rows), dim=0)
 
 
-def batch_of(texts: Texts, chosen: np.ndarray, classes: int, device: torch.device) -> Batch:
+def batch_of(texts: Texts, chosen: np.ndarray, device: torch.device) -> Batch:
     """The micro-batch of the chosen (B,) texts."""
-    gold = torch.from_numpy(texts.gold[chosen]).to(device)
+    targets = torch.from_numpy(texts.targets[chosen]).to(device)
     return Batch(
-        texts=[texts.encodings[i] for i in chosen],
+        texts=[texts.encodings[i * texts.parts + part] for i in chosen for part in range(texts.parts)],
         rows=torch.from_numpy(chosen).to(device),
-        classes=gold,
-        targets=torch.nn.functional.one_hot(gold, classes).float(),
+        classes=targets.argmax(dim=-1),
+        targets=targets,
     )

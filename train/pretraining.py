@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..data.passages import count_lines, is_held_out, passages
-from ..model.heads import BertMaskedLM
+from ..model.model import MaskedLM
 from ..model.packing import pack
 from ..model.precision import autocast, choose_precision, round_size
 from ..tokenize.japanese import JapaneseTokenizer
@@ -59,7 +59,7 @@ class Progress:
 
 
 def pretrain(
-    model: BertMaskedLM,
+    model: MaskedLM,
     tokenizer: JapaneseTokenizer,
     files: Sequence[Path],
     settings: Pretraining,
@@ -87,7 +87,7 @@ def pretrain(
     sizes = [count_lines(path) for path in files]
     once = dict(zip(files, sizes, strict=True))  # a file may be given twice, to be seen twice as often
     held_out_text = (text for text in passages(list(once), list(once.values()), 0) if is_held_out(text))
-    labels = model.config.labels
+    labels = model.labels
     held_out = list(islice(batches(held_out_text, tokenizer, settings, labels), HELD_OUT_BATCHES))
     progress = Progress()
     if resume:
@@ -152,9 +152,7 @@ class Guesses:
     labelled: int = 0
 
 
-def guesses(
-    model: BertMaskedLM, batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype
-) -> Guesses:
+def guesses(model: MaskedLM, batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype) -> Guesses:
     """Mask a batch, and let the model guess.
 
     Only masked tokens go through the head: V scores for each of all T would be most of the work.
@@ -180,9 +178,7 @@ def guesses(
 
 
 @torch.inference_mode()
-def look(
-    model: BertMaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype
-) -> dict[str, float | None]:
+def look(model: MaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype) -> dict[str, float | None]:
     """Loss and accuracy on the masked tokens of the held-out passages, the same masks at every look.
 
     With labels, also the accuracy of the classes; the passages are masked there too.
@@ -194,7 +190,7 @@ def look(
         "val_loss": sum(float(guess.masked_loss) for guess in seen) / masked if masked else None,
         "val_accuracy": sum(int(guess.right) for guess in seen) / masked if masked else None,
     }
-    if model.config.labels:
+    if model.labels:
         right = sum(int(guess.class_right) for guess in seen)
         row["val_label_accuracy"] = right / labelled if labelled else None
     return row

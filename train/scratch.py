@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..model.config import BertConfig
-from ..model.heads import BertClassifier
+from ..model.bert import Bert, BertConfig
+from ..model.heads import ClassHead, Head
+from ..model.model import Model, use_kernel
 from ..tokenize.japanese import JapaneseTokenizer
 from ..tokenize.vocabulary import vocabulary_of
 from ..weights.find import find
@@ -24,6 +25,8 @@ def scratch(
     vocabulary: str | None,
     revision: str | None,
     changes: Mapping[str, Any],
+    head: type[Head] = ClassHead,
+    kernel: str = "auto",
 ) -> Loaded:
     """A new classifier and its tokenizer.
 
@@ -38,8 +41,8 @@ def scratch(
     else:
         files = find(vocabulary, revision, weights=False)
         tokenizer, source = JapaneseTokenizer.from_pretrained(files.folder), files.source
-    sizes = SIZES | {"vocab_size": tokenizer.vocab_size, "labels": tuple(labels)} | dict(changes)
-    model = BertClassifier(BertConfig(**sizes))
+    model = Model(Bert(BertConfig(**SIZES | {"vocab_size": tokenizer.vocab_size} | dict(changes))), labels, head)
+    use_kernel(model, kernel)
     size = sum(parameter.numel() for parameter in model.parameters())
     report = LoadReport(f"a model of {size:,} parameters, its vocabulary that of {source}", notes=tokenizer.notes)
     return Loaded(model, tokenizer, report)

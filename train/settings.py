@@ -7,7 +7,6 @@ from ..model.precision import PRECISIONS
 from ..tokenize.encoding import TRUNCATIONS
 
 OPTIMIZERS = ("adamw", "muon")
-SELECTIONS = ("best-f1", "best-accuracy", "best-loss", "last")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Settings:
     max_length: int = 512  # tokens of a text; never more than the model has positions
     truncation: str = "longest_first"
     regularizers: tuple[str, ...] = ()  # as regularizers/shelf.py names them
-    select: str = "best-f1"
+    select: str = "best"  # epoch: best by the task's own score, best-NAME by another one, or last
     patience: int = 0  # stop after so many epochs without a better one; 0 never stops early
     precision: str = "auto"
     compile: bool = False
@@ -51,8 +50,9 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it cannot be below 0")
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it lies in [0, 1)")
+        if self.select not in ("best", "last") and not self.select.startswith("best-"):
+            raise ValueError(f"select {self.select!r} is not known; choose best, best-NAME (of a score) or last")
         choices_of = {
-            "select": SELECTIONS,
             "precision": ("auto", *PRECISIONS),
             "truncation": TRUNCATIONS,
         }

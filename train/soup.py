@@ -11,15 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..eval.predict import predict
-from ..model.heads import BertClassifier
+from ..eval.predict import Scorer
+from ..eval.tasks.classify import Classify
+from ..model.model import Model
 from ..model.precision import choose_device
 from ..tokenize.japanese import JapaneseTokenizer
 from ..weights.load import load_ready_classifier
 
 
 class Soup(NamedTuple):
-    model: BertClassifier
+    model: Model
     tokenizer: JapaneseTokenizer
     chosen: list[Path]  # the models in it, in the order in which they came
     accuracy: float  # on the texts that chose them
@@ -39,12 +40,13 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
         raise ValueError("a soup needs models: none of the runs has kept its own")
     first = load_ready_classifier(folders[0])
     model, tokenizer = first.model.to(choose_device(device)).eval(), first.tokenizer
-    encodings = tokenizer.encode_batch(list(texts), max_length=model.config.max_position_embeddings)
-    gold = np.array([model.config.labels.index(label) for label in labels])
+    scorer = Scorer(model, tokenizer, Classify(model.labels))
+    encodings = scorer.encode(texts)
+    gold = np.array([model.labels.index(label) for label in labels])
 
     def weights_of(folder: Path) -> list[torch.Tensor]:
         other = load_ready_classifier(folder).model
-        if other.config.labels != model.config.labels or [p.shape for p in other.parameters()] != shapes:
+        if other.labels != model.labels or [p.shape for p in other.parameters()] != shapes:
             raise ValueError(f"{folder} cannot be averaged with {folders[0]}: its labels or its sizes are others")
         return [p.detach().to(place) for p in other.parameters()]
 
@@ -52,7 +54,7 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
         with torch.no_grad():
             for parameter, weight in zip(model.parameters(), weights, strict=True):
                 parameter.copy_(weight)
-        return float((predict(model, encodings).argmax(dim=-1).numpy() == gold).mean())
+        return float((scorer.logits(encodings).argmax(axis=-1) == gold).mean())
 
     shapes, place = [p.shape for p in model.parameters()], next(model.parameters()).device
     ordered = sorted(folders, key=lambda folder: -accuracy_with(weights_of(folder)))

@@ -9,23 +9,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..model.bert import Bert, initialise
-from ..model.config import BertConfig
-from ..model.heads import BertClassifier, BertMaskedLM
+from ..model.heads import ClassHead, Head
+from ..model.initialisation import initialise
+from ..model.model import MaskedLM, Model, use_kernel
 from ..tokenize.japanese import JapaneseTokenizer
+from .architectures import read_config
 from .files import CheckpointError, Files, first_line, read_json
 from .find import find
-from .names import HEADS, LEFT_OUT, canonical, hub_names
+from .names import Names
 
-Task = Literal["encode", "classify", "fill-mask"]
-Model = Bert | BertClassifier | BertMaskedLM
+Use = Literal["encode", "classify", "fill-mask"]
 OTHER_CLASSIFIERS = ("TokenClassification", "MultipleChoice", "MaskedLM")  # whose `classifier` is not ours
 PLACEHOLDER = re.compile(r"LABEL_\d+")
 log = logging.getLogger("tezukuri")
@@ -53,19 +53,53 @@ class LoadReport:
 
 @dataclass
 class Loaded:
-    model: Any  # Bert, BertClassifier or BertMaskedLM, as the task asks
+    model: Any  # an encoder, a Model or a MaskedLM, as the task asks
     tokenizer: JapaneseTokenizer
     report: LoadReport
 
 
+@overload
 def load(
     name_or_folder: str | Path,
-    task: Task = "encode",
+    task: Literal["encode"] = "encode",
     labels: Sequence[str] | None = None,
     *,
     revision: str | None = None,
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
+    kernel: str = "auto",
+) -> tuple[Any, JapaneseTokenizer]: ...
+@overload
+def load(
+    name_or_folder: str | Path,
+    task: Literal["classify"],
+    labels: Sequence[str] | None = None,
+    *,
+    revision: str | None = None,
+    reset_head: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    kernel: str = "auto",
+) -> tuple[Model, JapaneseTokenizer]: ...
+@overload
+def load(
+    name_or_folder: str | Path,
+    task: Literal["fill-mask"],
+    labels: Sequence[str] | None = None,
+    *,
+    revision: str | None = None,
+    reset_head: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    kernel: str = "auto",
+) -> tuple[MaskedLM, JapaneseTokenizer]: ...
+def load(
+    name_or_folder: str | Path,
+    task: Use = "encode",
+    labels: Sequence[str] | None = None,
+    *,
+    revision: str | None = None,
+    reset_head: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    kernel: str = "auto",
 ) -> tuple[Any, JapaneseTokenizer]:
     """Load a BERT from a local folder or the hub, in evaluation mode and fp32, on the CPU.
 
@@ -73,16 +107,19 @@ def load(
 
     Args:
         name_or_folder: `mini`, which comes with this package, a folder in the hub's layout, or a hub id.
-        task: `encode` gives a Bert, `classify` a BertClassifier, `fill-mask` a BertMaskedLM.
+        task: `encode` gives the encoder alone (Bert), `classify` a Model, `fill-mask` a MaskedLM.
         labels: names of the classes, for `classify`. By default those of the checkpoint.
         revision: branch, tag or commit of the hub; known models have a default.
         reset_head: put a new head in the place of the checkpoint's.
-        changes: fields of BertConfig to set differently, such as {"hidden_dropout_prob": 0.2}.
+        changes: fields of its configuration to set differently, such as {"hidden_dropout_prob": 0.2}.
+        kernel: attention's, see model/attention.py.
 
     Raises:
         CheckpointError: the checkpoint cannot be had, or does not fit; the message names the tensor.
     """
-    loaded = load_with_report(name_or_folder, task, labels, revision=revision, reset_head=reset_head, changes=changes)
+    loaded = load_with_report(
+        name_or_folder, task, labels, revision=revision, reset_head=reset_head, changes=changes, kernel=kernel
+    )
     if loaded.report.new or loaded.report.notes:
         log.warning("%s", loaded.report)
     return loaded.model, loaded.tokenizer
@@ -90,31 +127,50 @@ def load(
 
 def load_with_report(
     name_or_folder: str | Path,
-    task: Task = "encode",
+    task: Use = "encode",
     labels: Sequence[str] | None = None,
     *,
     revision: str | None = None,
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
+    head: type[Head] = ClassHead,
+    kernel: str = "auto",
 ) -> Loaded:
-    """As `load`, with the report in hand instead of in the log."""
+    """As `load`, with the report in hand instead of in the log; `head` is what `classify` gets."""
     if task not in ("encode", "classify", "fill-mask"):
         raise ValueError(f"task {task!r} is not known; choose encode, classify or fill-mask")
+    # The configuration.
     files = find(str(name_or_folder), revision)
     report = LoadReport(files.source, notes=list(files.notes))
     settings = read_json(files.folder / "config.json")
-    config, unknown = BertConfig.from_hub(settings)
+    architecture, config, unknown = read_config(settings)
     if unknown:
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
     config = replace(config, **(changes or {}))
-    tensors = read_tensors(files, report)
+
+    # The tensors, and what becomes of the head among them.
+    names = architecture.names
+    tensors = read_tensors(files, names)
     if task == "classify":
-        config = replace(config, labels=settle_labels(settings, tensors, labels, reset_head, report))
+        labels = settle_labels(settings, tensors, labels, reset_head, head, report)
     if reset_head:
-        drop_head(tensors, task, report)
+        for name in [name for name in tensors if name.startswith(names.heads[task])]:
+            del tensors[name]
+            report.left_out[name] = "its head was reset"
     if task == "fill-mask":
-        check_head(tensors, reset_head, report)
-    model = build(config, task, tensors, report)
+        check_word_head(tensors, names, reset_head, report)
+
+    # The model, its tensors in place, and the tokenizer.
+    has_pooler = any(name.startswith(names.heads["encode"]) for name in tensors)
+    with torch.device("meta"):  # shapes only
+        if task == "classify":
+            model: Any = Model(architecture.encoder(config, True), labels or (), head)
+        elif task == "fill-mask":
+            model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
+        else:
+            model = architecture.encoder(config, has_pooler)
+    fill(model, "bert." if task == "encode" else "", tensors, names, report)
+    use_kernel(model, kernel)
     tokenizer = JapaneseTokenizer.from_pretrained(files.folder)
     report.notes += tokenizer.notes
     if tokenizer.vocab_size > config.vocab_size:
@@ -125,10 +181,13 @@ def load_with_report(
 
 
 def load_ready_classifier(
-    name_or_folder: str | Path, labels: Sequence[str] | None = None, revision: str | None = None
+    name_or_folder: str | Path,
+    labels: Sequence[str] | None = None,
+    revision: str | None = None,
+    head: type[Head] = ClassHead,
 ) -> Loaded:
     """A classifier to be used as it is: one with a part that was never trained is a CheckpointError."""
-    loaded = load_with_report(name_or_folder, "classify", labels, revision=revision)
+    loaded = load_with_report(name_or_folder, "classify", labels, revision=revision, head=head)
     if loaded.report.new:
         raise CheckpointError(
             f"{loaded.report.source} is no trained classifier (it lacks {', '.join(loaded.report.new)}): fine-tune it "
@@ -137,7 +196,7 @@ def load_ready_classifier(
     return loaded
 
 
-def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
+def read_tensors(files: Files, names: Names) -> dict[str, Tensor]:
     """All tensors of a checkpoint by their canonical names."""
     tensors: dict[str, Tensor] = {}
     for path in files.weights:
@@ -150,10 +209,10 @@ def read_tensors(files: Files, report: LoadReport) -> dict[str, Tensor]:
             raise CheckpointError(f"{path} {why_unreadable(path, error)}") from error
         if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
             raise CheckpointError(f"{path} does not hold tensors by name, as a checkpoint does: choose another file")
-        tensors |= {canonical(name): tensor for name, tensor in content.items()}
-    alias, bias = "cls.predictions.decoder.bias", "cls.predictions.bias"
-    if alias in tensors and bias not in tensors:
-        tensors[bias] = tensors.pop(alias)
+        tensors |= {names.canonical(name): tensor for name, tensor in content.items()}
+    for name, twin in names.tied.items():
+        if name in tensors and twin not in tensors:
+            tensors[twin] = tensors.pop(name)
     return tensors
 
 
@@ -172,21 +231,22 @@ def settle_labels(
     tensors: dict[str, Tensor],
     wanted: Sequence[str] | None,
     reset_head: bool,
+    head: type[Head],
     report: LoadReport,
 ) -> tuple[str, ...]:
-    """The names of the C classes, and the checkpoint's head brought into their order.
+    """The names of the C columns, and the checkpoint's head brought into their order.
 
     The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
     """
-    head = [name for name in ("classifier.weight", "classifier.bias") if name in tensors]
+    own = [name for name in ("classifier.weight", "classifier.bias") if name in tensors]
     if isinstance(wanted, str):
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
-    named = label_names(settings)
+    named = label_names(settings, head)
     architecture = " ".join(settings.get("architectures") or [])
-    if not head or any(kind in architecture for kind in OTHER_CLASSIFIERS):
-        for name in head:
+    if not own or any(kind in architecture for kind in OTHER_CLASSIFIERS):
+        for name in own:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
         if wanted is None:
@@ -195,7 +255,7 @@ def settle_labels(
                 "the labels of the head to be trained (labels=…)"
             )
         return tuple(wanted)
-    rows = len(tensors[head[0]])
+    rows = len(tensors[own[0]])
     told = settings.get("num_labels", settings.get("_num_labels", len(named) or rows))
     for number in {told, len(named) or rows} - {rows}:
         report.notes.append(f"config.json speaks of {number} labels, but the head has {rows} rows: the head decides")
@@ -210,7 +270,7 @@ def settle_labels(
     if sorted(wanted) == sorted(named):
         report.notes.append(f"the head's rows were reordered from {', '.join(named)} to {', '.join(wanted)}")
         order = [named.index(label) for label in wanted]
-        for name in head:
+        for name in own:
             tensors[name] = tensors[name][order]
         return tuple(wanted)
     raise CheckpointError(
@@ -219,9 +279,9 @@ def settle_labels(
     )
 
 
-def label_names(settings: dict[str, Any]) -> list[str]:
+def label_names(settings: dict[str, Any], head: type[Head] = ClassHead) -> list[str]:
     """The class names of a `config.json`, none where it does not say."""
-    if settings.get("problem_type") not in (None, "single_label_classification"):
+    if settings.get("problem_type") not in (None, head.problem_type):
         raise CheckpointError(
             f"config.json: problem_type is {settings['problem_type']}; classes here exclude each other"
         )
@@ -235,42 +295,24 @@ def label_names(settings: dict[str, Any]) -> list[str]:
     return [names[row] for row in sorted(names)]
 
 
-def drop_head(tensors: dict[str, Tensor], task: Task, report: LoadReport) -> None:
-    prefix = {"encode": "bert.pooler.", "classify": "classifier.", "fill-mask": "cls.predictions."}[task]
-    for name in [name for name in tensors if name.startswith(prefix)]:
-        del tensors[name]
-        report.left_out[name] = "its head was reset"
-
-
-def build(config: BertConfig, task: Task, tensors: dict[str, Tensor], report: LoadReport) -> Model:
-    """Put tensors into a model without initialising first what is replaced anyway; fill `report`."""
-    model: Model
-    pooler = any(name.startswith("bert.pooler.") for name in tensors)
-    with torch.device("meta"):  # shapes only
-        if task == "classify":
-            model = BertClassifier(config)
-        elif task == "fill-mask":
-            model = BertMaskedLM(config, pooler)
-        else:
-            model = Bert(config, pooler)
-    prefix = "bert." if task == "encode" else ""
-    lacking = tuple(head for head in HEADS if not any(name.startswith(head) for name in tensors))
+def fill(model: Any, prefix: str, tensors: dict[str, Tensor], names: Names, report: LoadReport) -> None:
+    """Put tensors into a model of shapes alone, make anew what the checkpoint lacks, and fill the report."""
+    lacking = tuple(head for head in names.heads.values() if not any(name.startswith(head) for name in tensors))
     state, used, missing = {}, set(), []
     for ours, parameter in model.named_parameters():
-        names = hub_names(prefix + ours)
-        if names[0].startswith(lacking):
+        on_hub = names.on_hub(prefix + ours)
+        if on_hub[0].startswith(lacking):
             missing.append(ours)
             continue
-        parts = [take(tensors, name, parameter.shape, len(names), report) for name in names]
+        parts = [take(tensors, name, parameter.shape, len(on_hub), report) for name in on_hub]
         state[ours] = torch.cat(parts) if len(parts) > 1 else parts[0]  # 3 × (H, H) -> (3H, H)
-        used.update(names)
+        used.update(on_hub)
     model.load_state_dict(state, strict=False, assign=True)
     for module in model.modules():
         if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-            materialise(module, config.initializer_range)
+            materialise(module, model.config.initializer_range)
     report.loaded, report.new = sorted(used), missing
-    account_for_the_rest(tensors, used, report)
-    return model
+    account_for_the_rest(tensors, used, names, report)
 
 
 def take(tensors: dict[str, Tensor], name: str, shape: torch.Size, parts: int, report: LoadReport) -> Tensor:
@@ -292,26 +334,23 @@ def materialise(module: nn.Module, std: float) -> None:
     initialise(module, std)
 
 
-def check_head(tensors: dict[str, Tensor], reset_head: bool, report: LoadReport) -> None:
+def check_word_head(tensors: dict[str, Tensor], names: Names, reset_head: bool, report: LoadReport) -> None:
     """A masked-language head must be there, and its decoder must be the word embeddings."""
-    if not reset_head and not any(name.startswith("cls.predictions.") for name in tensors):
+    if not reset_head and not any(name.startswith(names.heads["fill-mask"]) for name in tensors):
         raise CheckpointError(
             f"{report.source} has no head for masked words: choose a model that was pretrained, or say "
             "reset_head=True and train one"
         )
-    for name, twin in (
-        ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
-        ("cls.predictions.decoder.bias", "cls.predictions.bias"),
-    ):
+    for name, twin in names.tied.items():
         if name in tensors and twin in tensors and not torch.equal(tensors[name], tensors[twin]):
             raise CheckpointError(f"{report.source}: tensor {name} differs from {twin}, to which this BERT ties it")
 
 
-def account_for_the_rest(tensors: dict[str, Tensor], used: set[str], report: LoadReport) -> None:
+def account_for_the_rest(tensors: dict[str, Tensor], used: set[str], names: Names, report: LoadReport) -> None:
     """Every tensor that was not loaded must be one that is known to be of no use here."""
-    heads = {head: "a head that this task does not use" for head in HEADS}
+    reasons = dict(names.left_out) | dict.fromkeys(names.heads.values(), "a head that this task does not use")
     for name in sorted(tensors.keys() - used):
-        why = next((why for prefix, why in (LEFT_OUT | heads).items() if name.startswith(prefix)), None)
+        why = next((why for prefix, why in reasons.items() if name.startswith(prefix)), None)
         if why is None:
             raise CheckpointError(f"{report.source}: no place for the tensor {name} in this BERT: is it another kind?")
         report.left_out[name] = why

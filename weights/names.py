@@ -1,19 +1,66 @@
-"""One table of names: our modules and the tensors of BERT checkpoints on the hub.
+"""Our modules and the tensors of checkpoints on the hub: a table of names for each architecture.
 
-Every known layout is first brought to one canonical form, that of `BertForPreTraining` in today's libraries
-(`canonical`); the table then says which canonical tensors make up one of ours (`hub_names`). It is read in both
-directions, for loading and for saving. The only tensors that differ in shape are the query, key and value matrices,
-which this BERT keeps as one: three of (H, H) on disk, one of (3H, H) in memory.
+Every known layout is first brought to one canonical form, for BERT that of `BertForPreTraining` in today's libraries;
+the table then says which canonical tensors make up one of ours. It is read in both directions, for loading and for
+saving. The only tensors that differ in shape are the query, key and value matrices, which attention keeps as one: three
+of (H, H) on disk, one of (3H, H) in memory.
 
 Source of the names: google-research/bert `modeling.py` and the hub's `modeling_bert.py`.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-# our module → the canonical modules whose weights, one below the other, make it up; # is the number of a layer
-MODULES = {
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one architecture's tensors on the hub.
+
+    modules: our module → the canonical modules whose weights, one below the other, make it up; # is a layer's number.
+    heads: what a checkpoint may lack, as the beginning of its names; by what the model is loaded for.
+    left_out: canonical tensors that no model of ours takes, and why.
+    tied: canonical tensors that must be equal to another, which we keep once.
+    old: patterns of other layouts → what stands there in the canonical one.
+    """
+
+    modules: Mapping[str, Sequence[str]]
+    heads: Mapping[str, str]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+    old: Mapping[str, str] = field(default_factory=dict)
+
+    def canonical(self, name: str) -> str:
+        """A tensor's name in any known layout → its name in the canonical one."""
+        for pattern, replacement in self.old.items():
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def on_hub(self, ours: str) -> list[str]:
+        """The canonical tensors that make up one of our parameters, such as `bert.layers.0.up.weight`.
+
+        Raises:
+            KeyError: no such parameter in the table.
+        """
+        module, leaf = ours.rsplit(".", 1)
+        number = "".join(re.findall(r"(?<=\.layers\.)\d+", module))
+        if module.startswith("classifier.") and module not in self.modules:
+            return [ours]  # a head of one's own is called on the hub as it is here
+        parts = self.modules[module.replace(f"layers.{number}.", "layers.#.") if number else module]
+        return [f"{part.replace('#', number)}.{leaf}" for part in parts]
+
+    def to_hub(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our parameters by our names → the same numbers by their canonical names and in the hub's shapes."""
+        tensors: dict[str, Tensor] = {}
+        for ours, tensor in state.items():
+            names = self.on_hub(ours)
+            tensors |= dict(zip(names, tensor.chunk(len(names)), strict=True))  # (3H, H) -> 3 × (H, H)
+        return tensors
+
+
+BERT_MODULES = {
     "bert.embeddings.word": ["bert.embeddings.word_embeddings"],
     "bert.embeddings.position": ["bert.embeddings.position_embeddings"],
     "bert.embeddings.segment": ["bert.embeddings.token_type_embeddings"],
@@ -34,10 +81,7 @@ MODULES = {
     "head.norm": ["cls.predictions.transform.LayerNorm"],
     "head": ["cls.predictions"],
 }
-HEADS = ("bert.pooler.", "classifier.", "cls.predictions.")  # parts that a checkpoint may lack
-
-# canonical tensors that no model of ours takes, and why
-LEFT_OUT = {
+BERT_LEFT_OUT = {
     "bert.embeddings.position_ids": "a buffer: positions are counted here",
     "bert.embeddings.token_type_ids": "a buffer: segments come with the batch",
     "cls.predictions.decoder.weight": "tied to the word embeddings",
@@ -45,34 +89,18 @@ LEFT_OUT = {
     "cls.seq_relationship.": "the next-sentence head",
     "qa_outputs.": "a question-answering head",
 }
-
-
-def canonical(name: str) -> str:
-    """A tensor's name in any known layout → its name in the canonical one.
-
-    Old files call a normalisation's weight and bias gamma and beta; an encoder saved alone has no `bert.` in front.
-    """
-    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
-    name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
-    return re.sub(r"^(?=(embeddings|encoder|pooler)\.)", "bert.", name)
-
-
-def hub_names(ours: str) -> list[str]:
-    """The canonical tensors that make up one of our parameters, such as `bert.layers.0.up.weight`.
-
-    Raises:
-        KeyError: no such parameter in the table.
-    """
-    module, leaf = ours.rsplit(".", 1)
-    number = "".join(re.findall(r"(?<=\.layers\.)\d+", module))
-    parts = MODULES[module.replace(f"layers.{number}.", "layers.#.") if number else module]
-    return [f"{part.replace('#', number)}.{leaf}" for part in parts]
-
-
-def to_hub(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our parameters by our names → the same numbers by their canonical names and in the hub's shapes."""
-    tensors: dict[str, Tensor] = {}
-    for ours, tensor in state.items():
-        names = hub_names(ours)
-        tensors |= dict(zip(names, tensor.chunk(len(names)), strict=True))  # (3H, H) -> 3 × (H, H)
-    return tensors
+BERT = Names(
+    modules=BERT_MODULES,
+    heads={"encode": "bert.pooler.", "classify": "classifier.", "fill-mask": "cls.predictions."},
+    left_out=BERT_LEFT_OUT,
+    tied={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    # Old files call a normalisation's weight and bias gamma and beta; an encoder saved alone has no `bert.` in front.
+    old={
+        r"LayerNorm\.gamma$": "LayerNorm.weight",
+        r"LayerNorm\.beta$": "LayerNorm.bias",
+        r"^(?=(embeddings|encoder|pooler)\.)": "bert.",
+    },
+)

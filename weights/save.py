@@ -13,25 +13,20 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ..model.bert import Bert
-from ..model.heads import BertClassifier, BertMaskedLM
+from ..model.model import MaskedLM, Model
 from ..tokenize.japanese import JapaneseTokenizer
-from .names import to_hub
-
-ARCHITECTURES: dict[type[nn.Module], str] = {
-    Bert: "BertModel",
-    BertClassifier: "BertForSequenceClassification",
-    BertMaskedLM: "BertForMaskedLM",
-}
+from .architectures import architecture_of, config_json
 
 
 def save(
-    model: Bert | BertClassifier | BertMaskedLM,
+    model: nn.Module,
     tokenizer: JapaneseTokenizer,
     folder: Path,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a model and its tokenizer to `folder`, replacing what was there; `dtype` is that of the file.
+    """Write a model (with a head or an encoder alone) and its tokenizer to `folder`, replacing what was there.
+
+    `dtype` is that of the file.
 
     Raises:
         OSError: the folder cannot be written, or holds something else than a model; what was there is still there.
@@ -41,10 +36,11 @@ def save(
     if folder.exists() and not replaceable:
         raise FileExistsError(f"{folder} is there and holds no model that could be replaced: choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = "bert." if isinstance(model, Bert) else ""
-    tensors = to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
+    prefix = "" if isinstance(model, Model | MaskedLM) else "bert."
+    names = architecture_of(model)[1].names
+    tensors = names.to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
     tensors = {name.removeprefix(prefix): tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
-    settings = model.config.to_hub(ARCHITECTURES[type(model)]) | {"dtype": str(dtype).removeprefix("torch.")}
+    settings = config_json(model) | {"dtype": str(dtype).removeprefix("torch.")}
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_file(tensors, aside / "model.safetensors", metadata={"format": "pt"})

@@ -112,7 +112,7 @@ def classify_checks(classifier: Loaded, facts: list[dict[str, Any]]) -> Iterator
     for fact in facts:
         logits = classifier.model(pack([classifier.tokenizer.encode(fact["text"])])).logits[0]
         found, i = (x.item() for x in logits.double().softmax(dim=-1).max(dim=-1))
-        label = classifier.model.config.labels[i]
+        label = classifier.model.labels[i]
         agrees = label == fact["label"] and same_odds(found, fact["score"])
         yield Check(fact["text"], f"{fact['label']} {fact['score']:.6f}", f"{label} {found:.6f}", agrees)
 

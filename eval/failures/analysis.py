@@ -6,7 +6,7 @@ Letters: n texts of a split, C classes.
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...data.dataset import Example
-from ...model.heads import BertClassifier
 from ...model.ranks import rank
-from ...tokenize.encoding import EncodedBatch, Encoding
-from ...tokenize.japanese import JapaneseTokenizer
+from ...tokenize.encoding import Encoding
 from ...weights.load import load
 from ..judge import Judgement
-from ..predict import predict
+from ..predict import Scorer
 from ..runs import write_json, write_jsonl, write_whole
 from ..statistics import intervals
 from ..tasks.metrics import softmax
@@ -37,26 +35,6 @@ from .votes import Agreement, agreement
 NEIGHBOURS = 3
 MOST = 500  # errors of a split that are explained token by token: those that the model is surest of
 AT_ONCE = 64  # of them, from one step of the progress bar to the next
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The classifier that is looked at, and how texts are cut for it.
-
-    model: on the device to compute on.
-    how: the tokenizer's `max_length` (by default the model's) and `truncation`.
-    """
-
-    model: BertClassifier
-    tokenizer: JapaneseTokenizer
-    how: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def cut(self) -> dict[str, Any]:
-        return {"max_length": self.model.config.max_position_embeddings} | dict(self.how)
-
-    def encode(self, texts: Sequence[str]) -> EncodedBatch:
-        return self.tokenizer.encode_batch(texts, **self.cut)
 
 
 @dataclass(frozen=True)
@@ -138,7 +116,7 @@ class Analysis:
 
 @torch.no_grad()
 def analyse(
-    subject: Subject,
+    scorer: Scorer,
     judgements: Sequence[Judgement],
     train: Sequence[Example],
     labels: Sequence[str],
@@ -158,10 +136,10 @@ def analyse(
     """
     if probes is None:
         bundled = read_probes()
-        probes = bundled if fit(bundled, subject.model.config.labels) else []
-    tried = try_it(subject, probes)
+        probes = bundled if fit(bundled, scorer.model.labels) else []
+    tried = try_it(scorer, probes)
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
-    texts = {j.split: read([e.text for e in j.examples], subject.tokenizer) for j in judgements}
+    texts = {j.split: read([e.text for e in j.examples], scorer.tokenizer) for j in judgements}
     rules = [*built_in([text.length for j in held_out for text in texts[j.split]]), *own_rules]
     tags = {split: tag(read_texts, rules) for split, read_texts in texts.items()}
     wrong = {j.split: np.array(j.predicted) != np.array(j.gold) for j in judgements}
@@ -171,8 +149,8 @@ def analyse(
     has_votes = any(example.votes for j in judgements for example in j.examples)
     learned = None
     if len(train) > 1 and any(some.any() for some in wrong.values()):
-        encodings = subject.encode([e.text for e in train])
-        learned = representations(subject.model.bert, encodings, progress="training texts as vectors")
+        encodings = scorer.encode([e.text for e in train])
+        learned = representations(scorer.model.bert, encodings, progress="training texts as vectors")
     return Analysis(
         judgements=list(judgements),
         intervals={j.split: intervals(j, labels) for j in judgements},
@@ -182,7 +160,7 @@ def analyse(
         failures=[
             failure
             for j in judgements
-            for failure in explain(subject, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, learned)
+            for failure in explain(scorer, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, learned)
         ],
         rules=rules,
         sliced=[j.split for j in held_out],
@@ -194,17 +172,17 @@ def analyse(
     )
 
 
-def try_it(subject: Subject, probes: Sequence[Probe]) -> list[ProbeRow]:
+def try_it(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
     """Run the probes, in fp32."""
 
     def probabilities_of(texts: Sequence[str]) -> np.ndarray:
-        return softmax(predict(subject.model, subject.encode(texts), progress="probes").numpy())
+        return softmax(scorer.logits(scorer.encode(texts), progress="probes"))
 
-    return run_probes(probes, subject.model.config.labels, probabilities_of) if probes else []
+    return run_probes(probes, scorer.model.labels, probabilities_of) if probes else []
 
 
 def explain(
-    subject: Subject,
+    scorer: Scorer,
     judgement: Judgement,
     wrong: np.ndarray,
     tags: Mapping[str, np.ndarray],
@@ -222,12 +200,12 @@ def explain(
     classes = probabilities.argmax(axis=1)  # also where a band of doubt decided otherwise
     surest = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:MOST])
     texts = [examples[i].text for i in surest]
-    told = token_by_token(subject, texts, classes[surest], judgement.split)
+    told = token_by_token(scorer, texts, classes[surest], judgement.split)
     explained = dict(zip(surest.tolist(), told, strict=True))
     near: list[list[Neighbour]] = [[] for _ in wrong]
-    encodings = subject.encode([e.text for e in examples])
+    encodings = scorer.encode([e.text for e in examples])
     if learned is not None:
-        vectors = representations(subject.model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
+        vectors = representations(scorer.model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
         near = neighbours(vectors, learned, train, wrong if judgement.split == "train" else None)
     for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
         tokens, complete = explained.get(place, ([], True))
@@ -249,20 +227,20 @@ def explain(
 
 
 def token_by_token(
-    subject: Subject, texts: Sequence[str], classes: np.ndarray, split: str
+    scorer: Scorer, texts: Sequence[str], classes: np.ndarray, split: str
 ) -> Iterator[tuple[list[Token], bool]]:
     """What each token adds to the logit of its text's class (n,), and whether the integrated gradients add up."""
-    model, tokenizer = subject.model, subject.tokenizer
+    model, tokenizer = scorer.model, scorer.tokenizer
     special = [tokenizer.cls_id, tokenizer.sep_id]
     with tqdm(total=len(texts), desc=f"errors of {split}", unit="text", leave=False, disable=rank() > 0 or None) as bar:
         for start in range(0, len(texts), AT_ONCE):
             some, chosen = texts[start : start + AT_ONCE], classes[start : start + AT_ONCE]
-            encodings = subject.encode(some)
+            encodings = scorer.encode(some)
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, special)
             drops = occlusion(model, encodings, chosen, tokenizer.mask_id, special)
             rolled = looked_at(model, encodings)
             for text, one, *others in zip(some, gradients, drops, rolled, strict=True):
-                yield tokens_of(text, tokenizer.encode(text, **subject.cut), one.values, *others), one.complete
+                yield tokens_of(text, tokenizer.encode(text, **scorer.cut), one.values, *others), one.complete
             bar.update(len(some))
 
 
@@ -310,9 +288,9 @@ def suspected(
     if retrained:
         probabilities = retrained.probabilities
     else:
-        bert, tokenizer = load("mini")
-        encodings = tokenizer.encode_batch([e.text for e in texts], max_length=bert.config.max_position_embeddings)
-        vectors = representations(bert, encodings, progress="all texts as vectors")
+        mini, tokenizer = load("mini")
+        encodings = tokenizer.encode_batch([e.text for e in texts], max_length=mini.config.max_position_embeddings)
+        vectors = representations(mini, encodings, progress="all texts as vectors")
         probabilities = out_of_sample(vectors.numpy(), given, teaching, progress="labels to look at")
     return [
         SuspectText(

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...model.heads import BertClassifier
+from ...model.attention import Attention
 from ...model.int8 import Int8Linear
+from ...model.model import Model, use_kernel
 from ...model.packing import Encodings, Packed, pack
 from ...model.precision import autocast
 from ..predict import NotFiniteError
@@ -51,7 +52,7 @@ class Attribution:
 
 
 def integrated_gradients(
-    model: BertClassifier,
+    model: Model,
     encodings: Encodings,
     classes: np.ndarray,
     mask_id: int,
@@ -104,7 +105,7 @@ def integrated_gradients(
             ends = (alphas == 1).astype(float) - (alphas == 0)  # 1 is the text, -1 the baseline, 0 lies between
             logits = np.zeros(len(texts))
             for batch, packed in micro_batches(encodings, texts, batch_tokens):
-                sequence = sequence_of(packed).numpy()
+                sequence = packed.sequence.numpy()
                 logits[batch], terms = terms_at(
                     model, packed, classes[texts[batch]], alphas[batch], mask_id, special_ids
                 )
@@ -124,7 +125,7 @@ def integrated_gradients(
 
 
 def terms_at(
-    model: BertClassifier,
+    model: Model,
     packed: Packed,
     classes: np.ndarray,
     alphas: np.ndarray,
@@ -134,7 +135,7 @@ def terms_at(
     """One point of each of B paths, `alphas` (B,) → F (B,), and (x - m) · ∂F/∂x at each token (T,)."""
     device = next(model.parameters()).device
     words = ~is_special(packed.ids, special_ids).to(device)  # (T,)
-    packed, sequence = packed.to(device), sequence_of(packed).to(device)
+    packed, sequence = packed.to(device), packed.sequence.to(device)
     embed = model.bert.embeddings.word
     with torch.no_grad():
         x = embed(packed.ids)  # (T, H)
@@ -152,7 +153,7 @@ def terms_at(
 
 
 def occlusion(
-    model: BertClassifier,
+    model: Model,
     encodings: Encodings,
     classes: np.ndarray,
     mask_id: int,
@@ -174,7 +175,7 @@ def occlusion(
         return []
     whole = pack([encodings[i] for i in range(len(encodings))])  # all texts' tokens
     words = (~is_special(whole.ids, special_ids)).nonzero()[:, 0].numpy()
-    texts = np.concatenate([np.arange(len(encodings)), sequence_of(whole)[words]])  # (K,) each text, and its copies
+    texts = np.concatenate([np.arange(len(encodings)), whole.sequence[words]])  # (K,) each text, and its copies
     hidden = np.concatenate([np.full(len(encodings), -1), whole.positions[words]])  # (K,) the place to be masked
     logits = np.zeros(len(texts))
     with undisturbed(model) as device, torch.inference_mode():
@@ -219,7 +220,7 @@ def rollout(attentions: Sequence[Tensor]) -> Tensor:
     return rolled
 
 
-def looked_at(model: BertClassifier, encodings: Encodings, batch_tokens: int = TOKENS_AT_ONCE) -> list[np.ndarray]:
+def looked_at(model: Model, encodings: Encodings, batch_tokens: int = TOKENS_AT_ONCE) -> list[np.ndarray]:
     """For each of n texts (T_i,), how much of each token is in [CLS] at the top, by `rollout`; adds up to 1."""
     lengths = lengths_of(encodings)
     found = [np.empty(0)] * len(encodings)
@@ -257,49 +258,42 @@ def lengths_of(encodings: Encodings) -> np.ndarray:
     return np.array([len(encodings[i].ids) for i in range(len(encodings))], dtype=np.int64)
 
 
-def sequence_of(packed: Packed) -> Tensor:
-    """(T,) the number of the sequence that each token belongs to: 0 0 0 1 2 2."""
-    return torch.repeat_interleave(packed.boundaries.diff().long(), output_size=len(packed.ids))
-
-
 def is_special(ids: Tensor, special_ids: Collection[int]) -> Tensor:
     """(T,) bool"""
     return torch.isin(ids, torch.tensor(list(special_ids), dtype=ids.dtype))
 
 
-def logits_of(model: BertClassifier, packed: Packed, classes: np.ndarray) -> Tensor:
+def logits_of(model: Model, packed: Packed, classes: np.ndarray) -> Tensor:
     """F: (B,) the logit of each sequence's own class."""
     logits = model(packed).logits  # (B, C)
     return logits.gather(1, torch.from_numpy(classes).to(logits.device).long()[:, None])[:, 0]
 
 
 @contextmanager
-def undisturbed(model: BertClassifier) -> Iterator[torch.device]:
+def undisturbed(model: Model) -> Iterator[torch.device]:
     """Within it, the model is in evaluation mode and computes in fp32, with gradients; afterwards it is as it was.
 
     Gives the device that it lies on.
     """
     modes = [(module, module.training) for module in model.modules()]
-    kernel = model.config.attention_kernel
+    kernel = next((module.kernel for module in model.modules() if isinstance(module, Attention)), "auto")
     device = next(model.parameters()).device
     try:
         model.eval()
-        model.config.attention_kernel = "sdpa"  # varlen takes no fp32
+        use_kernel(model, "sdpa")  # varlen takes no fp32
         with torch.inference_mode(False), autocast(device, torch.float32):  # the first lets gradients be computed again
             yield device
     finally:
-        model.config.attention_kernel = kernel
+        use_kernel(model, kernel)
         for module, mode in modes:
             module.training = mode
 
 
-def check(
-    model: BertClassifier, encodings: Encodings, classes: np.ndarray, mask_id: int, special_ids: Collection[int]
-) -> None:
+def check(model: Model, encodings: Encodings, classes: np.ndarray, mask_id: int, special_ids: Collection[int]) -> None:
     """Raise ValueError for what cannot be explained."""
     if classes.shape != (len(encodings),):
         raise ValueError(f"{len(encodings)} texts need a class each, but classes has the shape {classes.shape}")
-    count = len(model.config.labels)
+    count = len(model.labels)
     if ((classes < 0) | (classes >= count)).any():
         raise ValueError(f"classes must be numbers from 0 to {count - 1}, the rows of the model's head")
     if mask_id in special_ids:

@@ -4,11 +4,12 @@ Letters: B sequences in a batch, T tokens in the packed batch, H hidden size, n 
 k neighbours.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...model.bert import Bert
 from ...model.packing import Encodings, Packed
 from ..predict import in_batches
 
@@ -16,7 +17,7 @@ AT_ONCE = 2**22  # cosines in memory at a time: 16 MiB
 
 
 def representations(
-    bert: Bert,
+    encoder: Any,
     encodings: Encodings,
     batch_size: int = 64,
     precision: torch.dtype = torch.float32,
@@ -29,20 +30,17 @@ def representations(
     (arXiv:1908.10084, table 1) find the mean far better than [CLS] in an encoder that was only pretrained.
 
     Args:
-        bert: the encoder; that of a model with a head is `model.bert`. The rest is as in `predict`.
+        encoder: that of a model with a head is `model.bert`. The rest is as in `predict`.
 
     Returns:
         (n, H), fp32, on the CPU, in the order of the texts.
     """
 
     def sums(packed: Packed) -> Tensor:
-        hidden = bert(packed).hidden.float()  # (T, H)
-        sequence = packed.slots // packed.longest  # (T,) 0 0 0 1 2 2
-        found = hidden.new_zeros(len(packed.boundaries) - 1, hidden.shape[1]).index_add(0, sequence, hidden)
-        return found[: len(packed)]  # (T, H) -> (B, H), without what fills up
+        return packed.sums(encoder(packed).hidden)  # (T, H) -> (B, H)
 
     # A sum points where the mean does.
-    found = in_batches(bert, sums, bert.config.hidden_size, encodings, batch_size, precision, progress)
+    found = in_batches(encoder, sums, encoder.config.hidden_size, encodings, batch_size, precision, progress)
     return F.normalize(found, dim=1)
 
 

@@ -6,7 +6,6 @@ Letters: n examples, C classes.
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 METRICS = ("loss", "accuracy", "precision", "recall", "f1", "ece")
 
@@ -41,6 +40,8 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: 
 
 def scores(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
     """Accuracy, and precision, recall and F1 as unweighted means over `labels` (a class never predicted counts 0)."""
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support  # takes a second
+
     precision, recall, f1, _ = precision_recall_fscore_support(
         gold, predicted, labels=list(labels), average="macro", zero_division=0
     )

@@ -22,12 +22,14 @@ from test_failures import CONFIG, LABELS, ROWS
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
-from tezukuri.eval.failures.analysis import Analysis, Failure, Subject, analyse
+from tezukuri.eval.failures.analysis import Analysis, Failure, analyse
 from tezukuri.eval.failures.page import page
 from tezukuri.eval.failures.slices import Rule
 from tezukuri.eval.judge import judge
-from tezukuri.model.config import BertConfig
-from tezukuri.model.heads import BertClassifier
+from tezukuri.eval.predict import Scorer
+from tezukuri.eval.tasks.classify import Classify
+from tezukuri.model.bert import Bert, BertConfig
+from tezukuri.model.model import Model
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 WITHOUT = (
@@ -69,11 +71,11 @@ def analysed(texts: list[str], labels: tuple[str, ...], wrong: bool = True) -> A
         ]
         said = [(i + wrong * (1 + (i // 3 + s) % 2)) % len(labels) for i in range(len(some))]
         sure = np.random.default_rng(s).uniform(1, 3, len(some))
-        judgements.append(judge(split, some, np.eye(len(labels))[said] * sure[:, None], labels, labels))
+        judgements.append(judge(Classify(labels), split, some, np.eye(len(labels))[said] * sure[:, None], labels))
     torch.manual_seed(4)
-    model = BertClassifier(BertConfig(**(SIZES | {"labels": labels}))).eval()
+    model = Model(Bert(BertConfig(**SIZES)), labels).eval()
     rule = Rule(labels[0] + " & 駅", "駅の文", "", lambda text: "駅" in text.text)
-    return analyse(Subject(model, TOKENIZER), judgements, judgements[0].examples, labels, [rule])
+    return analyse(Scorer(model, TOKENIZER, Classify(model.labels)), judgements, judgements[0].examples, labels, [rule])
 
 
 def written(folder: Path, analysis: Analysis, labels: tuple[str, ...] = LABELS, language: str = "en") -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
 
@@ -31,7 +31,7 @@ class AWP(Regularizer):
         self.gamma = gamma
         self.neutral = gamma == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.model = model
 
     def change_batch(self, batch: Batch) -> Batch:

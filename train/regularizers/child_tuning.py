@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ...model.dropout import STEPS
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
 from .regularizer import Regularizer
 
@@ -30,13 +30,13 @@ class ChildTuning(Regularizer):
         self.p = p
         self.neutral = p == 1
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         """Every rank must draw the same masks, so they come from a generator of their own."""
         device = next(model.parameters()).device
         self.generator = torch.Generator(device).manual_seed(torch.initial_seed() + 1)
 
     @torch.no_grad()
-    def change_gradients(self, model: BertClassifier) -> None:
+    def change_gradients(self, model: Model) -> None:
         kept = round(self.p * STEPS)
         for parameter in model.parameters():
             if (g := parameter.grad) is not None:

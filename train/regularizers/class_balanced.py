@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
 from .regularizer import Regularizer
 
@@ -27,8 +27,8 @@ class ClassBalanced(Regularizer):
         self.beta = beta
         self.neutral = beta == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
-        counts = np.bincount(train.gold, minlength=len(model.config.labels))
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        counts = np.bincount(train.gold, minlength=len(model.labels))
         self.weights = class_weights(counts, self.beta).to(next(model.parameters()).device)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:

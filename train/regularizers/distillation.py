@@ -8,12 +8,13 @@ teacher reads the texts once, before training, through its own tokenizer and wit
 numbers for each text is the cost. Where others change the texts (word-noise), the student alone sees it.
 """
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ...eval.predict import predict
-from ...model.bert import Output
-from ...model.heads import BertClassifier
+from ...eval.predict import Scorer
+from ...eval.tasks.classify import Classify
+from ...model.model import Model
+from ...model.packing import Output
 from ...weights.load import load_ready_classifier
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
@@ -34,26 +35,26 @@ class Distillation(Regularizer):
         self.weight = weight
         self.neutral = weight == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         if not self.teacher:
             raise ValueError("distillation needs a teacher: distillation:teacher=FOLDER of a fine-tuned model")
         if train.sentences is None:
             raise ValueError("distillation needs the sentences of the training texts, for the teacher's own tokenizer")
-        loaded = load_ready_classifier(self.teacher)
-        config = loaded.model.config
-        if config.labels != model.config.labels:
+        if train.parts > 1:
+            raise ValueError("distillation is for texts that are read in one sequence")
+        loaded = load_ready_classifier(self.teacher, head=type(model.classifier))
+        if loaded.model.labels != model.labels:
             raise ValueError(
-                f"the teacher {self.teacher} tells {', '.join(config.labels)} apart, and the model "
-                f"{', '.join(model.config.labels)}: their labels must be the same, in the same order"
+                f"the teacher {self.teacher} tells {', '.join(loaded.model.labels)} apart, and the model "
+                f"{', '.join(model.labels)}: their labels must be the same, in the same order"
             )
-        encodings = loaded.tokenizer.encode_batch(train.sentences, max_length=config.max_position_embeddings)
         device = next(model.parameters()).device
-        logits = predict(loaded.model.to(device), encodings, progress="teacher")
-        self.log_p = (logits / self.temperature).log_softmax(dim=-1).to(device)  # (n, C)
+        teacher = Scorer(loaded.model.to(device), loaded.tokenizer, Classify(model.labels))
+        logits = torch.from_numpy(teacher.logits(teacher.encode(train.sentences), progress="teacher"))
+        self.teaches = (logits / self.temperature).to(device)  # (n, C)
+        self.apart = model.classifier.apart
 
     def penalty(self, output: Output, batch: Batch) -> Tensor:
         assert output.logits is not None
-        log_q = (output.logits.float() / self.temperature).log_softmax(dim=-1)  # (B, C)
-        log_p = batch.spread(self.log_p[batch.rows])
-        divergence = F.kl_div(log_q, log_p, log_target=True, reduction="batchmean")  # KL(p ‖ q)
-        return self.weight * self.temperature**2 * divergence
+        learns = output.logits.float() / self.temperature  # (B, C)
+        return self.weight * self.temperature**2 * self.apart(batch.spread(self.teaches[batch.rows]), learns)

@@ -6,7 +6,7 @@ Polyak & Juditsky 1992; as a moving average, Tarvainen & Valpola 2017 (arXiv:170
 one more copy of the weights, and no pass. Training itself is as without it.
 """
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from .looking import Averaged
 
 
@@ -22,6 +22,6 @@ class EMA(Averaged):
         self.decay = decay
         self.neutral = decay == 0
 
-    def after_step(self, model: BertClassifier, done: float) -> None:
+    def after_step(self, model: Model, done: float) -> None:
         self.steps += 1
         self.take_in(model, 1 - min(self.decay, (1 + self.steps) / (10 + self.steps)))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Batch, Texts
 from .nudge import Nudge, unit
 from .regularizer import Regularizer
@@ -30,7 +30,7 @@ class FGM(Regularizer):
         self.epsilon = epsilon
         self.neutral = epsilon == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.nudge = Nudge(model.bert)
 
     def change_batch(self, batch: Batch) -> Batch:
@@ -45,5 +45,5 @@ class FGM(Regularizer):
         finally:
             self.nudge.step = None
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         self.nudge.remove()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ...model.packing import Packed
 from ..batch import Batch, Texts
 from .nudge import lengths, unit
@@ -43,7 +43,7 @@ class FreeLB(Regularizer):
         self.first_share = 1 / steps
         self.neutral = epsilon == 0  # nothing moves
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.asked = False  # whether the next pass is to be moved
         self.hook = model.bert.embeddings.register_forward_hook(self.move)
 
@@ -77,5 +77,5 @@ class FreeLB(Regularizer):
         finally:
             self.asked = False
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         self.hook.remove()

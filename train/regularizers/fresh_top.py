@@ -7,8 +7,8 @@ towards pretraining's own task, and are a bad place to start from. The best numb
 the paper tries 1 to 6 of 24. Costs nothing, but a few more epochs may help.
 """
 
-from ...model.bert import initialise
-from ...model.heads import BertClassifier
+from ...model.initialisation import initialise
+from ...model.model import Model
 from ..batch import Texts
 from .regularizer import Regularizer
 
@@ -24,8 +24,8 @@ class FreshTop(Regularizer):
         self.layers = layers
         self.neutral = layers == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
-        have = model.config.num_hidden_layers
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        have = len(model.bert.layers)
         if self.layers > have:
             raise ValueError(f"the layers of fresh-top are {self.layers}, but the model has {have}")
         assert model.bert.pooler is not None

@@ -11,9 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
-from .depth import depth
 from .regularizer import Regularizer
 
 
@@ -29,10 +28,10 @@ class GradualUnfreezing(Regularizer):
         self.neutral = until == 0
         self.frozen: list[tuple[int, nn.Parameter]] = []  # those that will be thawed, and how deep they lie
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
-        self.stages = model.config.num_hidden_layers + 1
-        deep = [(depth(name, self.stages - 1), parameter) for name, parameter in model.named_parameters()]
-        self.frozen = [(d, parameter) for d, parameter in deep if d > 0 and parameter.requires_grad]
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        depth = model.depths()
+        self.stages = len(model.bert.layers) + 1
+        self.frozen = [(depth[name], p) for name, p in model.named_parameters() if depth[name] and p.requires_grad]
         self.thaw(0)
 
     def thaw(self, stage: int) -> None:
@@ -41,12 +40,12 @@ class GradualUnfreezing(Regularizer):
         for d, parameter in self.frozen:
             parameter.requires_grad_(d <= stage)
 
-    def after_step(self, model: BertClassifier, done: float) -> None:
+    def after_step(self, model: Model, done: float) -> None:
         stage = min(self.stages, int(self.stages * (done / self.until)))
         if stage != self.stage:
             self.thaw(stage)
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         self.thaw(self.stages)
 
     def state(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
 
@@ -33,7 +33,7 @@ class HiddenMixup(Regularizer):
         self.alpha = alpha
         self.neutral = alpha == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         assert model.bert.pooler is not None
         self.hook = model.bert.pooler.register_forward_hook(self.mix)
 
@@ -51,5 +51,5 @@ class HiddenMixup(Regularizer):
     def mix(self, pooler: nn.Module, inputs: tuple, pooled: Tensor) -> Tensor | None:
         return self.blend(pooled) if pooler.training else None
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         self.hook.remove()

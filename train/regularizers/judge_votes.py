@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
 
@@ -28,7 +28,7 @@ class JudgeVotes(Regularizer):
         self.weight = weight
         self.neutral = weight == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         if train.votes is None:
             raise ValueError("judge-votes needs the votes of judges, which these texts have not; jrte and sample have")
         votes = torch.from_numpy(train.votes).float().to(next(model.parameters()).device)  # (n, C)

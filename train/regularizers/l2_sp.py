@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...model.bert import Output
-from ...model.heads import BertClassifier
+from ...model.model import Model
+from ...model.packing import Output
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
 
@@ -33,7 +33,7 @@ class L2SP(Regularizer):
         self.alpha, self.beta = alpha, beta
         self.neutral = alpha == beta == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.weights = list(model.bert.parameters())
         self.start = [weight.detach().clone() for weight in self.weights]
         self.classifier = list(model.classifier.parameters())

@@ -8,9 +8,8 @@ Few-sample BERT Fine-tuning" (arXiv:2006.05987), section 7, whose 0.95 is the de
 of the rate. Costs nothing.
 """
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
-from .depth import depth
 from .regularizer import Regularizer
 
 
@@ -24,9 +23,11 @@ class LayerDecay(Regularizer):
             raise ValueError(f"the decay of layer-decay is {decay}; it lies in (0, 1]")
         self.decay = decay
         self.neutral = decay == 1
+        self.depth: dict[str, int] = {}
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
-        self.layers = model.config.num_hidden_layers
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        self.model = model
 
     def rate(self, name: str) -> float:
-        return self.decay ** depth(name, self.layers)
+        self.depth = self.depth or self.model.depths()  # now that all others have begun, by the names they gave
+        return self.decay ** self.depth[name]

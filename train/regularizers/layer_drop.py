@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...model.bert import Layer
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ...model.packing import Packed
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
@@ -31,7 +31,7 @@ class LayerDrop(Regularizer):
         self.p = p
         self.neutral = p == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.left_out = [False] * len(model.bert.layers)
         for number, layer in enumerate(model.bert.layers):
             assert isinstance(layer, Layer)
@@ -48,6 +48,6 @@ class LayerDrop(Regularizer):
             return x[packed.first] if first_only else x, None
         return Layer.forward(layer, x, packed, show, first_only)
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         for layer in model.bert.layers:
             del layer.forward  # what stood before that of its class

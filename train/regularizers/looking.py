@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
 from .regularizer import Regularizer
 
@@ -19,11 +19,11 @@ class Averaged(Regularizer):
         self.steps = 0  # averaged so far
         self.average: list[Tensor] = []
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.device = next(model.parameters()).device
 
     @torch.no_grad()
-    def take_in(self, model: BertClassifier, share: float) -> None:
+    def take_in(self, model: Model, share: float) -> None:
         """a ← a + share · (w - a); the first time a = w."""
         if not self.average:
             self.average = [parameter.detach().clone() for parameter in model.parameters()]
@@ -31,7 +31,7 @@ class Averaged(Regularizer):
             torch._foreach_lerp_(self.average, list(model.parameters()), share)
 
     @contextmanager
-    def evaluation(self, model: BertClassifier) -> Iterator[None]:
+    def evaluation(self, model: Model) -> Iterator[None]:
         own = [parameter.data for parameter in model.parameters()]
         for parameter, data in zip(model.parameters(), self.average or own, strict=True):
             parameter.data = data

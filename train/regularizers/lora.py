@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...model.attention import Attention
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
 from .regularizer import Regularizer
 
@@ -52,7 +52,7 @@ class LoRA(Regularizer):
         self.rank, self.alpha = rank, alpha
         self.neutral = rank == 0  # then it is ordinary fine-tuning
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         parts = (model.bert.embeddings, model.bert.layers)
         self.frozen = [p for part in parts for p in part.parameters() if p.requires_grad]
         for parameter in self.frozen:
@@ -62,7 +62,7 @@ class LoRA(Regularizer):
             low = LowRank(linear.weight, self.rank, self.alpha / self.rank, model.config.initializer_range)
             parametrize.register_parametrization(linear, "weight", low)
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         for linear in self.linears:
             parametrize.remove_parametrizations(linear, "weight", leave_parametrized=True)
             linear.register_parameter("bias", linear._parameters.pop("bias"))  # after the weight again

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...model.dropout import dropout
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
 from .regularizer import Regularizer
 
@@ -51,14 +51,14 @@ class Mixout(Regularizer):
         self.p = p
         self.neutral = p == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         parts = [*model.bert.layers.modules(), *(model.bert.pooler.modules() if model.bert.pooler else ())]
         self.linears = [module for module in parts if isinstance(module, nn.Linear)]
         self.mixed = [Mixed(linear.weight, self.p) for linear in self.linears]
         for linear, mixed in zip(self.linears, self.mixed, strict=True):
             parametrize.register_parametrization(linear, "weight", mixed)
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         for linear in self.linears:
             parametrize.remove_parametrizations(linear, "weight", leave_parametrized=False)
             linear.register_parameter("bias", linear._parameters.pop("bias"))  # after the weight again

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
 
@@ -30,7 +30,7 @@ class MultiSampleDropout(Regularizer):
         self.samples = samples
         self.neutral = samples == 1
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.hook = model.dropout.register_forward_pre_hook(self.repeat)
 
     def change_batch(self, batch: Batch) -> Batch:
@@ -40,5 +40,5 @@ class MultiSampleDropout(Regularizer):
         """(B, H) → (k·B, H)"""
         return inputs[0].repeat_interleave(self.samples, dim=0) if dropout.training else None
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         self.hook.remove()

@@ -48,10 +48,9 @@ class Nudge:
 
 def lengths(x: Tensor, packed: Packed) -> Tensor:
     """(T, H) → (T, 1), at each token the length of x over all tokens of its sequence, in fp32."""
-    sequence = torch.repeat_interleave(packed.boundaries.diff().long(), output_size=len(x))  # (T,) 0 0 0 1 2 2
-    squares = torch.zeros(len(packed.boundaries) - 1, device=x.device).index_add(
-        0, sequence, x.float().pow(2).sum(dim=1)
-    )  # (B,)
+    sequence = packed.sequence
+    squares = torch.zeros(len(packed.boundaries) - 1, device=x.device)  # (B,)
+    squares = squares.index_add(0, sequence, x.float().pow(2).sum(dim=1))
     return squares.sqrt()[sequence, None]
 
 

@@ -9,10 +9,10 @@ code it is a sum over the batch, so that their weight depends on the batch size,
 """
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from ...model.bert import Output
-from ..batch import Batch
+from ...model.model import Model
+from ...model.packing import Output
+from ..batch import Batch, Texts
 from .regularizer import Regularizer
 
 
@@ -27,12 +27,13 @@ class RDrop(Regularizer):
         self.weight = weight
         self.neutral = weight == 0
 
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        self.apart = model.classifier.apart
+
     def change_batch(self, batch: Batch) -> Batch:
         return batch.twice()
 
     def penalty(self, output: Output, batch: Batch) -> Tensor:
         assert output.logits is not None
-        p, q = output.logits.float().log_softmax(dim=-1).chunk(2)  # (2B, C) -> 2 × (B, C)
-        there = F.kl_div(q, p, log_target=True, reduction="batchmean")  # KL(p ‖ q)
-        back = F.kl_div(p, q, log_target=True, reduction="batchmean")
-        return self.weight * (there + back) / 2
+        p, q = output.logits.float().chunk(2)  # (2B, C) -> 2 × (B, C)
+        return self.weight * self.apart(p, q, both_ways=True) / 2

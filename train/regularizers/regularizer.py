@@ -7,12 +7,14 @@ Letters: B texts in a micro-batch, C classes.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from math import prod
 from typing import Any
 
 from torch import Tensor
 
-from ...model.bert import Output
-from ...model.heads import BertClassifier
+from ...model.model import Model
+from ...model.packing import Output
 from ..batch import Batch, Texts
 
 
@@ -36,7 +38,7 @@ class Regularizer:
     refuses: Sequence[str] = ()
     first_share = 1.0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         """Once, before the optimizer exists: hang hooks into the model, exchange parts of it, look at the data.
 
         Raises:
@@ -67,18 +69,18 @@ class Regularizer:
         """After the backward pass of a micro-batch: `task()` runs the model on it once more and gives the task loss,
         already scaled; call its `backward()` to add to the gradients."""
 
-    def change_gradients(self, model: BertClassifier) -> None:
+    def change_gradients(self, model: Model) -> None:
         """When the gradients of a step are complete, before they are clipped."""
 
-    def after_step(self, model: BertClassifier, done: float) -> None:
+    def after_step(self, model: Model, done: float) -> None:
         """After the optimizer's step; `done` is the share of all steps made so far, at the last one 1."""
 
     @contextmanager
-    def evaluation(self, model: BertClassifier) -> Iterator[None]:
+    def evaluation(self, model: Model) -> Iterator[None]:
         """Around every look at the dev split, and around taking the weights that are kept."""
         yield
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         """At the end, also of a run that broke off, with the weights that are kept: take out what `begin` put in."""
 
     def state(self) -> dict[str, Any]:
@@ -89,24 +91,68 @@ class Regularizer:
         """Go on from such a state, after `begin`."""
 
 
-@contextmanager
-def at_work(regularizers: Sequence[Regularizer], model: BertClassifier, train: Texts, dev: Texts) -> Iterator[None]:
-    """From `begin` to `finish` of all of them; ValueError where two cannot work together."""
-    check_together(regularizers)
-    with ExitStack() as stack:
-        for regularizer in regularizers:
-            regularizer.begin(model, train, dev)
-            stack.callback(regularizer.finish, model)
-        yield
+class Team(Regularizer):
+    """Several regularizers as one, in the order in which they are given; those at a neutral setting are left out.
 
+    penalties: summed over the texts of the epoch, by name, for the log.
+    """
 
-@contextmanager
-def evaluation(model: BertClassifier, regularizers: Sequence[Regularizer]) -> Iterator[None]:
-    """`Regularizer.evaluation` of all of them."""
-    with ExitStack() as stack:
-        for regularizer in regularizers:
-            stack.enter_context(regularizer.evaluation(model))
-        yield
+    def __init__(self, members: Sequence[Regularizer] = ()) -> None:
+        self.members = [member for member in members if not member.neutral]
+        check_together(self.members)
+        self.first_share = prod(member.first_share for member in self.members)
+        own = [member.loss for member in self.members if type(member).loss is not Regularizer.loss]
+        self.own_loss: Callable[[Tensor, Tensor], Any] | None = own[0] if own else None
+        self.logged = [m.name for m in self.members if type(m).penalty is not Regularizer.penalty]
+
+    @contextmanager
+    def at_work(self, model: Model, train: Texts, dev: Texts) -> Iterator[None]:
+        """From `begin` to `finish` of all of them."""
+        with ExitStack() as stack:
+            for member in self.members:
+                member.begin(model, train, dev)
+                stack.callback(member.finish, model)
+            yield
+
+    def rate(self, name: str) -> float:
+        return prod(member.rate(name) for member in self.members)
+
+    def change_batch(self, batch: Batch) -> Batch:
+        for member in self.members:
+            batch = member.change_batch(batch)
+        return batch
+
+    def penalties(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """What each adds to the loss of a text, by its name."""
+        found = {member.name: member.penalty(output, batch) for member in self.members}
+        return {name: penalty for name, penalty in found.items() if penalty is not None}
+
+    def second_pass(self, task: Callable[..., Tensor], *at: Any) -> None:
+        """`task`, with `at` as its arguments, runs the model once more."""
+        for member in self.members:
+            member.second_pass(partial(task, *at))
+
+    def change_gradients(self, model: Model) -> None:
+        for member in self.members:
+            member.change_gradients(model)
+
+    def after_step(self, model: Model, done: float) -> None:
+        for member in self.members:
+            member.after_step(model, done)
+
+    @contextmanager
+    def evaluation(self, model: Model) -> Iterator[None]:
+        with ExitStack() as stack:
+            for member in self.members:
+                stack.enter_context(member.evaluation(model))
+            yield
+
+    def states(self) -> list[dict[str, Any]]:
+        return [member.state() for member in self.members]
+
+    def load_states(self, states: Sequence[dict[str, Any]]) -> None:
+        for member, state in zip(self.members, states, strict=True):
+            member.load_state(state)
 
 
 def check_together(regularizers: Sequence[Regularizer]) -> None:

@@ -14,11 +14,9 @@ Letters: B texts in a micro-batch, C classes, T tokens in the packed batch, H hi
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ...model.bert import Output
-from ...model.heads import BertClassifier
-from ...model.packing import Packed, pack
+from ...model.model import Model
+from ...model.packing import Output, Packed, pack
 from ...model.precision import autocast
 from ..batch import Batch, Texts
 from .nudge import Nudge, unit
@@ -41,7 +39,7 @@ class SMART(Regularizer):
         self.weight = weight
         self.neutral = weight == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.model = model
         self.nudge = Nudge(model.bert)
 
@@ -50,10 +48,10 @@ class SMART(Regularizer):
         clean, width = output.logits, self.model.config.hidden_size
         packed = pack(batch.texts).to(clean.device)
         step = (self.sigma * torch.randn(len(packed.ids), width, device=clean.device)).requires_grad_()  # (T, H)
-        apart = divergence(clean.detach(), self.moved(packed, step, clean.dtype))
+        apart = self.model.classifier.apart(clean.detach(), self.moved(packed, step, clean.dtype), both_ways=True)
         (gradient,) = torch.autograd.grad(apart, step)
         step = step.detach() + self.eta * unit(gradient, packed)
-        return self.weight * divergence(clean, self.moved(packed, step, clean.dtype))
+        return self.weight * self.model.classifier.apart(clean, self.moved(packed, step, clean.dtype), both_ways=True)
 
     def moved(self, packed: Packed, step: Tensor, precision: torch.dtype) -> Tensor:
         """The logits (B, C) where the embeddings are moved by (T, H)."""
@@ -65,12 +63,5 @@ class SMART(Regularizer):
             self.nudge.step = None
         return output.logits
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         self.nudge.remove()
-
-
-def divergence(p: Tensor, q: Tensor) -> Tensor:
-    """Logits (B, C) and logits (B, C) → KL(p ‖ q) + KL(q ‖ p), the mean over B."""
-    p, q = p.float().log_softmax(dim=-1), q.float().log_softmax(dim=-1)
-    there = F.kl_div(q, p, log_target=True, reduction="batchmean")
-    return there + F.kl_div(p, q, log_target=True, reduction="batchmean")

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...model.bert import Output
-from ...model.heads import BertClassifier
+from ...model.model import Model
+from ...model.packing import Output
 from ...model.ranks import ranks
 from ..batch import Batch, Texts
 from .regularizer import Regularizer
@@ -37,7 +37,7 @@ class SupCon(Regularizer):
         self.weight = weight
         self.neutral = weight == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         if ranks() > 1:
             raise ValueError("supcon compares the texts of a micro-batch, which several processes share out: start one")
 

@@ -9,7 +9,7 @@ brings less than there. Before `start` the weights themselves are looked at, and
 for one more copy of the weights, and no pass. Training itself is as without it.
 """
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from .looking import Averaged
 
 
@@ -26,7 +26,7 @@ class SWA(Averaged):
         self.start = start
         self.neutral = start == 1
 
-    def after_step(self, model: BertClassifier, done: float) -> None:
+    def after_step(self, model: Model, done: float) -> None:
         if done > self.start:
             self.steps += 1
             self.take_in(model, 1 / self.steps)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...eval.predict import predict
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ..batch import Texts
 from .regularizer import Regularizer
 
@@ -28,11 +28,11 @@ class Temperature(Regularizer):
     cost = "none"
     paper = "Guo et al. 2017, arXiv:1706.04599"
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.dev = dev
 
     @torch.no_grad()
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         if sys.exc_info()[1] is not None:  # the run is breaking off
             return
         found = best_temperature(predict(model, self.dev.encodings), torch.from_numpy(self.dev.gold))

@@ -14,7 +14,7 @@ Letters: T tokens in the packed batch, H hidden size.
 import torch
 from torch import Tensor, nn
 
-from ...model.heads import BertClassifier
+from ...model.model import Model
 from ...model.packing import Packed
 from ..batch import Texts
 from .regularizer import Regularizer
@@ -31,7 +31,7 @@ class WordDropout(Regularizer):
         self.p = p
         self.neutral = p == 0
 
-    def begin(self, model: BertClassifier, train: Texts, dev: Texts) -> None:
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         embeddings = model.bert.embeddings
         self.hooks = [
             embeddings.register_forward_pre_hook(self.see),
@@ -49,6 +49,6 @@ class WordDropout(Regularizer):
         hidden[self.packed.boundaries[1:] - 1] = False
         return x.masked_fill(hidden[:, None], 0)
 
-    def finish(self, model: BertClassifier) -> None:
+    def finish(self, model: Model) -> None:
         for hook in self.hooks:
             hook.remove()

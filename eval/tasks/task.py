@@ -1,0 +1,63 @@
+"""What is asked of a text, and what an answer is worth.
+
+A task says how examples become sequences of tokens and their labels targets of a head, what the head's logits answer,
+and how good answers are. How logits come about, and what they cost, is the head's affair (model/heads.py).
+
+Letters: n examples, C columns of logits.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...data.dataset import Example
+from ...model.heads import Head
+from ...tokenize.encoding import EncodedBatch
+
+
+class Task(ABC):
+    """One kind of question.
+
+    name: what the plan calls it.
+    head: its kind.
+    best: the score that epochs are chosen by.
+    falling: the scores of which less is better.
+    parts: sequences that an example is made of: 2 for a pair that is read apart, k for a choice of k.
+    labels: a name for each of the C columns of logits.
+    """
+
+    name: str
+    head: type[Head]
+    best: str
+    falling: tuple[str, ...] = ("loss",)
+    parts = 1
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+
+    def encode(self, tokenizer: Any, examples: Sequence[Example], **how: Any) -> EncodedBatch:
+        """n examples → n · parts sequences, those of an example one after the other; `how` they are cut.
+
+        Here a pair is read in one sequence, as the tokenizer's template says.
+        """
+        pairs = [example.pair for example in examples]
+        paired = any(pair is not None for pair in pairs)
+        return tokenizer.encode_batch([e.text for e in examples], [p or "" for p in pairs] if paired else None, **how)
+
+    @abstractmethod
+    def targets(self, examples: Sequence[Example]) -> np.ndarray:
+        """(n, C) float32, as the head's loss takes them."""
+
+    @abstractmethod
+    def answers(self, logits: np.ndarray) -> list[Any]:
+        """(n, C) → n answers, of the kind that `Example.label` is."""
+
+    @abstractmethod
+    def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """Logits and targets (n, C) → all scores by name, the loss first. ValueError without an example."""
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray | None:
+        """(n, C) → (n, C), where the columns are classes that exclude each other; else None."""
+        return None

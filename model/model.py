@@ -1,0 +1,123 @@
+"""An encoder with a head: what is trained, what predicts, and what regularizers are given.
+
+Letters: B sequences, T tokens in the packed batch, M of them asked for, H hidden size, V vocabulary, C columns of
+logits.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from .attention import Attention
+from .dropout import Dropout
+from .heads import ClassHead, Head, WordHead
+from .initialisation import initialise
+from .packing import Output, Packed
+
+
+class Model(nn.Module):
+    """An encoder (`bert`), dropout, and a head (`classifier`) that gives C numbers for a sequence.
+
+    labels: a name for each of the C columns of logits.
+
+    The encoder is an architecture's (bert.py is one): called as `encoder(packed, output_hidden_states,
+    output_attentions, first_only)` it gives an Output, and it has `embeddings`, `layers`, perhaps a `pooler`, and a
+    `config` with `hidden_size`, `hidden_dropout_prob`, `initializer_range` and `max_position_embeddings`.
+    """
+
+    def __init__(self, encoder: nn.Module, labels: Sequence[str], head: type[Head] = ClassHead) -> None:
+        """The head is made anew.
+
+        Raises:
+            ValueError: there are fewer than two classes.
+        """
+        super().__init__()
+        if len(labels) < 2 and head is ClassHead:
+            raise ValueError(f"a classifier needs at least two labels, not {list(labels)}")
+        self.bert: Any = encoder
+        self.labels = tuple(labels)
+        rate = getattr(self.config, "classifier_dropout", None)
+        self.dropout = Dropout(self.config.hidden_dropout_prob if rate is None else rate)
+        self.classifier = head(self.config.hidden_size, len(labels))
+        self.reads = self.classifier.reads  # kept, since int8 puts another layer in the head's place
+        self.classifier.apply(lambda module: initialise(module, self.config.initializer_range))
+
+    @property
+    def config(self) -> Any:
+        """The encoder's configuration."""
+        return self.bert.config
+
+    def forward(self, packed: Packed, output_hidden_states: bool = False, output_attentions: bool = False) -> Output:
+        first_only = self.reads == "first" and not output_hidden_states
+        output = self.bert(packed, output_hidden_states, output_attentions, first_only)
+        if first_only and output.pooled is None:
+            output.pooled = output.hidden  # (B, H)
+        vectors = vectors_of(output, packed, self.reads)  # (B, H), or (T, H) of all tokens
+        output.logits = self.classifier(self.dropout(vectors))  # (B, H) -> (B, C)
+        return output
+
+    def depths(self) -> dict[str, int]:
+        """How deep each parameter lies, by its name: 0 in head and pooler, 1 in the top layer, L in the lowest, and
+        L + 1 in the embeddings."""
+        parts = [self.bert.embeddings, *self.bert.layers]  # from the bottom up
+        deep = {id(p): len(parts) - i for i, part in enumerate(parts) for p in part.parameters()}
+        return {name: deep.get(id(parameter), 0) for name, parameter in self.named_parameters()}
+
+
+class MaskedLM(nn.Module):
+    """An encoder that says which word stands at a token; with labels, also which class the sequence has.
+
+    The second task of BERT's paper is whether two sentences follow each other; here it is whatever the labels mean.
+    """
+
+    def __init__(self, encoder: nn.Module, labels: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.bert: Any = encoder
+        self.labels = tuple(labels)
+        self.head = WordHead(self.config)
+        self.classifier = nn.Linear(self.config.hidden_size, len(labels)) if labels else None
+        if self.classifier:
+            initialise(self.classifier, self.config.initializer_range)
+
+    @property
+    def config(self) -> Any:
+        return self.bert.config
+
+    def forward(
+        self,
+        packed: Packed,
+        at: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> Output:
+        """`at` (M,) chooses the tokens of the packed batch to score, since V scores for each of T are most of the work.
+
+        The logits are (M, V), or (T, V) without `at`; the class logits (B, C), or None without labels.
+        """
+        output = self.bert(packed, output_hidden_states, output_attentions)
+        if self.classifier:
+            output.class_logits = self.classifier(output.pooled)  # (B, H) -> (B, C)
+        hidden = output.hidden if at is None else output.hidden[at]
+        output.logits = self.head(hidden, self.bert.embeddings.word.weight)
+        return output
+
+
+def vectors_of(output: Output, packed: Packed, reads: str) -> Tensor:
+    """What a head reads, of hidden vectors (T, H): (B, H), one of each sequence, or (T, H) all."""
+    hidden = output.hidden
+    if reads == "first":
+        return hidden[packed.first] if output.pooled is None else output.pooled
+    if reads == "last":
+        return hidden[packed.boundaries[1 : len(packed) + 1] - 1]
+    if reads == "mean":
+        return packed.sums(hidden) / packed.boundaries.diff()[: len(packed), None]
+    assert reads == "tokens", reads
+    return hidden
+
+
+def use_kernel(model: nn.Module, kernel: str) -> None:
+    """Choose attention's kernel (attention.py) in all layers of a model."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.kernel = kernel

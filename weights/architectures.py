@@ -1,0 +1,104 @@
+"""The encoders that this package has, a row for each `model_type` of the hub's `config.json`.
+
+Every key of a configuration that changes what is computed is honoured or refused by name; keys that are only
+book-keeping are passed over, and keys that nobody here knows are handed to the load report.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from torch import nn
+
+from ..model.bert import Bert, BertConfig
+from ..model.heads import ClassHead
+from ..model.model import MaskedLM, Model
+from .names import BERT, Names
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One kind of encoder.
+
+    config: a dataclass whose fields are called as in `config.json`.
+    encoder: (config, whether there is a pooler) → the encoder, as model/model.py describes it.
+    classes: what a model is for → the class in the hub's libraries that does the same.
+    only: keys that change the computation, and the only values that this encoder computes.
+    written: keys that a saved file has beside those of `config`.
+    """
+
+    config: type[Any]
+    encoder: Callable[[Any, bool], nn.Module]
+    names: Names
+    classes: Mapping[str, str]
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
+
+
+BERT_ONLY = {
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+    "tie_word_embeddings": (True,),
+    "pruned_heads": ({},),
+}
+
+ARCHITECTURES = {
+    "bert": Architecture(
+        BertConfig,
+        Bert,
+        BERT,
+        {"encode": "BertModel", "classify": "BertForSequenceClassification", "fill-mask": "BertForMaskedLM"},
+        BERT_ONLY,
+        {"position_embedding_type": "absolute"},
+    ),
+}
+# Read elsewhere, or book-keeping of the hub and of pretraining, and switches of the library that wrote the file.
+HARMLESS = {
+    "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "model_type",
+    "architectures", "bos_token_id", "chunk_size_feed_forward", "directionality", "dtype", "eos_token_id",
+    "finetuning_task", "gradient_checkpointing", "language", "name", "output_attentions", "output_hidden_states",
+    "output_past", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
+    "pooler_type", "return_dict", "tokenizer_class", "torch_dtype", "torchscript", "transformers_version", "use_cache",
+}  # fmt: skip
+
+
+def read_config(settings: Mapping[str, Any]) -> tuple[Architecture, Any, list[str]]:
+    """The settings of a `config.json` → the architecture, its configuration, and the keys that are unknown here.
+
+    A file without `model_type` is a BERT's: those from before 2020 have none. Labels are not looked at.
+
+    Raises:
+        ValueError: a key asks for a computation that is not done here; the message names it.
+    """
+    kind = settings.get("model_type", "bert")
+    row = ARCHITECTURES.get(kind)
+    only = {"model_type": tuple(ARCHITECTURES)} | (dict(row.only) if row else {})
+    for key, values in only.items():
+        if key in settings and settings[key] not in values:
+            allowed = " or ".join(json.dumps(value) for value in values)
+            raise ValueError(f"config.json: {key} is {json.dumps(settings[key])}; this BERT has only {allowed}")
+    assert row is not None
+    known = {field.name for field in fields(row.config)}
+    unknown = [k for k in settings if k not in known | set(only) | HARMLESS and not k.startswith("_")]
+    return row, row.config(**{key: value for key, value in settings.items() if key in known}), sorted(unknown)
+
+
+def config_json(model: Any) -> dict[str, Any]:
+    """The settings of a model as `config.json` has them."""
+    kind, row = architecture_of(model)
+    use = {Model: "classify", MaskedLM: "fill-mask"}.get(type(model), "encode")
+    settings = asdict(model.config) | {"architectures": [row.classes[use]], "model_type": kind} | dict(row.written)
+    labels = getattr(model, "labels", ())
+    if labels:
+        settings["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        settings["label2id"] = {label: i for i, label in enumerate(labels)}
+    if isinstance(model, Model) and not isinstance(model.classifier, ClassHead):
+        settings["problem_type"] = model.classifier.problem_type
+    return settings
+
+
+def architecture_of(model: Any) -> tuple[str, Architecture]:
+    """The `model_type` of an encoder, or of a model with one, and its row."""
+    return next((kind, row) for kind, row in ARCHITECTURES.items() if row.config is type(model.config))

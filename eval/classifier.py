@@ -9,7 +9,7 @@ from typing import overload
 from ..model.heads import BertClassifier
 from ..model.int8 import to_int8
 from ..model.precision import choose_device, choose_precision
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier, log
 from .predict import predict
 
@@ -38,7 +38,7 @@ class Classifier:
     """
 
     def __init__(
-        self, model: BertClassifier, tokenizer: JapaneseTokenizer, device: str = "auto", precision: str = "auto"
+        self, model: BertClassifier, tokenizer: Tokenizer, device: str = "auto", precision: str = "auto"
     ) -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()

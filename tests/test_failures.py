@@ -168,7 +168,8 @@ def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
     for text in [*HOSTILE, *TEXTS, "㍿の ﾎﾃﾙ  です", ""]:
         encoding = TOKENIZER.encode(text, max_length=8)
         values = np.arange(len(encoding), dtype=float)
-        pieces = tokens_of(text, encoding, values, -values, 2 * values)
+        inside = TOKENIZER.template.inside(len(encoding))
+        pieces = tokens_of(text, inside, encoding.offsets, values, -values, 2 * values)
         assert "".join(piece.text for piece in pieces) == text
         numbers = list(range(1, len(encoding) - 1))
         found = [(p.gradients, p.occlusion, p.rollout) for p in pieces[: len(encoding) - 2]]

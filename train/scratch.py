@@ -6,6 +6,8 @@ from typing import Any
 from ..model.config import BertConfig
 from ..model.heads import BertClassifier
 from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.kinds import tokenizer_of
+from ..tokenize.tokenizer import Tokenizer
 from ..tokenize.vocabulary import vocabulary_of
 from ..weights.files import find
 from ..weights.load import Loaded, LoadReport
@@ -33,11 +35,12 @@ def scratch(
         revision: of that hub id.
         changes: fields of BertConfig to set differently.
     """
+    tokenizer: Tokenizer
     if vocabulary is None:
         tokenizer, source = JapaneseTokenizer(vocabulary_of(texts)), "the training texts"
     else:
         files = find(vocabulary, revision, weights=False)
-        tokenizer, source = JapaneseTokenizer.from_pretrained(files.folder), files.source
+        tokenizer, source = tokenizer_of(files.folder), files.source
     sizes = SIZES | {"vocab_size": tokenizer.vocab_size, "labels": tuple(labels)} | dict(changes)
     model = BertClassifier(BertConfig(**sizes))
     size = sum(parameter.numel() for parameter in model.parameters())

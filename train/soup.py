@@ -14,13 +14,13 @@ import torch
 from ..eval.predict import predict
 from ..model.heads import BertClassifier
 from ..model.precision import choose_device
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier
 
 
 class Soup(NamedTuple):
     model: BertClassifier
-    tokenizer: JapaneseTokenizer
+    tokenizer: Tokenizer
     chosen: list[Path]  # the models in it, in the order in which they came
     accuracy: float  # on the texts that chose them
 

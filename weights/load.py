@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ..model.bert import Bert, initialise
 from ..model.config import BertConfig, read_json
 from ..model.heads import BertClassifier, BertMaskedLM
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.kinds import tokenizer_of
+from ..tokenize.tokenizer import Tokenizer
 from .files import CheckpointError, Files, find, first_line
 from .names import HEADS, LEFT_OUT, canonical, hub_names
 
@@ -53,7 +54,7 @@ class LoadReport:
 @dataclass
 class Loaded:
     model: Any  # Bert, BertClassifier or BertMaskedLM, as the task asks
-    tokenizer: JapaneseTokenizer
+    tokenizer: Tokenizer
     report: LoadReport
 
 
@@ -65,7 +66,7 @@ def load(
     revision: str | None = None,
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
-) -> tuple[Any, JapaneseTokenizer]:
+) -> tuple[Any, Tokenizer]:
     """Load a BERT from a local folder or the hub, in evaluation mode and fp32, on the CPU.
 
     What the caller should know (new weights, pickles, assumed settings) is logged as a warning.
@@ -114,11 +115,12 @@ def load_with_report(
     if task == "fill-mask":
         check_head(tensors, reset_head, report)
     model = build(config, task, tensors, report)
-    tokenizer = JapaneseTokenizer.from_pretrained(files.folder)
+    tokenizer = tokenizer_of(files.folder)
     report.notes += tokenizer.notes
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
-            f"{files.source}: vocab.txt has {tokenizer.vocab_size} tokens, but the model embeds {config.vocab_size}"
+            f"{files.source}: {next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, but the model embeds "
+            f"{config.vocab_size}"
         )
     return Loaded(model.eval(), tokenizer, report)
 

@@ -1,7 +1,7 @@
 """Model and tokenizer → a folder in the hub's layout, which this package and the hub's own libraries load.
 
-`config.json`, `model.safetensors`, `vocab.txt` and `tokenizer_config.json` are written aside; the folder appears whole
-or not at all.
+`config.json`, `model.safetensors` and the files of the tokenizer are written aside; the folder appears whole or not at
+all.
 """
 
 import json
@@ -15,7 +15,7 @@ from torch import nn
 
 from ..model.bert import Bert
 from ..model.heads import BertClassifier, BertMaskedLM
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from .names import to_hub
 
 ARCHITECTURES: dict[type[nn.Module], str] = {
@@ -27,7 +27,7 @@ ARCHITECTURES: dict[type[nn.Module], str] = {
 
 def save(
     model: Bert | BertClassifier | BertMaskedLM,
-    tokenizer: JapaneseTokenizer,
+    tokenizer: Tokenizer,
     folder: Path,
     dtype: torch.dtype = torch.float32,
 ) -> None:

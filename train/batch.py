@@ -22,6 +22,11 @@ class Texts(NamedTuple):
     sentences: Sequence[str] | None = None  # n, as they were before the tokenizer
     votes: np.ndarray | None = None  # (n, C) how many judges chose each class, where the corpus tells
 
+    @property
+    def special_ids(self) -> list[int]:
+        """Of the tokens around the texts, which no noise may touch; none where the encodings do not say."""
+        return sorted(getattr(self.encodings, "special_ids", ()))
+
 
 @dataclass(frozen=True)
 class Batch:

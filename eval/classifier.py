@@ -9,7 +9,7 @@ from typing import overload
 from ..model.int8 import to_int8
 from ..model.model import Model
 from ..model.precision import choose_device, choose_precision
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier, log
 from .predict import Scorer
 from .tasks.classify import Classify
@@ -38,9 +38,7 @@ class Classifier:
     'positive'
     """
 
-    def __init__(
-        self, model: Model, tokenizer: JapaneseTokenizer, device: str = "auto", precision: str = "auto"
-    ) -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer, device: str = "auto", precision: str = "auto") -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         if precision == "int8":

@@ -6,8 +6,6 @@ Letters: B sequences (one here), T tokens, S = T tokens of the longest sequence,
 F feed-forward size, V vocabulary, C classes, L layers.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +18,7 @@ from ..model.attention import pad
 from ..model.model import MaskedLM, Model
 from ..model.packing import Output, Packed, pack
 from ..tokenize.encoding import Encoding
-from ..tokenize.japanese import JapaneseTokenizer
-from ..tokenize.normalize import Span
-from ..tokenize.words import LONGEST_TEXT, BasicWords, MecabWords, writable
+from ..tokenize.tokenizer import Tokenizer, Word
 from ..weights.files import read_json
 from ..weights.find import find
 from ..weights.load import Loaded, load_ready_classifier, load_with_report
@@ -30,16 +26,6 @@ from .predict import NotFiniteError
 
 PACKAGE = __name__.split(".")[0]
 LIKELIEST = 5  # words that are shown for a token
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word as the tokenizer sees it, before WordPiece."""
-
-    text: str  # in normal form
-    span: Span  # where it stands in the original text
-    part_of_speech: str  # 品詞 and its finer classes by MeCab's dictionary (名詞-普通名詞-一般); empty without MeCab
-    pieces: list[str]
 
 
 @dataclass(frozen=True)
@@ -178,7 +164,7 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
 
 
 @torch.inference_mode()
-def walk(model: Model | MaskedLM, tokenizer: JapaneseTokenizer, text: str) -> Walk:
+def walk(model: Model | MaskedLM, tokenizer: Tokenizer, text: str) -> Walk:
     """Follow `text` through a model, which must be in evaluation mode; what is longer than its positions is cut.
 
     "[MASK]" and the other special tokens mean themselves to a masked-language model; to a classifier they are plain
@@ -195,11 +181,10 @@ def walk(model: Model | MaskedLM, tokenizer: JapaneseTokenizer, text: str) -> Wa
     assert output.logits is not None  # both kinds have a head
     if not output.logits.isfinite().all():
         raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
-    parts = [text] if not special else split_at_special_tokens(tokenizer, text)
     return Walk(
         text=text,
-        normalised="".join(p if is_special(tokenizer, p, special) else normal_form(tokenizer, p) for p in parts),
-        words=list(words_of(tokenizer, parts, special)),
+        normalised=tokenizer.normalised(text, special),
+        words=list(tokenizer.words(text, special)),
         encoding=encoding,
         packed=packed,
         stages=list(stages(model, packed, seen)),
@@ -208,53 +193,6 @@ def walk(model: Model | MaskedLM, tokenizer: JapaneseTokenizer, text: str) -> Wa
         config=model.config,
         labels=model.labels,
     )
-
-
-# --- words ------------------------------------------------------------------------------------------------------
-
-
-def split_at_special_tokens(tokenizer: JapaneseTokenizer, text: str) -> list[str]:
-    return re.split("(" + "|".join(map(re.escape, tokenizer.special_ids)) + ")", text)
-
-
-def is_special(tokenizer: JapaneseTokenizer, part: str, special_tokens: bool) -> bool:
-    return special_tokens and part in tokenizer.special_ids
-
-
-def normal_form(tokenizer: JapaneseTokenizer, text: str) -> str:
-    """The text as the words are looked for in it."""
-    split = tokenizer.split
-    if isinstance(split, BasicWords):
-        return split.cleaned(text).text
-    if isinstance(split, MecabWords):
-        return unicodedata.normalize("NFKC", writable(text)) if split.normalize else writable(text)
-    return text
-
-
-def words_of(tokenizer: JapaneseTokenizer, parts: list[str], special_tokens: bool) -> Iterator[Word]:
-    """The words of a text that comes in parts, some of them special tokens."""
-    start = 0
-    for part in parts:
-        if is_special(tokenizer, part, special_tokens):
-            yield Word(part, (start, start + len(part)), "", [part])
-        elif part:
-            words = tokenizer.split.aligned(part)
-            for word, part_of_speech in zip(words, parts_of_speech(tokenizer, part, len(words)), strict=True):
-                begin, end = word.span(0, len(word.text))
-                pieces = [tokenizer.vocabulary[piece.id] for piece in tokenizer.pieces(word.text)]
-                yield Word(word.text, (start + begin, start + end), part_of_speech, pieces)
-        start += len(part)
-
-
-def parts_of_speech(tokenizer: JapaneseTokenizer, text: str, count: int) -> list[str]:
-    """品詞 of the `count` words of a text: the first fields of MeCab's features, which unidic and ipadic have alike."""
-    split = tokenizer.split
-    if not isinstance(split, MecabWords):
-        return [""] * count
-    text = normal_form(tokenizer, text)
-    starts = range(0, len(text), LONGEST_TEXT)
-    nodes = [node for start in starts for node in split.tagger(text[start : start + LONGEST_TEXT])]
-    return ["-".join(field for field in node.feature[:4] if field and field != "*") for node in nodes]
 
 
 # --- stages -----------------------------------------------------------------------------------------------------
@@ -308,15 +246,13 @@ def file_of(model: nn.Module, name: str) -> str:
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
-def answers(
-    model: Model | MaskedLM, tokenizer: JapaneseTokenizer, encoding: Encoding, logits: Tensor
-) -> Iterator[Answer]:
+def answers(model: Model | MaskedLM, tokenizer: Tokenizer, encoding: Encoding, logits: Tensor) -> Iterator[Answer]:
     """All classes of a classifier; else the likeliest words at each [MASK], or at each token of a text without one."""
     if isinstance(model, Model):
         yield Answer(0, choices(model.labels, logits[0], range(len(model.labels))))
         return
     masks = [i for i, token_id in enumerate(encoding.ids) if token_id == tokenizer.mask_id]
-    for i in masks or range(1, len(encoding) - 1):
+    for i in masks or tokenizer.template.inside(len(encoding)):
         # A model may have more rows than its vocabulary has words, to round its size up.
         yield Answer(i, choices(tokenizer.vocabulary, logits[i], logits[i][: tokenizer.vocab_size].topk(LIKELIEST)[1]))
 

@@ -18,7 +18,7 @@ from ..model.packing import Encodings, Packed, pack
 from ..model.precision import autocast, round_size
 from ..model.ranks import rank, ranks, sum_over_ranks
 from ..tokenize.encoding import EncodedBatch
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from .tasks.task import Task
 
 
@@ -35,7 +35,7 @@ class Scorer:
     """
 
     model: Model
-    tokenizer: JapaneseTokenizer
+    tokenizer: Tokenizer
     task: Task
     how: Mapping[str, Any] = field(default_factory=dict)
     precision: torch.dtype = torch.float32

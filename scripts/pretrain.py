@@ -23,7 +23,7 @@ from tezukuri.model.precision import PRECISIONS, choose_device
 from tezukuri.model.ranks import ranks
 from tezukuri.scripts.command import run_file
 from tezukuri.scripts.options import add_device_option, label_list, stopped_run, with_whole_paths
-from tezukuri.tokenize.japanese import JapaneseTokenizer
+from tezukuri.tokenize.kinds import tokenizer_of
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.pretraining import pretrain
 from tezukuri.train.settings import OPTIMIZERS, Pretraining
@@ -124,7 +124,7 @@ def make(options: argparse.Namespace) -> Loaded:
     if not options.tokenizer:
         raise ValueError("--model scratch needs a vocabulary: --tokenizer FOLDER (tezukuri build_vocab makes one)")
     files = find(options.tokenizer, options.revision, weights=False)
-    tokenizer = JapaneseTokenizer.from_pretrained(files.folder)
+    tokenizer = tokenizer_of(files.folder)
     config = BertConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=options.hidden_size,

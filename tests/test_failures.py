@@ -174,7 +174,8 @@ def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
     for text in [*HOSTILE, *TEXTS, "㍿の ﾎﾃﾙ  です", ""]:
         encoding = TOKENIZER.encode(text, max_length=8)
         values = np.arange(len(encoding), dtype=float)
-        pieces = tokens_of(text, encoding, values, -values, 2 * values)
+        inside = TOKENIZER.template.inside(len(encoding))
+        pieces = tokens_of(text, inside, encoding.offsets, values, -values, 2 * values)
         assert "".join(piece.text for piece in pieces) == text
         numbers = list(range(1, len(encoding) - 1))
         found = [(p.gradients, p.occlusion, p.rollout) for p in pieces[: len(encoding) - 2]]
@@ -516,7 +517,7 @@ def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
     settings = Settings(**config["settings"] | {"regularizers": ()})
     data, seen, judged = read_data(given), [], []
 
-    def no_training(model, train, dev, told, regularizers):
+    def no_training(model, task, train, dev, told, regularizers):
         assert told is settings and regularizers == []
         seen.append((train.sentences, dev.sentences))
         yield {"epoch": 0, "dev_accuracy": 0.5}

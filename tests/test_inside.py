@@ -84,7 +84,7 @@ def test_shapes_are_those_of_the_letters_and_files_those_of_the_code(loaded):
         assert tuple(stage.values.shape) == tuple(sizes[letter] for letter in stage.letters[1:-1].split(", ")), stage
     files = {(stage.group, stage.file) for stage in way.stages}
     assert files - {(way.stages[-1].group, "model/heads.py"), ("classifier", "model/bert.py")} == {
-        ("embeddings", "model/embeddings.py"),
+        ("embeddings", "model/bert.py"),
         *((f"layer {number}", f"model/{name}.py") for number in (1, 2) for name in ("attention", "bert")),
     }
     assert way.stages[-1].file == "model/heads.py"

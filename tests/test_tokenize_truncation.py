@@ -52,7 +52,7 @@ def test_head_tail_keeps_a_quarter_at_the_head_and_three_at_the_tail():
     encoding = TOKENIZER.encode("abcdefghij", max_length=6, truncation="head_tail")
     assert encoding.offsets == [(0, 0), (0, 1), (7, 8), (8, 9), (9, 10), (0, 0)]
     # Sun et al. 2019: 128 and 382 of 510.
-    kept, _, cut = truncate(list(range(1000)), None, 512, "head_tail")
+    kept, _, cut = truncate(list(range(1000)), None, 512, "head_tail", added=2)
     assert cut
     assert kept == [*range(128), *range(1000 - 382, 1000)]
     assert tokens("abc", max_length=2, truncation="head_tail") == ["[CLS]", "[SEP]"]

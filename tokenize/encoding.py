@@ -16,13 +16,20 @@ TRUNCATIONS = ("longest_first", "only_first", "only_second", "head_tail")
 Item = TypeVar("Item")
 
 
+class Piece(NamedTuple):
+    """A token's id, and the characters of the text (or of the word that is cut) that it covers."""
+
+    id: int
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class Encoding:
-    """One text (or pair of texts) as tokens: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
+    """One text (or pair of texts) as tokens, with special tokens where the tokenizer's `Template` puts them.
 
-    type_ids: 0 up to and with the first [SEP], 1 after it.
-    offsets: (start, end) of each token in the original text, for the pair's tokens in the pair; the added [CLS] and
-        [SEP] have (0, 0).
+    offsets: (start, end) of each token in the original text, for the pair's tokens in the pair; added tokens have
+        (0, 0).
     truncated: whether tokens were left out.
     """
 
@@ -49,12 +56,16 @@ class EncodedBatch:
 
     ids, type_ids: (T,) int64. boundaries: (B + 1,) int64, text i is ids[boundaries[i]:boundaries[i + 1]].
     truncated: (B,) bool, whether tokens were left out.
+    offsets: (T, 2) int64, those of `Encoding`; None where they were not asked for.
+    special_ids: those of the tokens that were added to the texts.
     """
 
     ids: np.ndarray
     type_ids: np.ndarray
     boundaries: np.ndarray
     truncated: np.ndarray
+    offsets: np.ndarray | None = None
+    special_ids: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.truncated)
@@ -75,29 +86,30 @@ class EncodedBatch:
         return float(self.truncated.mean()) if len(self) else 0.0
 
 
-def check_truncation(truncation: str, paired: bool, max_length: int | None) -> None:
-    """Raise ValueError for settings that no text could be cut by."""
+def check_truncation(truncation: str, paired: bool, max_length: int | None, added: int) -> None:
+    """Raise ValueError for settings that no text could be cut by; `added`: the number of special tokens around it."""
     if truncation not in TRUNCATIONS:
         raise ValueError(f"truncation {truncation!r} is not known: use one of {', '.join(TRUNCATIONS)}")
     if truncation == "only_second" and not paired:
         raise ValueError("truncation 'only_second' cuts the second text of a pair, but there is none")
-    specials = 3 if paired else 2
-    if max_length is not None and max_length < specials:
-        raise ValueError(f"max_length {max_length} has no room for the {specials} special tokens: make it larger")
+    if max_length is not None and max_length < added:
+        raise ValueError(f"max_length {max_length} has no room for the {added} special tokens: make it larger")
 
 
 def truncate(
-    first: list[Item], second: list[Item] | None, max_length: int | None, truncation: str
+    first: list[Item], second: list[Item] | None, max_length: int | None, truncation: str, added: int
 ) -> tuple[list[Item], list[Item] | None, bool]:
-    """Cut one text or two to `max_length` tokens, special tokens counted; also whether anything was cut.
+    """Cut one text or two to `max_length` tokens, the `added` special ones counted; also whether anything was cut.
 
     longest_first: the longer text, and when both are equally long, each in turn.
     only_first, only_second: that text; ValueError when the other alone is too long.
     head_tail: a quarter of the room for a text's head, three quarters for its tail (Sun et al. 2019,
         arXiv:1905.05583, section 5.3.1: 128 and 382 of 510); a pair shares the room as with longest_first.
     """
+    if max_length is None:
+        return first, second, False
     lengths = len(first), len(second or ())
-    excess = 0 if max_length is None else sum(lengths) + (2 if second is None else 3) - max_length
+    excess = sum(lengths) + added - max_length
     if excess <= 0:
         return first, second, False
     rooms = [length - cut for length, cut in zip(lengths, cuts(*lengths, excess, truncation), strict=True)]

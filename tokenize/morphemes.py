@@ -8,7 +8,7 @@ import unicodedata
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from .words import LONGEST_TEXT, MecabWords
+from .words import MecabWords
 
 LEMMA = 7  # the field of UniDic's features; the four levels of 品詞 come first
 
@@ -34,10 +34,7 @@ def mecab() -> MecabWords:
 
 def morphemes(text: str) -> list[Morpheme]:
     """The morphemes of a text, cut where `MecabWords` cuts it."""
-    text = mecab().normal(text)
-    starts = range(0, len(text), LONGEST_TEXT)
-    nodes = [node for start in starts for node in mecab().tagger(text[start : start + LONGEST_TEXT])]
-    return [morpheme(node.surface, tuple(node.feature)) for node in nodes]
+    return [morpheme(node.surface, tuple(node.feature)) for node in mecab().nodes(mecab().normal(text))]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -86,7 +86,7 @@ class Settings:
         path = folder / "tokenizer_config.json"
         given = read_object(path)
         notes = []
-        name = given.get("tokenizer_class") or read_object(folder / "config.json").get("tokenizer_class")
+        name = class_of(folder)
         if name is None:
             japanese = any(given.get(key) is not None for key in ("word_tokenizer_type", "mecab_kwargs"))
             name = JAPANESE if japanese else BERT
@@ -132,6 +132,12 @@ class Settings:
         if self.word_tokenizer_type == "mecab":
             written["mecab_kwargs"] = {key: every[key] for key in MECAB}
         return written
+
+
+def class_of(folder: Path) -> Any:
+    """The tokenizer_class that a folder's files name, None where none does."""
+    named = (read_object(folder / name).get("tokenizer_class") for name in ("tokenizer_config.json", "config.json"))
+    return next(filter(None, named), None)
 
 
 def refuse(given: dict[str, Any], added_tokens: dict[str, Any], settings: Settings) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .settings import JAPANESE, Settings
-from .wordpiece import LONGEST_WORD
+from .wordpiece import CONTINUES, LONGEST_WORD
 from .words import BasicWords, MecabWords, WholeText
 
 
@@ -60,7 +60,7 @@ def vocabulary_of(texts: Iterable[str], settings: Settings | None = None, least:
     characters = sorted({character for word in counts for character in word})
     vocabulary = [*settings.special_tokens, *characters]
     if settings.subword_tokenizer_type == "wordpiece":
-        vocabulary += ["##" + character for character in characters]
+        vocabulary += [CONTINUES + character for character in characters]
         frequent = [word for word, count in counts.items() if count >= least and len(word) <= LONGEST_WORD]
         vocabulary += sorted(frequent, key=lambda word: (-counts[word], word))
     return list(dict.fromkeys(vocabulary))

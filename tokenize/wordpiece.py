@@ -7,23 +7,16 @@ after the first are written with ## before them.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
+from .encoding import Piece
 from .normalize import Aligned
 
 LONGEST_WORD = 100  # characters; a longer word is unknown, as in BERT's own code
 WORDS_KEPT = 200_000
 TEXT_END = -1  # the id of the empty word
+CONTINUES = "##"  # before a piece that goes on with a word
 
 WITHOUT_SPACE = re.compile(r"\S+")
-
-
-class Piece(NamedTuple):
-    """A token's id, and the characters of the word that it covers."""
-
-    id: int
-    start: int
-    end: int
 
 
 def wordpiece(word: str, ids: dict[str, int], unknown: int) -> list[Piece]:
@@ -60,7 +53,7 @@ def longest_pieces(run: str, ids: dict[str, int]) -> tuple[list[int], list[int]]
                 break
         else:
             return [], []
-        start, before = end, "##"
+        start, before = end, CONTINUES
     return numbers, ends
 
 

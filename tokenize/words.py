@@ -1,6 +1,7 @@
 """Text → words: 分かち書き (putting spaces between the words of Japanese) by MeCab, or splitting at spaces and marks.
 
-Each splitter is called with a text and gives its words; `aligned` gives the same words with their places in the text.
+Each splitter is called with a text and gives its words; `aligned` gives the same words with their places in the text,
+`tagged` these with their part of speech (品詞), and `normal` the text as words are looked for in it.
 
 - MecabWords: the lattice of dictionary words with the cheapest path through it (Kudo, Yamamoto & Matsumoto 2004,
   "Applying Conditional Random Fields to Japanese Morphological Analysis"); the tokenizer of the Tohoku BERTs.
@@ -12,7 +13,7 @@ Each splitter is called with a text and gives its words; `aligned` gives the sam
 import importlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,17 @@ class MecabWords:
             words.append(word.lower() if self.lower else word)
         return words
 
+    def tagged(self, text: str) -> list[tuple[Aligned, str]]:
+        """品詞 is the first fields of MeCab's features, which unidic and ipadic have alike: 名詞-普通名詞-一般."""
+        features = (node.feature[:4] for node in self.nodes(self.normal(text)))
+        kinds = ["-".join(field for field in fields if field and field != "*") for fields in features]
+        return list(zip(self.aligned(text), kinds, strict=True))
+
+    def nodes(self, text: str) -> Iterator[Any]:
+        """MeCab's own words of a text in normal form, cut where `surfaces` cuts it."""
+        for start in range(0, len(text), LONGEST_TEXT):
+            yield from self.tagger(text[start : start + LONGEST_TEXT])
+
     def surfaces(self, text: str) -> list[str]:
         """The words as they stand in `text`."""
         if len(text) > LONGEST_TEXT:
@@ -170,6 +182,12 @@ class BasicWords:
             words.append(whole.part(start, len(whole.text)))
         return words
 
+    def tagged(self, text: str) -> list[tuple[Aligned, str]]:
+        return [(word, "") for word in self.aligned(text)]
+
+    def normal(self, text: str) -> str:
+        return self.cleaned(text).text
+
     def cleaned(self, text: str) -> Aligned:
         whole = Aligned.of(text).keep(is_text)
         if self.compose:
@@ -218,3 +236,9 @@ class WholeText:
 
     def aligned(self, text: str) -> list[Aligned]:
         return [Aligned.of(text)] if text else []
+
+    def tagged(self, text: str) -> list[tuple[Aligned, str]]:
+        return [(word, "") for word in self.aligned(text)]
+
+    def normal(self, text: str) -> str:
+        return text

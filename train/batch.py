@@ -28,6 +28,11 @@ class Texts(NamedTuple):
         """(n,) the likeliest class of each, where the columns are classes."""
         return self.targets.argmax(axis=1)
 
+    @property
+    def special_ids(self) -> list[int]:
+        """Of the tokens around the texts, which no noise may touch; none where the encodings do not say."""
+        return sorted(getattr(self.encodings, "special_ids", ()))
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -2,8 +2,8 @@
 
 Devlin et al. 2019 (arXiv:1810.04805), section 3.1 and appendix A.1: 15 % are chosen; of these, 80 % become [MASK],
 10 % a random token, 10 % stay. Whole words (the release of May 2019; Cui et al. 2019, arXiv:1906.08101): the pieces
-of a word are chosen together, since a piece is too easily guessed from its neighbours. A word here is a MeCab word: a
-piece and the ##pieces after it.
+of a word are chosen together, since a piece is too easily guessed from its neighbours. What goes on with a word, like
+##pieces, the tokenizer knows.
 
 Letters: T tokens in a packed batch, M of them chosen, V vocabulary.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,10 @@ class Masker:
     rate: float = 0.15
 
     @classmethod
-    def of(cls, tokenizer: JapaneseTokenizer, rate: float = 0.15) -> "Masker":
+    def of(cls, tokenizer: Tokenizer, rate: float = 0.15) -> "Masker":
         special = np.zeros(tokenizer.vocab_size, dtype=bool)
         special[list(tokenizer.special_ids.values())] = True
-        continues = np.array([token.startswith("##") for token in tokenizer.vocabulary]) & ~special
-        return cls(special, continues, tokenizer.mask_id, rate)
+        return cls(special, tokenizer.continues() & ~special, tokenizer.mask_id, rate)
 
     def __call__(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(T,) ids → (T,) ids to be shown, (M,) places to be guessed, (M,) the ids that stood there.

@@ -26,7 +26,7 @@ from ..data.passages import count_lines, is_held_out, passages
 from ..model.model import MaskedLM
 from ..model.packing import pack
 from ..model.precision import autocast, choose_precision, round_size
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from .checkpoint import load_checkpoint, save_checkpoint
 from .loop import TrainingError
 from .masking import Masker
@@ -60,7 +60,7 @@ class Progress:
 
 def pretrain(
     model: MaskedLM,
-    tokenizer: JapaneseTokenizer,
+    tokenizer: Tokenizer,
     files: Sequence[Path],
     settings: Pretraining,
     checkpoints: Path,
@@ -209,7 +209,7 @@ def training_passages(files: Sequence[Path], sizes: Sequence[int], seed: int) ->
 
 
 def batches(
-    text: Iterable[str], tokenizer: JapaneseTokenizer, settings: Pretraining, labels: Sequence[str] = ()
+    text: Iterable[str], tokenizer: Tokenizer, settings: Pretraining, labels: Sequence[str] = ()
 ) -> Iterator[Batch]:
     """Passages → batches of `settings.batch_tokens` tokens or a sequence more.
 
@@ -217,7 +217,7 @@ def batches(
     for POOL batches are gathered, sorted by length and cut into batches, which come in random order: attention pads to
     the longest of a batch.
     """
-    room = settings.max_length - 2
+    room = settings.max_length - tokenizer.template.added()
     order = random.Random(settings.seed)
     pool: Batch = []
     size = 0
@@ -226,7 +226,7 @@ def batches(
         number = labels.index(label) if tab and label in labels else NO_LABEL
         ids = tokenizer.ids_of(passage if number == NO_LABEL else rest)
         for start in range(0, len(ids), room):
-            sequence = np.array([tokenizer.cls_id, *ids[start : start + room], tokenizer.sep_id])
+            sequence = np.array(tokenizer.template.around(ids[start : start + room]))
             pool.append(Sample(sequence, np.zeros_like(sequence), number))
             size += len(sequence)
         if size >= POOL * settings.batch_tokens:

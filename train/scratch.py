@@ -7,6 +7,8 @@ from ..model.bert import Bert, BertConfig
 from ..model.heads import ClassHead, Head
 from ..model.model import Model, use_kernel
 from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.kinds import tokenizer_of
+from ..tokenize.tokenizer import Tokenizer
 from ..tokenize.vocabulary import vocabulary_of
 from ..weights.find import find
 from ..weights.load import Loaded, LoadReport
@@ -36,11 +38,12 @@ def scratch(
         revision: of that hub id.
         changes: fields of BertConfig to set differently.
     """
+    tokenizer: Tokenizer
     if vocabulary is None:
         tokenizer, source = JapaneseTokenizer(vocabulary_of(texts)), "the training texts"
     else:
         files = find(vocabulary, revision, weights=False)
-        tokenizer, source = JapaneseTokenizer.from_pretrained(files.folder), files.source
+        tokenizer, source = tokenizer_of(files.folder), files.source
     model = Model(Bert(BertConfig(**SIZES | {"vocab_size": tokenizer.vocab_size} | dict(changes))), labels, head)
     use_kernel(model, kernel)
     size = sum(parameter.numel() for parameter in model.parameters())

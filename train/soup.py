@@ -15,13 +15,13 @@ from ..eval.predict import Scorer
 from ..eval.tasks.classify import Classify
 from ..model.model import Model
 from ..model.precision import choose_device
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier
 
 
 class Soup(NamedTuple):
     model: Model
-    tokenizer: JapaneseTokenizer
+    tokenizer: Tokenizer
     chosen: list[Path]  # the models in it, in the order in which they came
     accuracy: float  # on the texts that chose them
 

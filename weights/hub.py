@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from ..tokenize.kinds import files_of
 from .files import CheckpointError, Files, first_line, with_weights
 
 # Models whose main branch holds no safetensors, and the revision that does.
@@ -24,7 +25,7 @@ DEFAULT_REVISIONS = {
     "tohoku-nlp/bert-base-japanese-v3": "refs/pr/2",
     "cl-tohoku/bert-base-japanese-v3": "refs/pr/2",  # the same repository by its former name
 }
-TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 ONLY_CACHE = "only the cache was looked at: unset HF_HUB_OFFLINE to fetch what it lacks"
 
 
@@ -35,11 +36,12 @@ def download(repository: str, revision: str | None, weights: bool) -> Files:
     if config is None:
         raise CheckpointError(f"the repository {repository} has no config.json at revision {revision}: not a model?")
     commit = config.parent.name  # the cache keeps a commit's files in a folder of that name
-    for name in TOKENIZER_FILES:
+    for name in SETTINGS_FILES:
         fetch(repository, name, commit)
-    if fetch(repository, "vocab.txt", commit) is None:
-        why = ONLY_CACHE if constants.HF_HUB_OFFLINE else "no WordPiece model"
-        raise CheckpointError(f"the repository {repository} has no vocab.txt at revision {revision}: {why}")
+    for name, without in files_of(config.parent).items():
+        if fetch(repository, name, commit) is None:
+            why = ONLY_CACHE if constants.HF_HUB_OFFLINE else without
+            raise CheckpointError(f"the repository {repository} has no {name} at revision {revision}: {why}")
     source = f"{repository} @ {revision}" + (f" ({commit[:12]})" if revision != commit else "")
     files = Files(source, config.parent, [])
     if not weights:

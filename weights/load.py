@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ..model.heads import ClassHead, Head
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.kinds import tokenizer_of
+from ..tokenize.tokenizer import Tokenizer
 from .architectures import read_config
 from .files import CheckpointError, Files, first_line, read_json
 from .find import find
@@ -54,7 +55,7 @@ class LoadReport:
 @dataclass
 class Loaded:
     model: Any  # an encoder, a Model or a MaskedLM, as the task asks
-    tokenizer: JapaneseTokenizer
+    tokenizer: Tokenizer
     report: LoadReport
 
 
@@ -68,7 +69,7 @@ def load(
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
     kernel: str = "auto",
-) -> tuple[Any, JapaneseTokenizer]: ...
+) -> tuple[Any, Tokenizer]: ...
 @overload
 def load(
     name_or_folder: str | Path,
@@ -79,7 +80,7 @@ def load(
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
     kernel: str = "auto",
-) -> tuple[Model, JapaneseTokenizer]: ...
+) -> tuple[Model, Tokenizer]: ...
 @overload
 def load(
     name_or_folder: str | Path,
@@ -90,7 +91,7 @@ def load(
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
     kernel: str = "auto",
-) -> tuple[MaskedLM, JapaneseTokenizer]: ...
+) -> tuple[MaskedLM, Tokenizer]: ...
 def load(
     name_or_folder: str | Path,
     task: Use = "encode",
@@ -100,7 +101,7 @@ def load(
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
     kernel: str = "auto",
-) -> tuple[Any, JapaneseTokenizer]:
+) -> tuple[Any, Tokenizer]:
     """Load a BERT from a local folder or the hub, in evaluation mode and fp32, on the CPU.
 
     What the caller should know (new weights, pickles, assumed settings) is logged as a warning.
@@ -171,11 +172,12 @@ def load_with_report(
             model = architecture.encoder(config, has_pooler)
     fill(model, "bert." if task == "encode" else "", tensors, names, report)
     use_kernel(model, kernel)
-    tokenizer = JapaneseTokenizer.from_pretrained(files.folder)
+    tokenizer = tokenizer_of(files.folder)
     report.notes += tokenizer.notes
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
-            f"{files.source}: vocab.txt has {tokenizer.vocab_size} tokens, but the model embeds {config.vocab_size}"
+            f"{files.source}: {next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, but the model embeds "
+            f"{config.vocab_size}"
         )
     return Loaded(model.eval(), tokenizer, report)
 

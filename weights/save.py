@@ -1,7 +1,7 @@
 """Model and tokenizer → a folder in the hub's layout, which this package and the hub's own libraries load.
 
-`config.json`, `model.safetensors`, `vocab.txt` and `tokenizer_config.json` are written aside; the folder appears whole
-or not at all.
+`config.json`, `model.safetensors` and the files of the tokenizer are written aside; the folder appears whole or not at
+all.
 """
 
 import json
@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..model.model import MaskedLM, Model
-from ..tokenize.japanese import JapaneseTokenizer
+from ..tokenize.tokenizer import Tokenizer
 from .architectures import architecture_of, config_json
 
 
 def save(
     model: nn.Module,
-    tokenizer: JapaneseTokenizer,
+    tokenizer: Tokenizer,
     folder: Path,
     dtype: torch.dtype = torch.float32,
 ) -> None:

@@ -7,7 +7,6 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from ...data.dataset import Example
 from ...model.ranks import rank
-from ...tokenize.encoding import Encoding
+from ...tokenize.normalize import Span
 from ...weights.load import load
 from ..judge import Judgement
 from ..predict import Scorer
@@ -213,7 +212,7 @@ def explain(
             split=judgement.split,
             id=example.id,
             text=example.text,
-            length=len(encodings[place].ids) - 2,
+            length=len(encodings[place].ids) - scorer.tokenizer.template.added(),
             gold=example.label,
             predicted=judgement.predicted[number],
             probabilities=dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True)),
@@ -231,25 +230,31 @@ def token_by_token(
 ) -> Iterator[tuple[list[Token], bool]]:
     """What each token adds to the logit of its text's class (n,), and whether the integrated gradients add up."""
     model, tokenizer = scorer.model, scorer.tokenizer
-    special = [tokenizer.cls_id, tokenizer.sep_id]
+    template = tokenizer.template
     with tqdm(total=len(texts), desc=f"errors of {split}", unit="text", leave=False, disable=rank() > 0 or None) as bar:
         for start in range(0, len(texts), AT_ONCE):
             some, chosen = texts[start : start + AT_ONCE], classes[start : start + AT_ONCE]
-            encodings = scorer.encode(some)
-            gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, special)
-            drops = occlusion(model, encodings, chosen, tokenizer.mask_id, special)
+            encodings = tokenizer.encode_batch(some, offsets=True, **scorer.cut)
+            assert encodings.offsets is not None  # they were asked for
+            offsets = np.split(encodings.offsets, encodings.boundaries[1:-1])
+            gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, template.special)
+            drops = occlusion(model, encodings, chosen, tokenizer.mask_id, template.special)
             rolled = looked_at(model, encodings)
-            for text, one, *others in zip(some, gradients, drops, rolled, strict=True):
-                yield tokens_of(text, tokenizer.encode(text, **scorer.cut), one.values, *others), one.complete
+            for text, own, one, *others in zip(some, offsets, gradients, drops, rolled, strict=True):
+                yield tokens_of(text, template.inside(len(own)), own, one.values, *others), one.complete
             bar.update(len(some))
 
 
-def tokens_of(text: str, encoding: Encoding, *values: np.ndarray) -> list[Token]:
-    """The text cut where its tokens end, so that all pieces together are the text; `values`: those of a `Token`."""
+def tokens_of(text: str, inside: range, offsets: Sequence[Span] | np.ndarray, *values: np.ndarray) -> list[Token]:
+    """The text cut where its tokens end, so that all pieces together are the text.
+
+    inside: which of its tokens are no special ones. offsets: of all tokens, as are the `values`, those of a `Token`.
+    """
     pieces, done = [], 0
-    for (_, end), *own in islice(zip(encoding.offsets, *values, strict=True), 1, len(encoding) - 1):
-        pieces.append(Token(text[done : max(done, end)], *(round(float(value), 4) for value in own)))
-        done = max(done, end)
+    for place in inside:
+        end = max(done, int(offsets[place][1]))
+        pieces.append(Token(text[done:end], *(round(float(value[place]), 4) for value in values)))
+        done = end
     if done < len(text):
         pieces.append(Token(text[done:], 0.0, 0.0, 0.0))  # marks that no token has, and what was too long to be read
     return pieces

@@ -34,8 +34,8 @@ from scipy.stats import fisher_exact, hypergeom
 
 from ...data.dataset import DataError
 from ...data.rows import read_lines, refuse_broken_text
-from ...tokenize.japanese import JapaneseTokenizer
 from ...tokenize.morphemes import Morpheme, morphemes, normal
+from ...tokenize.tokenizer import Tokenizer
 from ..statistics import SURE, holm
 
 
@@ -57,10 +57,11 @@ class Text:
         return "".join("\t".join(morpheme) + "\n" for morpheme in self.morphemes)  # tabs and ends of lines are in none
 
 
-def read(texts: Sequence[str], tokenizer: JapaneseTokenizer) -> list[Text]:
+def read(texts: Sequence[str], tokenizer: Tokenizer) -> list[Text]:
     """Texts as rules see them; tokens are those of the model's tokenizer, morphemes always those of UniDic."""
+    added = tokenizer.template.added()
     return [
-        Text(normal(text), morphemes(text), len(encoded.ids) - 2, int((encoded.ids == tokenizer.unk_id).sum()))
+        Text(normal(text), morphemes(text), len(encoded.ids) - added, int((encoded.ids == tokenizer.unk_id).sum()))
         for text, encoded in zip(texts, tokenizer.encode_batch(texts), strict=True)
     ]
 

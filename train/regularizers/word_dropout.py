@@ -5,7 +5,7 @@
 Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification" (ACL 2015), section
 3.1; Gal & Ghahramani 2016 (arXiv:1512.05287), section 4.2, drop a word at all its places at once. What is zeroed is the
 word vector: the token's position and segment vectors stay, and attention still sees the token. Nothing is scaled to
-make up for it, since a normalisation follows. The first and the last token of a text ([CLS] and [SEP]) are never
+make up for it, since a normalisation follows. Special tokens, and the first and the last token of a text, are never
 dropped. Costs nothing. Every pass draws anew.
 
 Letters: T tokens in the packed batch, H hidden size.
@@ -33,6 +33,8 @@ class WordDropout(Regularizer):
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         embeddings = model.bert.embeddings
+        device = next(model.parameters()).device
+        self.special_ids = torch.tensor(train.special_ids, dtype=torch.int64, device=device)
         self.hooks = [
             embeddings.register_forward_pre_hook(self.see),
             embeddings.word.register_forward_hook(self.hide),
@@ -47,6 +49,7 @@ class WordDropout(Regularizer):
         hidden = torch.rand(len(x), device=x.device) < self.p  # (T,)
         hidden[self.packed.first] = False
         hidden[self.packed.boundaries[1:] - 1] = False
+        hidden &= ~torch.isin(self.packed.ids, self.special_ids)
         return x.masked_fill(hidden[:, None], 0)
 
     def finish(self, model: Model) -> None:

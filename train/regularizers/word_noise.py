@@ -5,20 +5,23 @@
 Wei & Zou 2019, "EDA: Easy Data Augmentation Techniques" (arXiv:1901.11196), section 2. Of its four operations these
 are the two that need no thesaurus: synonym replacement and insertion are left out. EDA makes changed copies of a text
 beforehand, each by one operation, where here both act, anew in each epoch; it swaps any two words, here two neighbours;
-and since words are not known here, all this is done to word pieces. The first and the last token ([CLS] and [SEP])
-stay, and one token between them. Costs nothing. Given after r-drop or simcse, the copies of a text differ in it.
+and since words are not known here, all this is done to word pieces. The first token, the last and special ones ([CLS]
+and [SEP]) stay, and one token between two of them. Costs nothing. Given after r-drop or simcse, the copies of a text
+differ in it.
 
-Letters: B texts in a micro-batch, n tokens of a text between its first and last.
+Letters: B texts in a micro-batch, n tokens between two special ones.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
 
+from ...model.model import Model
 from ...model.packing import Encoded
 from ...tokenize.encoding import EncodedText
-from ..batch import Batch
+from ..batch import Batch, Texts
 from .regularizer import Regularizer
 
 
@@ -32,20 +35,34 @@ class WordNoise(Regularizer):
             raise ValueError(f"the alpha of word-noise is {alpha}; it lies in [0, 1)")
         self.alpha = alpha
         self.neutral = alpha == 0
+        self.special_ids: list[int] = []
+
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        self.special_ids = train.special_ids
 
     def change_batch(self, batch: Batch) -> Batch:
         return replace(batch, texts=[self.noisy(text) for text in batch.texts])  # B
 
     def noisy(self, text: Encoded) -> Encoded:
-        last = len(text.ids) - 1
-        if last < 2:  # nothing between its ends
+        if len(text.ids) < 3:  # nothing between its ends
             return text
-        draws = torch.rand(last - 1).numpy()
-        kept = np.flatnonzero(draws >= self.alpha) + 1  # places in the text
+        stay = np.isin(text.ids, self.special_ids)
+        stay[[0, -1]] = True
+        order = [np.zeros(1, dtype=np.int64)]
+        for before, after in pairwise(np.flatnonzero(stay).tolist()):
+            order += [self.between(before, after), np.array([after])]
+        places = np.concatenate(order)
+        return EncodedText(text.ids[places], text.type_ids[places])
+
+    def between(self, before: int, after: int) -> np.ndarray:
+        """What is left of the places between two that stay, in their new order."""
+        if after - before < 2:
+            return np.empty(0, dtype=np.int64)
+        draws = torch.rand(after - before - 1).numpy()
+        kept = np.flatnonzero(draws >= self.alpha) + before + 1
         if not len(kept):
-            kept = np.array([draws.argmax() + 1])
+            kept = np.array([draws.argmax() + before + 1])
         if len(kept) > 1:
             for place in torch.randint(len(kept) - 1, (round(self.alpha * len(kept)),)).tolist():
                 kept[[place, place + 1]] = kept[[place + 1, place]]
-        order = np.concatenate([[0], kept, [last]])
-        return EncodedText(text.ids[order], text.type_ids[order])
+        return kept

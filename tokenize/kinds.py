@@ -1,0 +1,33 @@
+"""The kinds of tokenizers, by the names of classes that models' files have for them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .japanese import JapaneseTokenizer
+from .settings import class_of, one_of
+from .tokenizer import Tokenizer
+
+KINDS: dict[str, type[Tokenizer]] = {
+    "BertJapaneseTokenizer": JapaneseTokenizer,
+    "BertTokenizer": JapaneseTokenizer,
+    "BertTokenizerFast": JapaneseTokenizer,
+}
+UNNAMED = JapaneseTokenizer  # where no file names a class: it assumes one of its own, and notes that
+
+
+def tokenizer_of(folder: str | Path) -> Tokenizer:
+    """The tokenizer in a model's local folder; errors are those of its kind, and ValueError for an unknown class."""
+    folder = Path(folder)
+    name = class_of(folder)
+    if name is None:
+        return UNNAMED.from_pretrained(folder)
+    try:
+        one_of("tokenizer_class", name, tuple(KINDS))
+    except ValueError as error:
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: {error}") from error
+    return KINDS[name].from_pretrained(folder)
+
+
+def files_of(folder: Path) -> Mapping[str, str]:
+    """What the tokenizer whose settings are in `folder` is read from → what a repository without that file is."""
+    return KINDS.get(str(class_of(folder)), UNNAMED).files

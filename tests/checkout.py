@@ -14,7 +14,7 @@ def files() -> list[Path]:
     for folder, subfolders, names in os.walk(ROOT):
         here = Path(folder)
         subfolders[:] = [name for name in subfolders if belongs(here / name)]
-        found += [(here / name).relative_to(ROOT) for name in names]
+        found += [(here / name).relative_to(ROOT) for name in names if name != ".git"]  # a file in a worktree
     return sorted(found)
 
 

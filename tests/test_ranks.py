@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def start(processes: int, script: str, *arguments: str) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+def side_by_side(*commands: tuple) -> list[subprocess.CompletedProcess[str]]:
+    """`start` each of them at once."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda command: start(*command), commands))
+
+
 def only_run(root: Path) -> Path:
     (run,) = root.glob("*/*/*")
     return run
@@ -44,18 +51,13 @@ def trained(tmp_path_factory):
     with (root / "reviews.tsv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t")
         writer.writerows([("text", "label", "split"), *((e.text, e.label, e.split) for e in rows)])
-    done = {}
     example = re.findall(r"```python\n(.*?)```", (ROOT / "docs/regularizers.md").read_text(encoding="utf-8"), re.DOTALL)
     (root / "mine.py").write_text(example[0], encoding="utf-8")
-    for processes in (1, 2):
-        output = [
-            "--output-dir",
-            str(root / str(processes)),
-            f"--regularizer={root / 'mine.py'}:ShortLogits:weight=0.1",
-        ]
-        done[processes] = start(processes, "finetune", "--data", str(root / "reviews.tsv"), *TRAINING, *output)
-        assert done[processes].returncode == 0, done[processes].stderr
-    return root, done
+    training = ["finetune", "--data", str(root / "reviews.tsv"), *TRAINING]
+    training.append(f"--regularizer={root / 'mine.py'}:ShortLogits:weight=0.1")
+    one, two = side_by_side(*((n, *training, "--output-dir", str(root / str(n))) for n in (1, 2)))
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    return root, {1: one, 2: two}
 
 
 def test_two_processes_take_the_steps_of_one(trained):
@@ -104,9 +106,8 @@ def test_predictions_of_two_processes_come_in_order(trained, tmp_path, texts):
     root, _ = trained
     (tmp_path / "texts.txt").write_text("\n".join(f"{'とても' * (i % 5)}良い部屋{i}" for i in range(texts)) + "\n")
     arguments = ["--model", str(only_run(root / "1") / "model"), "--file", str(tmp_path / "texts.txt")]
-    one, two = (
-        start(n, "predict", *arguments, "--format", "jsonl", "--precision", "fp32", "--device", "cpu") for n in (1, 2)
-    )
+    arguments += ["--format", "jsonl", "--precision", "fp32", "--device", "cpu"]
+    one, two = side_by_side(*((n, "predict", *arguments) for n in (1, 2)))
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     mine, theirs = ([json.loads(line) for line in done.stdout.splitlines()] for done in (one, two))
     assert len(mine) == texts and [row["text"] for row in mine] == [row["text"] for row in theirs]
@@ -116,10 +117,12 @@ def test_predictions_of_two_processes_come_in_order(trained, tmp_path, texts):
 
 def test_what_several_processes_cannot_do_is_refused(trained):
     root, _ = trained
-    refused = start(2, "predict", "--model", str(only_run(root / "1") / "model"))
-    assert refused.returncode and "cannot share standard input" in refused.stderr
-    refused = start(2, "pretrain", "--text", str(root / "reviews.tsv"))
-    assert refused.returncode and "pretrain runs as one process" in refused.stderr
+    prediction, pretraining = side_by_side(
+        (2, "predict", "--model", str(only_run(root / "1") / "model")),
+        (2, "pretrain", "--text", str(root / "reviews.tsv")),
+    )
+    assert prediction.returncode and "cannot share standard input" in prediction.stderr
+    assert pretraining.returncode and "pretrain runs as one process" in pretraining.stderr
 
 
 def test_alone_nothing_is_added_up():

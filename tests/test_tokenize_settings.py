@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from transformers import AutoTokenizer
@@ -252,6 +253,18 @@ def test_a_pickle_leaves_the_tagger_and_the_kept_words_behind():
     assert any("tagger" in name for name in vars(tokenizer.split))
     assert not any("tagger" in name for name in vars(copy.split))
     assert copy.encode_batch(TEXTS).ids.tolist() == expected
+
+
+def test_tokenizers_of_a_thread_share_what_mecab_has_mapped():
+    """fugashi never frees a tagger: one for each tokenizer would be another 100 MB with each model that is loaded."""
+    one, other = (JapaneseTokenizer(vocabulary_of(texts)).split for texts in (TEXTS, TEXTS[:2]))
+    assert one.tagger is other.tagger and one.spacing_tagger is other.spacing_tagger
+    assert one.tagger is not one.spacing_tagger
+    optional = JapaneseTokenizer(vocabulary_of(TEXTS), Settings(mecab_option="-c 2000")).split
+    assert optional.tagger is not one.tagger
+    with ThreadPoolExecutor(1) as pool:  # MeCab's words last until the next text, which another thread may read
+        elsewhere = pool.submit(lambda: JapaneseTokenizer(vocabulary_of(TEXTS)).split.tagger).result()
+    assert elsewhere is not one.tagger
 
 
 def test_kept_words_are_bounded(monkeypatch):

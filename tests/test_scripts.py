@@ -46,7 +46,8 @@ FLAGS = {
         --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
         --checkpoint --no-checkpoint --resume --report --no-report --language""",
     evaluate: """
-        --pair-column --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
+        --pair-column
+        --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
         --report --no-report --language""",
     predict: "--model --revision --labels --file --text-column --format --batch-size --precision --device",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tezukuri.data.dataset import DataError, Dataset
-from tezukuri.data.load import load
+from tezukuri.data.load import READERS, load
 from tezukuri.model.ranks import rank
 from tezukuri.train.checkpoint import FILE
 from tezukuri.weights.files import read_json
@@ -34,7 +34,8 @@ def label_list(text: str) -> list[str]:
 
 def add_data_options(options: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     data = options.add_argument_group("data")
-    data.add_argument("--data", default="sample", help="sample, jrte, or a .tsv, .csv or .jsonl file (%(default)s)")
+    names = ", ".join(READERS)
+    data.add_argument("--data", default="sample", help=f"{names}, or a .tsv, .csv or .jsonl file (%(default)s)")
     data.add_argument("--data-path", metavar="FILE", help="jrte's pn.tsv on this disk, instead of a download")
     data.add_argument("--text-column", default="text", metavar="NAME", help="(%(default)s)")
     data.add_argument("--label-column", default="label", metavar="NAME", help="(%(default)s)")
@@ -128,7 +129,7 @@ def with_whole_paths(options: argparse.Namespace) -> argparse.Namespace:
     """Options whose files and folders are given from the root, so that a run can be resumed from anywhere."""
     for name in ("data", "data_path", "model", "tokenizer", "leave_out"):
         value = getattr(options, name, None)
-        if value and value not in ("jrte", "sample", "scratch", *SHIPPED) and Path(value).exists():
+        if value and value not in (*READERS, "scratch", *SHIPPED) and Path(value).exists():
             setattr(options, name, str(Path(value).resolve()))
     if getattr(options, "regularizer", None):
         options.regularizer = [with_whole_path(text) for text in options.regularizer]

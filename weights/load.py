@@ -165,7 +165,8 @@ def load_with_report(
     has_pooler = any(name.startswith(names.heads["encode"]) for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
-            model: Any = Model(architecture.encoder(config, True), labels or (), head)
+            pooler = head.reads == "first"  # of all vectors, the only one that goes through it
+            model: Any = Model(architecture.encoder(config, pooler), labels or (), head)
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
         else:
@@ -239,6 +240,7 @@ def settle_labels(
     """The names of the C columns, and the checkpoint's head brought into their order.
 
     The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
+    A head without a linear layer of its own has as many columns as `config.json` names.
     """
     own = [name for name in ("classifier.weight", "classifier.bias") if name in tensors]
     if isinstance(wanted, str):
@@ -247,7 +249,8 @@ def settle_labels(
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
     named = label_names(settings, head)
     architecture = " ".join(settings.get("architectures") or [])
-    if not own or any(kind in architecture for kind in OTHER_CLASSIFIERS):
+    another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
+    if not (own or another) or any(kind in architecture for kind in OTHER_CLASSIFIERS):
         for name in own:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
@@ -257,7 +260,7 @@ def settle_labels(
                 "the labels of the head to be trained (labels=…)"
             )
         return tuple(wanted)
-    rows = len(tensors[own[0]])
+    rows = len(tensors[own[0]]) if own else len(named)
     told = settings.get("num_labels", settings.get("_num_labels", len(named) or rows))
     for number in {told, len(named) or rows} - {rows}:
         report.notes.append(f"config.json speaks of {number} labels, but the head has {rows} rows: the head decides")
@@ -269,7 +272,7 @@ def settle_labels(
     if len(wanted) == rows and all(PLACEHOLDER.fullmatch(name) for name in named):
         report.notes.append(f"the head's rows have no names; they are taken to be {', '.join(wanted)}")
         return tuple(wanted)
-    if sorted(wanted) == sorted(named):
+    if own and sorted(wanted) == sorted(named):
         report.notes.append(f"the head's rows were reordered from {', '.join(named)} to {', '.join(wanted)}")
         order = [named.index(label) for label in wanted]
         for name in own:

@@ -150,7 +150,9 @@ def test_it_learns_which_text_has_more():
     ],
 )
 def test_epochs_are_chosen_by_its_own_scores(select, best):
-    chosen = Settings(epochs=4, batch_size=8, lr=2e-2, precision="fp32", select=select)  # so high that scores go to and fro
+    chosen = Settings(
+        epochs=4, batch_size=8, lr=2e-2, precision="fp32", select=select
+    )  # so high that scores go to and fro
     rows, logits, targets = trained(model_of(), TASK, chosen)
     found = TASK.measure(logits, targets)
     assert {f"dev_{name}": value for name, value in found.items()} == pytest.approx(
@@ -172,6 +174,12 @@ def test_regularizers_ask_its_head_how_far_answers_are_apart(task, names):
     for row in rows[1:]:
         assert row["train_r-drop"] > 0 and ("train_smart" in row) == ("fgm" not in names)
     assert rows[-1]["train_loss"] < rows[1]["train_loss"]
+
+
+@pytest.mark.parametrize("name", ["hidden-mixup", "multi-sample-dropout"])
+def test_regularizers_of_one_vector_a_text_refuse_texts_of_two(name):
+    with pytest.raises(ValueError, match=f"^{name} "):
+        trained(model_of(CosineHead), Siamese(LABELS), SETTINGS, [name])
 
 
 def test_it_is_judged_and_reported_without_classes(tmp_path):

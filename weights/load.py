@@ -145,6 +145,9 @@ def load_with_report(
     report = LoadReport(files.source, notes=list(files.notes))
     settings = read_json(files.folder / "config.json")
     architecture, config, unknown = read_config(settings)
+    if task not in architecture.classes:
+        known = " or ".join(architecture.classes)
+        raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {task}: choose {known}")
     if unknown:
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
     config = replace(config, **(changes or {}))
@@ -153,8 +156,8 @@ def load_with_report(
     names = architecture.names
     tensors = read_tensors(files, names)
     if task == "classify":
-        labels = settle_labels(settings, tensors, labels, reset_head, head, report)
-    if reset_head:
+        labels = settle_labels(settings, tensors, names, labels, reset_head, head, report)
+    if reset_head and task in names.heads:
         for name in [name for name in tensors if name.startswith(names.heads[task])]:
             del tensors[name]
             report.left_out[name] = "its head was reset"
@@ -162,11 +165,12 @@ def load_with_report(
         check_word_head(tensors, names, reset_head, report)
 
     # The model, its tensors in place, and the tokenizer.
-    has_pooler = any(name.startswith(names.heads["encode"]) for name in tensors)
+    pooler = names.heads.get("encode")
+    has_pooler = pooler is not None and any(name.startswith(pooler) for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
-            pooler = head.reads == "first"  # of all vectors, the only one that goes through it
-            model: Any = Model(architecture.encoder(config, pooler), labels or (), head)
+            # A new pooler is made only for a head that reads what it gives.
+            model: Any = Model(architecture.encoder(config, head.reads == "first"), labels or (), head)
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
         else:
@@ -232,6 +236,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
 def settle_labels(
     settings: dict[str, Any],
     tensors: dict[str, Tensor],
+    names: Names,
     wanted: Sequence[str] | None,
     reset_head: bool,
     head: type[Head],
@@ -242,7 +247,7 @@ def settle_labels(
     The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
     A head without a linear layer of its own has as many columns as `config.json` names.
     """
-    own = [name for name in ("classifier.weight", "classifier.bias") if name in tensors]
+    own = [name for leaf in ("weight", "bias") for name in names.on_hub(f"classifier.{leaf}") if name in tensors]
     if isinstance(wanted, str):
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):

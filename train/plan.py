@@ -15,7 +15,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from ..data.dataset import Dataset
 from ..data.leave_out import without
-from ..data.load import load
+from ..data.load import READERS, load
 from ..model.attention import KERNELS
 from ..model.precision import PRECISIONS
 from ..model.ranks import rank
@@ -24,7 +24,6 @@ from ..weights.find import SHIPPED
 from .settings import RECIPES, Settings, rate_for, regularizers_for
 
 LANGUAGES = ("en", "ja")
-NAMED_DATA = ("jrte", "sample")
 
 
 def told(default: Any, help: str, group: str = "", **more: Any) -> Any:
@@ -95,7 +94,7 @@ class Options:
         changed: dict[str, Any] = {}
         for name in ("data", "data_path", "model", "tokenizer", "leave_out"):
             value = getattr(self, name, None)
-            if value and value not in (*NAMED_DATA, "scratch", *SHIPPED) and Path(value).exists():
+            if value and value not in (*READERS, "scratch", *SHIPPED) and Path(value).exists():
                 changed[name] = str(Path(value).resolve())
         if getattr(self, "text", None):
             changed["text"] = [str(Path(file).resolve()) for file in self.text]  # type: ignore[attr-defined]
@@ -120,7 +119,7 @@ class Options:
 class DataOptions(Options):
     """What a run on labelled texts is told of them. Errors are those of Options."""
 
-    data: str = told("sample", "sample, jrte, or a .tsv, .csv or .jsonl file (%(default)s)", DATA)
+    data: str = told("sample", f"{', '.join(READERS)}, or a .tsv, .csv or .jsonl file (%(default)s)", DATA)
     data_path: str | None = told(None, "jrte's pn.tsv on this disk, instead of a download", DATA, metavar="FILE")
     text_column: str = told("text", "(%(default)s)", DATA, metavar="NAME")
     label_column: str = told("label", "(%(default)s)", DATA, metavar="NAME")

@@ -28,6 +28,5 @@ class FreshTop(Regularizer):
         have = len(model.bert.layers)
         if self.layers > have:
             raise ValueError(f"the layers of fresh-top are {self.layers}, but the model has {have}")
-        assert model.bert.pooler is not None
-        for part in (*model.bert.layers[have - self.layers :], model.bert.pooler):
+        for part in (*model.bert.layers[have - self.layers :], *([model.bert.pooler] if model.bert.pooler else ())):
             part.apply(lambda module: initialise(module, model.config.initializer_range))

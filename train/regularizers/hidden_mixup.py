@@ -34,7 +34,8 @@ class HiddenMixup(Regularizer):
         self.neutral = alpha == 0
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        assert model.bert.pooler is not None
+        if model.bert.pooler is None or model.reads != "first" or train.parts > 1:
+            raise ValueError("hidden-mixup mixes what a pooler gives of each text, which this model has not")
         self.hook = model.bert.pooler.register_forward_hook(self.mix)
 
     def change_batch(self, batch: Batch) -> Batch:

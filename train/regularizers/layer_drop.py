@@ -11,9 +11,8 @@ a text that stands there twice, go through the same layers.
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...model.bert import Layer
 from ...model.model import Model
 from ...model.packing import Packed
 from ..batch import Batch, Texts
@@ -34,19 +33,18 @@ class LayerDrop(Regularizer):
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.left_out = [False] * len(model.bert.layers)
         for number, layer in enumerate(model.bert.layers):
-            assert isinstance(layer, Layer)
-            layer.forward = partial(self.forward, number, layer)  # type: ignore[method-assign]
+            layer.forward = partial(self.forward, number, layer)
 
     def change_batch(self, batch: Batch) -> Batch:
         self.left_out = (torch.rand(len(self.left_out)) < self.p).tolist()
         return batch
 
     def forward(
-        self, number: int, layer: Layer, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
+        self, number: int, layer: nn.Module, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         if layer.training and self.left_out[number]:
             return x[packed.first] if first_only else x, None
-        return Layer.forward(layer, x, packed, show, first_only)
+        return type(layer).forward(layer, x, packed, show, first_only)
 
     def finish(self, model: Model) -> None:
         for layer in model.bert.layers:

@@ -31,6 +31,8 @@ class MultiSampleDropout(Regularizer):
         self.neutral = samples == 1
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        if train.parts > 1:
+            raise ValueError("multi-sample-dropout repeats one vector of each text, and these texts have several")
         self.hook = model.dropout.register_forward_pre_hook(self.repeat)
 
     def change_batch(self, batch: Batch) -> Batch:

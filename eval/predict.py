@@ -41,6 +41,9 @@ class Scorer:
     precision: torch.dtype = torch.float32
     batch_size: int = 64
 
+    def __repr__(self) -> str:
+        return f"Scorer({self.task.name}: {', '.join(self.task.labels)}; on {self.device})"
+
     @property
     def cut(self) -> dict[str, Any]:
         """How texts are cut, in full."""

@@ -1,6 +1,6 @@
 """The page on training shows what mini computes, and its loop is that of the package."""
 
-import importlib
+import importlib.util
 import re
 from types import ModuleType
 
@@ -18,9 +18,13 @@ from tezukuri.train.settings import Settings
 @pytest.fixture(scope="module")
 def page() -> ModuleType:
     """docs/write_training.py, which imports write_tour.py from its own folder, as when it is run."""
+    spec = importlib.util.spec_from_file_location("write_training", ROOT / "docs" / "write_training.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "docs")
-        return importlib.import_module("write_training")
+        spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ def load(
     path: str | Path | None = None,
     text_column: str = "text",
     label_column: str = "label",
+    pair_column: str | None = None,
     split_column: str | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
@@ -71,7 +72,7 @@ def load(
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:
             raise DataError(f"{file}: the format is told by the suffix, one of {listed(SUFFIXES)}")
-        examples, bad = read_table(file, text_column, label_column, split_column, labels)
+        examples, bad = read_table(file, text_column, label_column, split_column, labels, pair_column)
         classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
         examples, notes = with_splits(examples, seed)
     if bad_rows == "error":

@@ -46,6 +46,10 @@ class Scorer:
         """How texts are cut, in full."""
         return {"max_length": self.model.config.max_position_embeddings} | dict(self.how)
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
     def encode(self, texts: Sequence[str | Example]) -> EncodedBatch:
         examples = [text if isinstance(text, Example) else Example("", text, "", "") for text in texts]
         return self.task.encode(self.tokenizer, examples, **self.cut)

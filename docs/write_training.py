@@ -17,12 +17,12 @@ from write_tour import SENTENCE, differences, rewrite
 from tezukuri.data.load import load
 from tezukuri.eval.inside import load as load_words
 from tezukuri.eval.inside import walk
+from tezukuri.eval.inside_lines import table
 from tezukuri.eval.runs import write_whole
 from tezukuri.model.attention import ALL, CAUSAL, may_look
 from tezukuri.model.dropout import dropout
 from tezukuri.model.model import Model
 from tezukuri.model.packing import Packed, pack
-from tezukuri.scripts.inside import table
 from tezukuri.tokenize.tokenizer import Tokenizer
 from tezukuri.train.optimizer import adamw, cut_gradients, learning_rate
 from tezukuri.train.settings import Settings

@@ -54,9 +54,9 @@ def test_a_bad_row_of_the_data_set_is_named(names, tmp_path):
 
 def test_the_task_asks_for_a_number_from_minus_1_to_1(names):
     assert len(names["answers"]) == 2 and all(isinstance(answer, float) for answer in names["answers"])
-    targets = names["task"].targets(names["sample"].examples)
+    targets = names["run"].task.targets(names["sample"].examples)
     assert targets.min() == -1 and targets.max() == 1
-    assert names["task"].measure(targets, targets) == {"loss": 0, "pearson": pytest.approx(1)}
+    assert names["run"].task.measure(targets, targets) == {"loss": 0, "pearson": pytest.approx(1)}
 
 
 def test_examples_are_short():

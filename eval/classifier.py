@@ -118,7 +118,7 @@ class Classifier:
         while batch := list(islice(texts, read_ahead * batch_size)):
             encodings = scorer.encode(batch)
             logits = scorer.logits(encodings)
-            cut: np.ndarray = encodings.truncated.reshape(len(batch), -1).any(axis=1)  # (B,) in any of its sequences
+            cut = np.asarray(encodings.truncated.reshape(len(batch), -1).any(axis=1))  # (B,) in any of its sequences
             rows = self.task.probabilities(logits).tolist()  # (B, C), or (B, 0)
             for answer, row, one in zip(self.task.answers(logits), rows, map(bool, cut), strict=True):
                 by_label = dict(zip(self.labels, row, strict=False))

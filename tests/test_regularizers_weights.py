@@ -23,10 +23,10 @@ from tezukuri.train.regularizers.l2_sp import L2SP
 from tezukuri.train.regularizers.layer_decay import LayerDecay
 from tezukuri.train.regularizers.lora import LoRA
 from tezukuri.train.regularizers.mixout import Mixout
-from tezukuri.train.regularizers.regularizer import Team
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.regularizers.swa import SWA
 from tezukuri.train.seen_words import only_seen_words
+from tezukuri.train.team import Team
 
 MINE = [
     "mixout", "l2-sp", "layer-decay:decay=0.8", "fresh-top", "gradual-unfreezing", "child-tuning", "awp", "swa", "lora",

@@ -3,9 +3,7 @@
     x ← x with probability p, else layer(x)
 
 Fan et al. 2020, "Reducing Transformer Depth on Demand with Structured Dropout" (arXiv:1909.11556), section 3. A layer
-that is left out is not computed, so a step costs less rather than more. As in the paper, nothing is scaled to make up
-for it, and evaluation uses all layers. The draw is made once for a micro-batch: its second passes, and both copies of
-a text that stands there twice, go through the same layers.
+that is left out is not computed. The draw is made once for a micro-batch, its second passes included.
 """
 
 from functools import partial
@@ -14,28 +12,26 @@ import torch
 from torch import Tensor
 
 from ...model.bert import Layer
-from ...model.model import Model
 from ...model.packing import Packed
-from ..batch import Batch, Texts
-from .regularizer import Regularizer
+from .regularizer import FROM_0_BELOW_1, Batch, Model, Regularizer, Texts
 
 
 class LayerDrop(Regularizer):
     name = "layer-drop"
-    cost = "none"
     paper = "Fan et al. 2020, arXiv:1909.11556"
+    ranges = {"p": FROM_0_BELOW_1}
+    neutral_at = {"p": 0}
 
     def __init__(self, p: float = 0.1) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"the p of layer-drop is {p}; it lies in [0, 1)")
         self.p = p
-        self.neutral = p == 0
+        self.left_out: list[bool] = []  # of each layer, for this micro-batch
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        if not all(isinstance(layer, Layer) for layer in model.bert.layers):
+            raise ValueError("layer-drop knows the layers of model/bert.py alone, and this model has others")
         self.left_out = [False] * len(model.bert.layers)
         for number, layer in enumerate(model.bert.layers):
-            assert isinstance(layer, Layer)
-            layer.forward = partial(self.forward, number, layer)  # type: ignore[method-assign]
+            layer.forward = partial(self.forward, number, layer)
 
     def change_batch(self, batch: Batch) -> Batch:
         self.left_out = (torch.rand(len(self.left_out)) < self.p).tolist()

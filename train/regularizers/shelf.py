@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .awp import AWP
+from .checks import working
 from .child_tuning import ChildTuning
 from .class_balanced import ClassBalanced
 from .distillation import Distillation
@@ -30,7 +31,7 @@ from .lora import LoRA
 from .mixout import Mixout
 from .multi_sample_dropout import MultiSampleDropout
 from .r_drop import RDrop
-from .regularizer import Regularizer, check_together
+from .regularizer import Regularizer, shown
 from .simcse import SimCSE
 from .smart import SMART
 from .supcon import SupCon
@@ -39,36 +40,14 @@ from .temperature import Temperature
 from .word_dropout import WordDropout
 from .word_noise import WordNoise
 
-KINDS: list[type[Regularizer]] = [
-    RDrop,
-    LabelSmoothing,
-    ClassBalanced,
-    FGM,
-    EMA,
-    Mixout,
-    L2SP,
-    LayerDecay,
-    FreshTop,
-    GradualUnfreezing,
-    ChildTuning,
-    AWP,
-    SWA,
-    LoRA,
-    Focal,
-    JudgeVotes,
-    Distillation,
-    HiddenMixup,
-    MultiSampleDropout,
-    LayerDrop,
-    WordDropout,
-    WordNoise,
-    SupCon,
-    SimCSE,
-    SMART,
-    FreeLB,
-    Temperature,
-]
-SHELF = {kind.name: kind for kind in KINDS}
+SHELF: dict[str, type[Regularizer]] = {
+    kind.name: kind
+    for kind in (
+        RDrop, LabelSmoothing, ClassBalanced, FGM, EMA, Mixout, L2SP, LayerDecay, FreshTop, GradualUnfreezing,
+        ChildTuning, AWP, SWA, LoRA, Focal, JudgeVotes, Distillation, HiddenMixup, MultiSampleDropout, LayerDrop,
+        WordDropout, WordNoise, SupCon, SimCSE, SMART, FreeLB, Temperature,
+    )
+}  # fmt: skip
 
 
 def regularizers_of(descriptions: Sequence[str]) -> list[Regularizer]:
@@ -77,10 +56,7 @@ def regularizers_of(descriptions: Sequence[str]) -> list[Regularizer]:
     Raises:
         ValueError: an unknown name or setting, one name twice, or two that cannot work together.
     """
-    made = [regularizer_of(description) for description in descriptions]
-    made = [regularizer for regularizer in made if not regularizer.neutral]
-    check_together(made)
-    return made
+    return working([regularizer_of(description) for description in descriptions])
 
 
 def regularizer_of(description: str) -> Regularizer:
@@ -112,9 +88,7 @@ def listing() -> str:
     lines = []
     for name, kind in SHELF.items():
         defaults = {key: value.default for key, value in inspect.signature(kind).parameters.items()}
-        values = ",".join(
-            f"{key}={value if isinstance(value, str) else f'{value:g}'}" for key, value in defaults.items()
-        )
+        values = ",".join(f"{key}={shown(value)}" for key, value in defaults.items())
         says = (inspect.getdoc(sys.modules[kind.__module__]) or "").split("\n")[0]
         lines.append((f"{name}:{values}" if values else name, says.split(": ", 1)[1], f"costs {kind.cost}", kind.paper))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -139,5 +113,4 @@ def find(name: str) -> type[Regularizer]:
     found = getattr(module, kind, None)
     if not (isinstance(found, type) and issubclass(found, Regularizer)):
         raise ValueError(f"{name!r} is no Regularizer: it must be a class derived from it")
-    found.name = found.name or found.__name__
     return found

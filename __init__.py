@@ -3,23 +3,32 @@
 The short names are imported when they are first used, so that `import tezukuri` and the tokenizer start without torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "__version__", "load"]
+__all__ = ["Classifier", "Plan", "Run", "TextClassifier", "__version__", "evaluate", "finetune", "load"]
 
 if TYPE_CHECKING:
     from .eval.classifier import Classifier
+    from .train.estimator import TextClassifier
+    from .train.evaluation import evaluate
+    from .train.finetune import finetune
+    from .train.plan import Plan
+    from .train.run import Run
     from .weights.load import load
+
+PLACES = {
+    "Classifier": "eval.classifier", "Plan": "train.plan", "Run": "train.run", "TextClassifier": "train.estimator",
+    "evaluate": "train.evaluation", "finetune": "train.finetune", "load": "weights.load",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from .weights.load import load
+    if name not in PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(PLACES))}")
+    return getattr(import_module(f".{PLACES[name]}", __name__), name)
 
-        return load
-    if name == "Classifier":
-        from .eval.classifier import Classifier
 
-        return Classifier
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

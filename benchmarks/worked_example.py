@@ -9,7 +9,6 @@ same command.
 import argparse
 import os
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -27,7 +26,9 @@ from tezukuri.eval.statistics import SURE, p_value
 from tezukuri.eval.study.document import interval, spread
 from tezukuri.eval.study.document import table as markdown
 from tezukuri.eval.study.study import BASELINE, Difference, Variant, accuracy, differences, read_run, variants
-from tezukuri.scripts import compare, failures, finetune
+from tezukuri.scripts import compare, finetune
+from tezukuri.train.run import Run
+from tezukuri.train.study import Cell, run_folder
 from tezukuri.weights.files import read_json
 from tezukuri.weights.load import load
 
@@ -114,14 +115,13 @@ def main() -> None:
     options.add_argument("--study", type=Path, default=Path("outputs/worked-example"))
     chosen = options.parse_args()
     data = [*PLAIN, *(["--data-path", chosen.data_path] if chosen.data_path else [])]
-    run = compare.run_folder(chosen.study / "run")
+    run = run_folder(chosen.study / "run")
     if not run or not (run / "model" / "config.json").is_file():
         finetune.main([*data, "--regularizer", "none", "--no-report", "--output-dir", str(chosen.study / "run")])
-        run = compare.run_folder(chosen.study / "run")
+        run = run_folder(chosen.study / "run")
     assert run is not None
     config, started = read_json(run / "config.json"), time.perf_counter()
-    asked = Namespace(run=run, device="auto", retrain=None)
-    analysis = failures.of_finetune(asked, config, {"own_rules": []})
+    analysis = Run.load(run).analysis()
     write_page(run, analysis)
     seconds = time.perf_counter() - started
 
@@ -134,8 +134,8 @@ def main() -> None:
     asked_for = [f"--method={method}" for method in methods if method != BASELINE]
     study = ["--seeds", str(SEEDS), "--jobs", str(chosen.jobs), "--study", str(chosen.study / "remedies")]
     compare.main([*asked_for, *study, "--", *data])
-    cells = compare.cells(Namespace(seeds=SEEDS, lr=None), list(methods))
-    folders = {cell: compare.run_folder(chosen.study / "remedies" / cell.folder) for cell in cells}
+    cells = [Cell(method, None, seed) for seed in range(1, SEEDS + 1) for method in methods]
+    folders = {cell: run_folder(chosen.study / "remedies" / cell.folder) for cell in cells}
     ordered = variants([read_run(folder, cell.method, cell.seed) for cell, folder in folders.items() if folder])
 
     write_whole(DOCS / "failures.md", document(analysis, config, run, ordered, methods, seconds, chosen.jobs))

@@ -1,11 +1,11 @@
 """`load`: the one function behind --data. It finds the reader, and cuts the splits that a file does not have."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from .dataset import SPLITS, DataError, Dataset, Example
+from .dataset import SPLITS, BadRow, DataError, Dataset, Example
 from .jrte import LABELS, fetch, read_jrte
 from .rows import listed, refuse_bad_rows
 from .split import cut
@@ -14,18 +14,40 @@ from .table import SUFFIXES, class_order, read_table
 SAMPLE = Path(__file__).parent / "sample" / "reviews.tsv"
 
 
+class Reader(NamedTuple):
+    """A corpus that is asked for by name.
+
+    read: a file → its examples, each in its split, and the rows that are none.
+    labels: its classes, in their order.
+    fetch: gives the file, and downloads it where it is not there yet.
+    shipped: whether the file comes with this package, so that no other can be named for it.
+    """
+
+    read: Callable[[Path], tuple[list[Example], list[BadRow]]]
+    labels: tuple[str, ...]
+    fetch: Callable[[], Path]
+    shipped: bool = False
+
+
+READERS = {
+    "jrte": Reader(read_jrte, LABELS, fetch),
+    "sample": Reader(read_jrte, LABELS, lambda: SAMPLE, shipped=True),
+}
+
+
 def load(
     source: str | Path,
     *,
     path: str | Path | None = None,
     text_column: str = "text",
     label_column: str = "label",
+    pair_column: str | None = None,
     split_column: str | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
     bad_rows: Literal["error", "skip"] = "error",
 ) -> Dataset:
-    """Load "jrte" (downloaded once, or read from `path`), "sample", or a .tsv, .csv or .jsonl file of one's own.
+    """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file of one's own.
 
     `labels` gives the names and the order of the classes; without it they are those of the file, sorted. The columns
     and `seed`, by which missing splits are cut (80 % train, 10 % dev, 10 % test), are for files of one's own.
@@ -33,35 +55,38 @@ def load(
     """
     if bad_rows not in ("error", "skip"):
         raise ValueError(f'bad_rows is "error" or "skip", not {bad_rows!r}')
-    if path is not None and source != "jrte":
-        raise DataError(f"--data-path is for --data jrte; give the file itself as --data {path}")
+    reader = READERS.get(source) if isinstance(source, str) else None
+    if path is not None and (reader is None or reader.shipped):
+        downloaded = " or ".join(name for name, other in READERS.items() if not other.shipped)
+        raise DataError(f"--data-path is for --data {downloaded}; give the file itself as --data {path}")
     if labels is not None and len(set(labels)) != len(labels):
         raise DataError(f"a label is named twice: {listed(labels)}")
     notes: list[str] = []
-    if source in ("jrte", "sample"):
-        if labels is not None and tuple(labels) != LABELS:
-            raise DataError(f"the classes of {source} are {listed(LABELS)}, in this order, not {listed(labels)}")
-        file = SAMPLE if source == "sample" else existing(path) if path is not None else fetch()
-        examples, bad = read_jrte(file)
-        classes = LABELS
+    if reader is not None:
+        classes = reader.labels
+        if labels is not None and tuple(labels) != classes:
+            raise DataError(f"the classes of {source} are {listed(classes)}, in this order, not {listed(labels)}")
+        file = existing(path) if path is not None else reader.fetch()
+        examples, bad = reader.read(file)
     else:
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:
             raise DataError(f"{file}: the format is told by the suffix, one of {listed(SUFFIXES)}")
-        examples, bad = read_table(file, text_column, label_column, split_column, labels)
+        examples, bad = read_table(file, text_column, label_column, split_column, labels, pair_column)
         classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
         examples, notes = with_splits(examples, seed)
     if bad_rows == "error":
         refuse_bad_rows(bad)
     if not examples:
         raise DataError(f"{file} has no examples")
-    return Dataset(str(source) if source in ("jrte", "sample") else file.name, classes, examples, bad, notes)
+    return Dataset(file.name if reader is None else str(source), classes, examples, bad, notes)
 
 
 def existing(path: str | Path) -> Path:
     """The path of a file; DataError where there is none."""
     if not Path(path).is_file():
-        raise DataError(f'no such data: {str(path)!r} is not a file (nor "jrte" or "sample")')
+        names = " or ".join(f'"{name}"' for name in READERS)
+        raise DataError(f"no such data: {str(path)!r} is not a file (nor {names})")
     return Path(path)
 
 

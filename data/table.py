@@ -20,7 +20,12 @@ SPLIT_NAMES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "va
 
 
 def read_table(
-    path: Path, text_column: str, label_column: str, split_column: str | None, labels: Sequence[str] | None
+    path: Path,
+    text_column: str,
+    label_column: str,
+    split_column: str | None,
+    labels: Sequence[str] | None,
+    pair_column: str | None = None,
 ) -> tuple[list[Example], list[BadRow]]:
     """Read a file; its suffix tells the format. An example has the split "" where the file has no column for it.
 
@@ -28,9 +33,9 @@ def read_table(
     DataError where a column is missing.
     """
     columns, records, fields_of = open_table(path)
-    wanted = {"text": text_column, "label": label_column} | ({"split": split_column} if split_column else {})
+    wanted = {"text": text_column, "label": label_column, "split": split_column, "pair": pair_column}
     for use, column in wanted.items():
-        if columns.count(column) != 1:
+        if column and columns.count(column) != 1:
             raise DataError(
                 f"{path} has {columns.count(column) or 'no'} columns named {column!r} for the {use}; its columns are "
                 f"{listed(columns)}: name one of them (--{use}-column)"
@@ -51,7 +56,8 @@ def read_table(
                 raise RowError(f"split {name!r} (column {split_column!r}) is not one of {listed(SPLIT_NAMES)}")
             split = SPLIT_NAMES[name]
         id_ = cell(row, "id") if "id" in row else f"{path.name}:{line}"
-        return Example(id_, text_of(row, text_column), label, split)
+        pair = text_of(row, pair_column) if pair_column else None
+        return Example(id_, text_of(row, text_column), label, split, pair=pair)
 
     return collect(path, records, parse)
 

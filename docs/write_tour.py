@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from tezukuri.eval.inside import Stage, Walk, load, walk
-from tezukuri.eval.runs import write_whole
-from tezukuri.scripts.inside import (
+from tezukuri.eval.inside_lines import (
     answer_lines,
     attention_lines,
     size_line,
@@ -22,6 +21,7 @@ from tezukuri.scripts.inside import (
     token_lines,
     word_lines,
 )
+from tezukuri.eval.runs import write_whole
 from tezukuri.weights.load import Loaded
 
 TOUR = Path(__file__).with_name("tour.md")

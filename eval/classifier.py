@@ -73,27 +73,45 @@ class Classifier:
         return cls(loaded.model, loaded.tokenizer, device, precision)
 
     @overload
-    def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]
+    def __call__(self, texts: str, batch_size: int | None = ..., top_k: int | None = ...) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]
     @overload
-    def __call__(self, texts: Sequence[str]) -> list[Prediction]: ...
-    def __call__(self, texts: str | Sequence[str]) -> Prediction | list[Prediction]:
-        """One text → a Prediction; several → a list of them, in order."""
+    def __call__(
+        self, texts: Iterable[str], batch_size: int | None = ..., top_k: int | None = ...
+    ) -> list[Prediction]: ...
+    def __call__(
+        self, texts: str | Iterable[str], batch_size: int | None = None, top_k: int | None = None
+    ) -> Prediction | list[Prediction]:
+        """One text → a Prediction; several → a list of them, in order. The rest is as in `stream`."""
         if isinstance(texts, str):
-            return next(self.stream([texts]))
-        return list(self.stream(texts))
+            return next(self.stream([texts], batch_size, top_k=top_k))
+        return list(self.stream(texts, batch_size, top_k=top_k))
 
     def stream(
-        self, texts: Iterable[str], batch_size: int | None = None, read_ahead: int = READ_AHEAD
+        self,
+        texts: Iterable[str],
+        batch_size: int | None = None,
+        read_ahead: int = READ_AHEAD,
+        top_k: int | None = None,
     ) -> Iterator[Prediction]:
         """Predictions for texts in their order, in constant memory; `read_ahead` batches of them are read together.
 
         batch_size: 64 where it is not given, and 16 in int8.
+        top_k: of the probabilities keep the k highest, the highest first; by default all, in the order of the labels.
         """
+        for name, value in (("batch_size", batch_size), ("top_k", top_k)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
         texts, batch_size = iter(texts), batch_size or self.batch_size
+        scorer = Scorer(self.model, self.tokenizer, self.task, precision=self.precision, batch_size=batch_size)
         while batch := list(islice(texts, read_ahead * batch_size)):
-            scorer = Scorer(self.model, self.tokenizer, self.task, precision=self.precision, batch_size=batch_size)
             encodings = scorer.encode(batch)
             probabilities = self.task.probabilities(scorer.logits(encodings)).tolist()  # (B, C)
             for row, cut in zip(probabilities, encodings.truncated, strict=True):
                 by_label = dict(zip(self.labels, row, strict=True))
-                yield Prediction(max(by_label, key=by_label.__getitem__), by_label, bool(cut))
+                best = max(by_label, key=by_label.__getitem__)
+                if top_k:
+                    by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])
+                yield Prediction(best, by_label, bool(cut))
+
+    def __repr__(self) -> str:
+        return f"Classifier({', '.join(self.labels)}; on {self.device})"

@@ -51,10 +51,9 @@ def judge(
     """
     model_labels, data_labels = task.labels, tuple(data_labels) or task.labels
     probabilities = task.probabilities(logits)
-    if probabilities is None:
+    if not task.classes:
         found = {**task.measure(logits, task.targets(examples)), "examples": len(examples)}
-        none = np.empty((len(examples), 0))
-        return Judgement(split, examples, model_labels, (), none, task.answers(logits), found, [])
+        return Judgement(split, examples, model_labels, (), probabilities, task.answers(logits), found, [])
     labels = shared_labels(model_labels, data_labels)
     predicted = decide(probabilities, model_labels, neutral, width)
     gold = [example.label for example in examples]

@@ -65,10 +65,12 @@ def curves(rows: Sequence[dict[str, Any]], best: int | None = None) -> bytes:
         losses.plot([r["epoch"] for r in trained], [r["train_loss"] for r in trained], "o-", label="training")
         losses.plot(epochs, [row["dev_loss"] for row in rows], "s-", label="validation")
         losses.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None), title="Loss")
-        for name, style in (("accuracy", "o-"), ("f1", "s-"), ("ece", "^:")):
-            label = {"f1": "macro-F1", "ece": "calibration error"}.get(name, name)
-            marks.plot(epochs, [row[f"dev_{name}"] for row in rows], style, label=label)
-        marks.set(xlabel="epoch", ylim=(0, 1), title="Validation")
+        shown = {"dev_accuracy": "o-", "dev_f1": "s-", "dev_ece": "^:"}  # other tasks have others: all but the loss
+        others = [name for name in rows[0] if name.startswith("dev_") and name != "dev_loss"]
+        for name in [name for name in shown if name in rows[0]] or others:
+            label = {"dev_f1": "macro-F1", "dev_ece": "calibration error"}.get(name, name.removeprefix("dev_"))
+            marks.plot(epochs, [row[name] for row in rows], shown.get(name, "o-"), label=label)
+        marks.set(xlabel="epoch", title="Validation", **({"ylim": (0, 1)} if "dev_accuracy" in rows[0] else {}))
         for axes in (losses, marks):
             if best is not None:
                 axes.axvline(best, color="grey", linewidth=1, linestyle="--", label=f"chosen: epoch {best}")

@@ -41,10 +41,17 @@ class Scorer:
     precision: torch.dtype = torch.float32
     batch_size: int = 64
 
+    def __repr__(self) -> str:
+        return f"Scorer({self.task.name}: {', '.join(self.task.labels)}; on {self.device})"
+
     @property
     def cut(self) -> dict[str, Any]:
         """How texts are cut, in full."""
         return {"max_length": self.model.config.max_position_embeddings} | dict(self.how)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     def encode(self, texts: Sequence[str | Example]) -> EncodedBatch:
         examples = [text if isinstance(text, Example) else Example("", text, "", "") for text in texts]

@@ -22,7 +22,7 @@ class Model(nn.Module):
     labels: a name for each of the C columns of logits.
 
     The encoder is an architecture's (bert.py is one): called as `encoder(packed, output_hidden_states,
-    output_attentions, first_only)` it gives an Output, and it has `embeddings`, `layers`, perhaps a `pooler`, and a
+    output_attentions, first_only)` it gives an Output, and it has `embeddings`, `layers`, a `pooler` or None, and a
     `config` with `hidden_size`, `hidden_dropout_prob`, `initializer_range` and `max_position_embeddings`.
     """
 
@@ -54,6 +54,8 @@ class Model(nn.Module):
         if first_only and output.pooled is None:
             output.pooled = output.hidden  # (B, H)
         vectors = vectors_of(output, packed, self.reads)  # (B, H), or (T, H) of all tokens
+        if self.reads != "tokens":
+            output.pooled = vectors  # whichever speaks for the sequence
         output.logits = self.classifier(self.dropout(vectors))  # (B, H) -> (B, C)
         return output
 

@@ -101,7 +101,7 @@ class Output:
     """What a forward pass gives; None where it was not asked for or the model has no such part."""
 
     hidden: Tensor  # (T, H) the last layer; (B, H) where only [CLS] was asked for
-    pooled: Tensor | None = None  # (B, H)
+    pooled: Tensor | None = None  # (B, H) one vector a sequence; of a Model, the one that its head reads
     logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
     class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels
     hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (T, H): embeddings, then every layer

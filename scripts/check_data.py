@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from tezukuri.data.check import balance, contradictions, duplicates, near_duplicates
 from tezukuri.data.dataset import SPLITS, Dataset, Example
 from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_data_options, positive, read_data
+from tezukuri.scripts.options import add_data_options, plan_of, positive
+from tezukuri.train.plan import DataOptions
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +34,7 @@ def ratio(text: str) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    data = read_data(options)
+    data = plan_of(DataOptions, options).read_data()
     print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
     print("\n".join([*data.notes, "", *table(data)]))
     same = duplicates(data.examples)

@@ -21,12 +21,13 @@ from tezukuri.eval.statistics import holm, mcnemar
 from tezukuri.eval.study import pictures
 from tezukuri.eval.study.document import document
 from tezukuri.eval.study.pictures import comparison_curves
-from tezukuri.eval.study.study import Fate, Run, differences, drawn_scores, fate, read_run, variants
+from tezukuri.eval.study.study import Fate, Trial, differences, drawn_scores, fate, read_run, variants
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.scripts import compare
 from tezukuri.scripts.command import main as command
 from tezukuri.train.soup import greedy_soup
+from tezukuri.train.study import arguments_of, run_folder
 from tezukuri.weights.load import load
 from tezukuri.weights.save import save
 
@@ -40,7 +41,7 @@ def guess(seed: int, right: float) -> list[str]:
     return [g if random.random() < right else str(random.choice(LABELS)) for g in GOLD]
 
 
-def run_of(method: str, seed: int, predicted: list[str], losses=(0.6, 0.5, 0.7), right=(0.7, 0.8, 0.9)) -> Run:
+def run_of(method: str, seed: int, predicted: list[str], losses=(0.6, 0.5, 0.7), right=(0.7, 0.8, 0.9)) -> Trial:
     epochs = [
         {"epoch": i, "dev_loss": loss, "dev_accuracy": share, "dev_ece": 0.1 * i, "seconds": 1.0}
         for i, (loss, share) in enumerate(zip(losses, right, strict=True), start=1)
@@ -48,7 +49,7 @@ def run_of(method: str, seed: int, predicted: list[str], losses=(0.6, 0.5, 0.7),
     score = {"accuracy": float(np.mean(np.array(predicted) == np.array(GOLD))), "f1": 0.5, "loss": 0.7, "ece": 0.1}
     metrics = {"train": score | {"accuracy": 1.0}, "dev": score, "test": score}
     splits = ("dev", "test")
-    return Run(
+    return Trial(
         method,
         1e-3,
         seed,
@@ -155,7 +156,7 @@ def test_runs_that_cannot_be_compared_are_refused():
 # ---- sentences
 
 
-def study() -> list[Run]:
+def study() -> list[Trial]:
     found = []
     for seed in range(5):
         found.append(run_of("baseline", seed, guess(seed, 0.7)))
@@ -330,7 +331,7 @@ def test_a_stopped_run_is_gone_on_with_and_a_failed_one_is_named(finished_study,
     copy = tmp_path / "study"
     shutil.copytree(folder, copy)
     arguments = [str(copy) if a == str(folder) else a for a in arguments]
-    run = compare.run_folder(copy / "ema-lr=0.001" / "seed-1")
+    run = run_folder(copy / "ema-lr=0.001" / "seed-1")
     (run / "checkpoint.pt").touch()  # as if it had not come to its end
     shutil.rmtree(copy / "baseline-lr=0.001")
     started = []
@@ -380,7 +381,7 @@ def test_what_cannot_be_compared_is_said_before_anything_runs(asked, message, tm
 
 def test_methods_are_regularizers_or_options_or_both():
     def given(method: str, *common: str) -> list[str]:
-        return compare.arguments_of(compare.parser().parse_args(["--", *common]), method)
+        return arguments_of(compare.study_of(compare.parser().parse_args(["--", *common])), method)
 
     assert given("baseline", "--lr", "1") == ["--lr", "1", "--regularizer", "none"]
     assert given("fgm:epsilon=1 + ema") == ["--regularizer", "fgm:epsilon=1", "--regularizer", "ema"]
@@ -391,7 +392,7 @@ def test_methods_are_regularizers_or_options_or_both():
 
 def test_a_run_is_read_as_finetune_wrote_it(finished_study):
     folder, _ = finished_study
-    run = read_run(compare.run_folder(folder / "ema-lr=0.001" / "seed-1"), "ema", 1)
+    run = read_run(run_folder(folder / "ema-lr=0.001" / "seed-1"), "ema", 1)
     row = run.row()
     assert run.lr == 1e-3 and len(run.epochs) == 2 and len(run.gold["test"]) == len(run.predicted["test"]) > 50
     assert row["accuracy"] == run.right("dev").mean()
@@ -401,7 +402,7 @@ def test_a_run_is_read_as_finetune_wrote_it(finished_study):
 def test_runs_may_differ_in_what_they_learned_from_but_not_in_what_they_are_judged_by(finished_study, tmp_path):
     baseline, other = tmp_path / "baseline", tmp_path / "other"
     for folder in (baseline, other):
-        shutil.copytree(compare.run_folder(finished_study[0] / "baseline-lr=0.001" / "seed-1"), folder)
+        shutil.copytree(run_folder(finished_study[0] / "baseline-lr=0.001" / "seed-1"), folder)
     told = (other / "config.json").read_text(encoding="utf-8")
     sha = json.loads(told)["data"]["sha256"]
     (other / "config.json").write_text(told.replace(sha, "f" * 64), encoding="utf-8")  # some training texts left out

@@ -11,7 +11,7 @@ import pytest
 from tezukuri.data import jrte
 from tezukuri.data.dataset import DataError
 from tezukuri.data.download import cache_folder, download
-from tezukuri.data.load import load
+from tezukuri.data.load import READERS, load
 
 CONTENT = 'a1\t1\t駅から近い。\t{"1": 3}\ttrain\n'.encode() * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -92,8 +92,8 @@ def test_a_bad_answer_is_an_error_and_leaves_nothing(server: str, tmp_path: Path
 def test_load_fetches_jrte_into_the_cache(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEZUKURI_CACHE", str(tmp_path))
     row = 'a1\t1\t駅から近い。\t{"1": 3}\ttrain\n'.encode()
-    fetch = jrte.fetch
-    monkeypatch.setattr("tezukuri.data.load.fetch", lambda: fetch(f"{server}/pn.tsv", SHA256))
+    there = READERS["jrte"]._replace(fetch=lambda: jrte.fetch(f"{server}/pn.tsv", SHA256))
+    monkeypatch.setitem(READERS, "jrte", there)
     corpus = load("jrte", bad_rows="skip")  # the ids are all the same
     assert len(corpus.examples) == 1 and len(corpus.bad_rows) == 999
     assert (tmp_path / "jrte" / "pn.tsv").read_bytes() == row * 1000

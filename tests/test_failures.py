@@ -6,7 +6,7 @@ import csv
 import html
 import json
 import re
-from argparse import Namespace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -28,10 +28,9 @@ from tezukuri.eval.predict import Scorer, predict
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
-from tezukuri.scripts import failures, finetune
 from tezukuri.scripts.command import main as command
-from tezukuri.scripts.options import read_data
-from tezukuri.train.settings import Settings
+from tezukuri.train import finetune, retraining
+from tezukuri.train.run import Run
 from tezukuri.weights.load import load
 from tezukuri.weights.save import save
 
@@ -345,7 +344,7 @@ def test_a_page_that_fails_leaves_the_run_whole(some_reviews, tmp_path, monkeypa
     def fail(*_, **__):
         raise ValueError("the page cannot be made")
 
-    monkeypatch.setattr(finetune, "analyse", fail)
+    monkeypatch.setattr("tezukuri.train.run.analyse", fail)
     training = ["--model", "scratch", "--lr", "1e-3", "--epochs", "1", "--judge-train", "--output-dir", str(tmp_path)]
     assert command(["finetune", "--data", str(some_reviews), *training]) == 1
     assert "the page cannot be made" in capsys.readouterr().err
@@ -512,23 +511,23 @@ def test_fine_tunings_find_planted_errors_and_the_page_says_that_they_did(plante
 
 def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
     run, _ = planted
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    given = Namespace(**vars(finetune.parser().parse_args([])) | config["options"])
-    settings = Settings(**config["settings"] | {"regularizers": ()})
-    data, seen, judged = read_data(given), [], []
+    trained, seen, judged = Run.load(run, "cpu"), [], []
+    trained.settings = settings = replace(trained.settings, regularizers=())
+    data = trained.data
 
     def no_training(model, task, train, dev, told, regularizers):
         assert told is settings and regularizers == []
         seen.append((train.sentences, dev.sentences))
         yield {"epoch": 0, "dev_accuracy": 0.5}
 
-    def judging(name, model, data, split, settings, ask=finetune.judged):
+    def judging(part, name, split=None, ask=Run.judge):
         judged.append(split.examples)
-        return ask(name, model, data, split, settings)
+        return ask(part, name, split)
 
-    monkeypatch.setattr(failures, "fine_tune", no_training)
-    monkeypatch.setattr(finetune, "judged", judging)
-    found = failures.retrain(given, settings, data, 3, torch.device("cpu"))
+    monkeypatch.setattr(retraining, "fine_tune", no_training)
+    monkeypatch.setattr(Run, "judge", judging)
+    found = retraining.retrain(trained, 3)
+    monkeypatch.undo()
     assert found.folds == 3 and np.allclose(found.probabilities.sum(axis=1), 1)
     by_split = {split: {e.text for e in data.split(split)} for split in ("train", "dev", "test")}
     everything = set().union(*by_split.values())
@@ -541,12 +540,11 @@ def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
     assert sorted(e.text for fold in judged for e in fold) == sorted(everything)
     order = [e.text for split in ("train", "dev", "test") for e in data.split(split)]
     torch.manual_seed(settings.seed)  # by which each fold begins from the same model, this one
-    loaded = finetune.make(given, data)
-    alone = finetune.encode(data, loaded, settings)
+    loaded = finetune.make(trained.plan, data, trained.task)
+    alone = replace(trained, model=loaded.model)
     rows = {}
-    for name, split in alone.items():
-        probabilities = finetune.judged(name, loaded.model, data, split, settings).probabilities
-        rows |= {e.text: row for e, row in zip(split.examples, probabilities, strict=True)}
+    for name, split in alone.splits().items():
+        rows |= {e.text: row for e, row in zip(split.examples, alone.judge(name, split).probabilities, strict=True)}
     assert np.allclose(found.probabilities, [rows[text] for text in order], atol=1e-5)
 
 

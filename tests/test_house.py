@@ -287,11 +287,14 @@ def test_a_second_copy_of_a_module_is_found():
 def test_the_init_file_holds_no_state():
     _, *body = ast.parse(PYTHON[Path("__init__.py")]).body
     assert [ast.unparse(node).splitlines()[0].split(" = ")[0] for node in body] == [
+        "from importlib import import_module",
         "from typing import TYPE_CHECKING, Any",
         "__version__",
         "__all__",
         "if TYPE_CHECKING:",
+        "PLACES",
         "def __getattr__(name: str) -> Any:",
+        "def __dir__() -> list[str]:",
     ]
 
 

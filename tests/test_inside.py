@@ -12,6 +12,7 @@ import torch
 from checkout import ROOT
 from tiny_checkpoint import SIZES, TOKENIZER, checkpoint
 
+from tezukuri.eval import inside_lines
 from tezukuri.eval.inside import load, walk
 from tezukuri.eval.plots import attention_map
 from tezukuri.eval.predict import NotFiniteError
@@ -196,7 +197,7 @@ def test_the_script_prints_every_step(folders, capsys):
 
 
 def test_the_columns_of_a_table_stand_below_each_other():
-    lines = inside.table([("駅", "a"), ("ﾎﾃﾙ", "b"), ("か\u3099", "c"), ("\x1b", "d")])
+    lines = inside_lines.table([("駅", "a"), ("ﾎﾃﾙ", "b"), ("か\u3099", "c"), ("\x1b", "d")])
     assert lines == ["駅   a", "ﾎﾃﾙ  b", "か\u3099   c", "     d"]
 
 

@@ -22,6 +22,7 @@ from tezukuri.model.model import MaskedLM
 from tezukuri.scripts import build_vocab, pretrain
 from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
+from tezukuri.train import pretrain as pretrain_run
 from tezukuri.train.masking import Masker
 from tezukuri.train.pretraining import NO_LABEL, Sample, batches, guesses, look
 from tezukuri.train.pretraining import pretrain as train
@@ -279,9 +280,9 @@ def test_the_dropout_of_pretraining_is_not_that_which_is_saved():
     def loss() -> float:
         return float(guesses(model, batch, masker, np.random.default_rng(0), torch.float32).loss.detach())
 
-    pretrain.set_dropout(model, 0.0)
+    pretrain_run.set_dropout(model, 0.0)
     assert loss() == loss()
-    pretrain.set_dropout(model, 0.5)
+    pretrain_run.set_dropout(model, 0.5)
     assert loss() != loss()
     assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob == 0.1
 
@@ -296,7 +297,7 @@ def test_going_on_from_a_checkpoint_and_after_a_stop(files, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "save", pull_the_plug)
+        patch.setattr(pretrain_run, "save", pull_the_plug)
         assert command([*arguments, "--output-dir", str(tmp_path / "cut")]) == 130
     cut, whole = only_run(tmp_path / "cut"), only_run(tmp_path / "whole")
     assert command(["pretrain", "--resume", str(cut)]) == 0

@@ -1,6 +1,5 @@
 """Several processes under torchrun: what they train, predict and write is what one process does."""
 
-import argparse
 import csv
 import json
 import os
@@ -16,7 +15,7 @@ from checkout import ROOT
 
 from tezukuri.data.load import load as load_data
 from tezukuri.model import ranks
-from tezukuri.scripts.options import with_own_folders
+from tezukuri.train.plan import Plan
 
 TRAINING = [
     "--model=scratch", "--lr=1e-3", "--batch-size=4", "--accumulate=2", "--epochs=2", "--precision=fp32",
@@ -133,8 +132,8 @@ def test_alone_nothing_is_added_up():
 
 
 def test_files_of_another_rank_go_elsewhere(monkeypatch):
-    options = argparse.Namespace(output_dir="outputs")
-    assert with_own_folders(options) is options and options.output_dir == "outputs"
-    monkeypatch.setattr("tezukuri.scripts.options.rank", lambda: 1)
-    with_own_folders(options)
-    assert options.output_dir != "outputs" and Path(options.output_dir).is_dir()
+    plan = Plan()
+    assert plan.with_own_folder() is plan and plan.output_dir == "outputs"
+    monkeypatch.setattr("tezukuri.train.plan.rank", lambda: 1)
+    other = plan.with_own_folder()
+    assert other.output_dir != "outputs" and Path(other.output_dir).is_dir()

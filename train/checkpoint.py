@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..weights.files import read_json
+
 FILE = "checkpoint.pt"
 
 
@@ -63,3 +65,19 @@ def load_checkpoint(
     if torch.cuda.is_initialized() and state["random_cuda"] is not None:
         torch.cuda.set_rng_state(state["random_cuda"])
     return state["progress"]
+
+
+def config_of_stopped_run(run: Path) -> dict[str, Any]:
+    """The `config.json` of a run that can go on.
+
+    Raises:
+        ValueError: there is nothing to resume.
+    """
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run} is no run: it has no config.json")
+    if not (run / FILE).is_file():
+        raise ValueError(f"{run} has no {FILE}: it ended, stopped before its first one, or kept no checkpoints")
+    config = read_json(run / "config.json")
+    if not isinstance(config.get("options"), dict):
+        raise ValueError(f"{run / 'config.json'} does not tell the options that the run was started with")
+    return config

@@ -145,6 +145,9 @@ def load_with_report(
     report = LoadReport(files.source, notes=list(files.notes))
     settings = read_json(files.folder / "config.json")
     architecture, config, unknown = read_config(settings)
+    if task not in architecture.classes:
+        known = " or ".join(architecture.classes)
+        raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {task}: choose {known}")
     if unknown:
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
     config = replace(config, **(changes or {}))
@@ -153,8 +156,8 @@ def load_with_report(
     names = architecture.names
     tensors = read_tensors(files, names)
     if task == "classify":
-        labels = settle_labels(settings, tensors, labels, reset_head, head, report)
-    if reset_head:
+        labels = settle_labels(settings, tensors, names, labels, reset_head, head, report)
+    if reset_head and task in names.heads:
         for name in [name for name in tensors if name.startswith(names.heads[task])]:
             del tensors[name]
             report.left_out[name] = "its head was reset"
@@ -162,10 +165,12 @@ def load_with_report(
         check_word_head(tensors, names, reset_head, report)
 
     # The model, its tensors in place, and the tokenizer.
-    has_pooler = any(name.startswith(names.heads["encode"]) for name in tensors)
+    pooler = names.heads.get("encode")
+    has_pooler = pooler is not None and any(name.startswith(pooler) for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
-            model: Any = Model(architecture.encoder(config, True), labels or (), head)
+            # A new pooler is made only for a head that reads what it gives.
+            model: Any = Model(architecture.encoder(config, head.reads == "first"), labels or (), head)
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
         else:
@@ -231,6 +236,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
 def settle_labels(
     settings: dict[str, Any],
     tensors: dict[str, Tensor],
+    names: Names,
     wanted: Sequence[str] | None,
     reset_head: bool,
     head: type[Head],
@@ -239,15 +245,17 @@ def settle_labels(
     """The names of the C columns, and the checkpoint's head brought into their order.
 
     The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
+    A head without a linear layer of its own has as many columns as `config.json` names.
     """
-    own = [name for name in ("classifier.weight", "classifier.bias") if name in tensors]
+    own = [name for leaf in ("weight", "bias") for name in names.on_hub(f"classifier.{leaf}") if name in tensors]
     if isinstance(wanted, str):
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
     named = label_names(settings, head)
     architecture = " ".join(settings.get("architectures") or [])
-    if not own or any(kind in architecture for kind in OTHER_CLASSIFIERS):
+    another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
+    if not (own or another) or any(kind in architecture for kind in OTHER_CLASSIFIERS):
         for name in own:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
@@ -257,7 +265,7 @@ def settle_labels(
                 "the labels of the head to be trained (labels=…)"
             )
         return tuple(wanted)
-    rows = len(tensors[own[0]])
+    rows = len(tensors[own[0]]) if own else len(named)
     told = settings.get("num_labels", settings.get("_num_labels", len(named) or rows))
     for number in {told, len(named) or rows} - {rows}:
         report.notes.append(f"config.json speaks of {number} labels, but the head has {rows} rows: the head decides")
@@ -269,7 +277,7 @@ def settle_labels(
     if len(wanted) == rows and all(PLACEHOLDER.fullmatch(name) for name in named):
         report.notes.append(f"the head's rows have no names; they are taken to be {', '.join(wanted)}")
         return tuple(wanted)
-    if sorted(wanted) == sorted(named):
+    if own and sorted(wanted) == sorted(named):
         report.notes.append(f"the head's rows were reordered from {', '.join(named)} to {', '.join(wanted)}")
         order = [named.index(label) for label in wanted]
         for name in own:

@@ -20,7 +20,8 @@ class Names:
     """The names of one architecture's tensors on the hub.
 
     modules: our module → the canonical modules whose weights, one below the other, make it up; # is a layer's number.
-    heads: what a checkpoint may lack, as the beginning of its names; by what the model is loaded for.
+    heads: what a checkpoint may lack, as the beginning of its names; by what the model is loaded for. That of `encode`
+        is the pooler, where this kind of encoder has one.
     left_out: canonical tensors that no model of ours takes, and why.
     tied: canonical tensors that must be equal to another, which we keep once.
     old: patterns of other layouts → what stands there in the canonical one.
@@ -47,7 +48,7 @@ class Names:
         module, leaf = ours.rsplit(".", 1)
         number = "".join(re.findall(r"(?<=\.layers\.)\d+", module))
         if module.startswith("classifier.") and module not in self.modules:
-            return [ours]  # a head of one's own is called on the hub as it is here
+            return [self.heads["classify"] + ours.removeprefix("classifier.")]  # a head of one's own
         parts = self.modules[module.replace(f"layers.{number}.", "layers.#.") if number else module]
         return [f"{part.replace('#', number)}.{leaf}" for part in parts]
 

@@ -14,7 +14,7 @@ from .study import (
     RISE,
     Difference,
     Fate,
-    Run,
+    Trial,
     Variant,
     accuracy,
     differences,
@@ -56,7 +56,7 @@ class Row:
     same: bool  # it answers as the baseline does, to every text of dev
 
 
-def document(runs: Sequence[Run], picture: str) -> str:
+def document(runs: Sequence[Trial], picture: str) -> str:
     """The whole comparison as Markdown: tables of the dev split, findings, and of the test split the chosen alone."""
     ordered = variants(runs)
     names = [name_of(variant, ordered) for variant in ordered]

@@ -27,7 +27,7 @@ RISE = 0.01  # nats; a smaller change of the loss is not called a rise
 
 
 @dataclass(frozen=True)
-class Run:
+class Trial:
     """One finished run of finetune."""
 
     method: str
@@ -69,10 +69,10 @@ class Run:
         }
 
 
-Variant = list[Run]  # the S runs of one method at one learning rate, in the order of their seeds
+Variant = list[Trial]  # the S runs of one method at one learning rate, in the order of their seeds
 
 
-def read_run(folder: Path, method: str, seed: int) -> Run:
+def read_run(folder: Path, method: str, seed: int) -> Trial:
     """A run folder of `finetune --judge-train`."""
     with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
         rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
@@ -87,13 +87,13 @@ def read_run(folder: Path, method: str, seed: int) -> Run:
             gold[split] = [example["label"] for example in examples]
             predicted[split] = [example["predicted"] for example in examples]
     told = read_json(folder / "config.json")
-    return Run(
+    return Trial(
         method, told["settings"]["lr"], seed, rows[1:], metrics, gold, predicted, told["data"]["labels"],
         judged.hexdigest(), told.get("git"),
     )  # fmt: skip
 
 
-def variants(runs: Sequence[Run]) -> list[Variant]:
+def variants(runs: Sequence[Trial]) -> list[Variant]:
     """Runs of one method and learning rate together, the baseline first, then by their mean accuracy on dev.
 
     Raises:

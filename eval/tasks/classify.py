@@ -1,12 +1,13 @@
 """A class for a text, or for a pair of texts."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
-from ...data.dataset import Example
+from ...data.dataset import Dataset, Example
 from ...model.heads import ClassHead
-from .metrics import measure, softmax
+from .metrics import measure
 from .task import Task
 
 
@@ -15,6 +16,13 @@ class Classify(Task):
     head = ClassHead
     best = "f1"
     falling = ("loss", "ece")
+    classes = True
+
+    @classmethod
+    def of(cls, data: Dataset) -> Self:
+        if len(data.labels) < 2:
+            raise ValueError(f"{data.name} has one label only, {data.labels[0]!r}: is it in another column?")
+        return cls(data.labels)
 
     def targets(self, examples: Sequence[Example]) -> np.ndarray:
         """1 for the class, 0 for the others."""
@@ -25,6 +33,3 @@ class Classify(Task):
 
     def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         return measure(logits, targets.argmax(axis=1), self.labels)
-
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        return softmax(logits)

@@ -8,13 +8,14 @@ Letters: n examples, C columns of logits.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from ...data.dataset import Example
+from ...data.dataset import Dataset, Example
 from ...model.heads import Head
 from ...tokenize.encoding import EncodedBatch
+from .metrics import softmax
 
 
 class Task(ABC):
@@ -24,6 +25,7 @@ class Task(ABC):
     head: its kind.
     best: the score that epochs are chosen by.
     falling: the scores of which less is better.
+    classes: whether the columns of logits are classes that exclude each other.
     parts: sequences that an example is made of: 2 for a pair that is read apart, k for a choice of k.
     labels: a name for each of the C columns of logits.
     """
@@ -32,10 +34,16 @@ class Task(ABC):
     head: type[Head]
     best: str
     falling: tuple[str, ...] = ("loss",)
+    classes = False
     parts = 1
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
+
+    @classmethod
+    def of(cls, data: Dataset) -> Self:
+        """The task for some data; ValueError where it cannot be asked of them."""
+        return cls(data.labels)
 
     def encode(self, tokenizer: Any, examples: Sequence[Example], **how: Any) -> EncodedBatch:
         """n examples → n · parts sequences, those of an example one after the other; `how` they are cut.
@@ -58,6 +66,6 @@ class Task(ABC):
     def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         """Logits and targets (n, C) → all scores by name, the loss first. ValueError without an example."""
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray | None:
-        """(n, C) → (n, C), where the columns are classes that exclude each other; else None."""
-        return None
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """(n, C) → (n, C) by softmax, where the columns are classes; else (n, 0)."""
+        return softmax(logits) if self.classes else np.empty((len(logits), 0))

@@ -23,7 +23,5 @@ class FreshTop(Regularizer):
         have = len(model.bert.layers)
         if self.layers > have:
             raise ValueError(f"the layers of fresh-top are {self.layers}, but the model has {have}")
-        if model.bert.pooler is None:
-            raise ValueError("fresh-top makes the pooler anew, and this model has none: leave fresh-top out")
-        for part in (*model.bert.layers[have - self.layers :], model.bert.pooler):
+        for part in (*model.bert.layers[have - self.layers :], *([model.bert.pooler] if model.bert.pooler else ())):
             part.apply(lambda module: initialise(module, model.config.initializer_range))

@@ -31,8 +31,8 @@ class HiddenMixup(Regularizer):
         self.partner = torch.empty(0, dtype=torch.int64)  # (B,)
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        if model.bert.pooler is None:
-            raise ValueError("hidden-mixup blends what the pooler gives, and this model has none: leave it out")
+        if model.bert.pooler is None or model.reads != "first" or train.parts > 1:
+            raise ValueError("hidden-mixup mixes what a pooler gives of each text, which this model has not")
         self.hooks = [model.bert.pooler.register_forward_hook(self.mix)]
 
     def change_batch(self, batch: Batch) -> Batch:

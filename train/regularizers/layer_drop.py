@@ -9,9 +9,8 @@ that is left out is not computed. The draw is made once for a micro-batch, its s
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...model.bert import Layer
 from ...model.packing import Packed
 from .regularizer import FROM_0_BELOW_1, Batch, Model, Regularizer, Texts
 
@@ -27,8 +26,6 @@ class LayerDrop(Regularizer):
         self.left_out: list[bool] = []  # of each layer, for this micro-batch
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        if not all(isinstance(layer, Layer) for layer in model.bert.layers):
-            raise ValueError("layer-drop knows the layers of model/bert.py alone, and this model has others")
         self.left_out = [False] * len(model.bert.layers)
         for number, layer in enumerate(model.bert.layers):
             layer.forward = partial(self.forward, number, layer)
@@ -38,11 +35,11 @@ class LayerDrop(Regularizer):
         return batch
 
     def forward(
-        self, number: int, layer: Layer, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
+        self, number: int, layer: nn.Module, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         if layer.training and self.left_out[number]:
             return x[packed.first] if first_only else x, None
-        return Layer.forward(layer, x, packed, show, first_only)
+        return type(layer).forward(layer, x, packed, show, first_only)
 
     def finish(self, model: Model) -> None:
         for layer in model.bert.layers:

@@ -26,6 +26,8 @@ class MultiSampleDropout(Regularizer):
         self.samples = samples
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        if train.parts > 1:
+            raise ValueError("multi-sample-dropout repeats one vector of each text, and these texts have several")
         self.hooks = [model.dropout.register_forward_pre_hook(self.repeat)]
 
     def change_batch(self, batch: Batch) -> Batch:

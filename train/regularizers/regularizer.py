@@ -136,9 +136,9 @@ class Regularizer:
 
 
 def require_pooled(model: Model, name: str) -> None:
-    """ValueError where the model gives no vector of a whole sequence for a penalty to look at."""
-    if model.bert.pooler is None and model.reads != "first":
-        raise ValueError(f"{name} compares pooled vectors, which a model without a pooler has not: leave it out")
+    """ValueError where the model gives no vector of a whole sequence, for a penalty to compare."""
+    if model.reads == "tokens":
+        raise ValueError(f"{name} compares vectors of whole texts, and this model gives one of each token")
 
 
 def shown(value: float | str) -> str:

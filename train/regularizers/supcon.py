@@ -29,6 +29,8 @@ class SupCon(Regularizer):
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         require_pooled(model, self.name)
+        if train.parts > 1:
+            raise ValueError("supcon compares one vector of each text, and these texts have several")
         if ranks() > 1:
             raise ValueError("supcon compares the texts of a micro-batch, which several processes share out: start one")
 

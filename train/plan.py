@@ -1,0 +1,245 @@
+"""A run as a dataclass: the command line and Python only fill it, and `config.json` keeps it.
+
+Each field has beside it what `--help` says of it; scripts/options.py makes the options from them.
+"""
+
+import atexit
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Self, get_args, get_origin, get_type_hints
+
+from ..data.dataset import Dataset
+from ..data.leave_out import without
+from ..data.load import READERS, load
+from ..model.attention import KERNELS
+from ..model.precision import PRECISIONS
+from ..model.ranks import rank
+from ..tokenize.encoding import TRUNCATIONS
+from ..weights.find import SHIPPED
+from .settings import RECIPES, Settings, rate_for, regularizers_for
+
+LANGUAGES = ("en", "ja")
+
+
+def told(default: Any, help: str, group: str = "", **more: Any) -> Any:
+    """A field with its help and more of what argparse takes."""
+    return field(default=default, metadata={"help": help, "group": group, **more})
+
+
+def of_recipe(help: str, **more: Any) -> Any:
+    """A value of the recipe; None leaves it as the recipe has it."""
+    return told(None, help, RECIPE, **more)
+
+
+MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
+PAGE = "page of all mistakes (report.html)"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every run is told: where it computes, and where its folder is made. Every field has a default.
+
+    Raises:
+        ValueError: a value that cannot be; the message names the field.
+    """
+
+    device: str = told("auto", "cpu, cuda, cuda:1, … (auto: a GPU where there is one)")
+    output_dir: str = told("outputs", "where the run folder is made (%(default)s)", OUTPUT)
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for one in fields(self):
+            value: Any = getattr(self, one.name)
+            choices = one.metadata.get("choices")
+            kinds = [get_origin(hint) or hint for hint in get_args(hints[one.name]) or [hints[one.name]]]
+            kinds += [int] if float in kinds else []
+            if not isinstance(value, tuple(kinds)) or (isinstance(value, bool) and bool not in kinds):
+                wanted = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
+                raise ValueError(f"{one.name} is {value!r}; it must be {wanted}")
+            if choices and value is not None and value not in choices:
+                raise ValueError(f"{one.name} {value!r} is not known; choose one of {', '.join(choices)}")
+            if one.metadata.get("positive") and isinstance(value, int) and value < 1:
+                raise ValueError(f"{one.name} is {value}; it must be at least 1")
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """A plan of some of its fields; numbers may be numpy's, and paths be paths.
+
+        Raises:
+            ValueError: there is no field of that name.
+        """
+        names = [one.name for one in fields(cls)]
+        for name in options:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+                raise ValueError(f"a run has no option {name!r}: {meant}")
+        for name, value in options.items():
+            options[name] = str(value) if isinstance(value, Path) else value.item() if hasattr(value, "item") else value
+        return cls(**options)
+
+    @classmethod
+    def of_run(cls, config: Mapping[str, Any]) -> Self:
+        """The plan in a run's `config.json`; what other versions of this code keep there besides is passed over."""
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in config["options"].items() if name in names})
+
+    def whole_paths(self) -> Self:
+        """With files and folders given from the root, so that a run can be resumed from anywhere."""
+        changed: dict[str, Any] = {}
+        for name in ("data", "data_path", "model", "tokenizer", "leave_out"):
+            value = getattr(self, name, None)
+            if value and value not in (*READERS, "scratch", *SHIPPED) and Path(value).exists():
+                changed[name] = str(Path(value).resolve())
+        if getattr(self, "text", None):
+            changed["text"] = [str(Path(file).resolve()) for file in self.text]  # type: ignore[attr-defined]
+        if getattr(self, "regularizer", None):
+            changed["regularizer"] = [whole_path(text) for text in self.regularizer]  # type: ignore[attr-defined]
+        return replace(self, **changed)
+
+    def with_own_folder(self) -> Self:
+        """Of several processes only the first keeps its files: what the others write goes away with them."""
+        if not rank():
+            return self
+        folder = tempfile.mkdtemp(prefix="tezukuri-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return replace(self, output_dir=folder)
+
+    def __repr__(self) -> str:
+        own = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in own.items())})"
+
+
+@dataclass(frozen=True, repr=False)
+class DataOptions(Options):
+    """What a run on labelled texts is told of them. Errors are those of Options."""
+
+    data: str = told("sample", f"{', '.join(READERS)}, or a .tsv, .csv or .jsonl file (%(default)s)", DATA)
+    data_path: str | None = told(None, "jrte's pn.tsv on this disk, instead of a download", DATA, metavar="FILE")
+    text_column: str = told("text", "(%(default)s)", DATA, metavar="NAME")
+    label_column: str = told("label", "(%(default)s)", DATA, metavar="NAME")
+    pair_column: str | None = told(None, "holds a second text, for tasks about two", DATA, metavar="NAME")
+    split_column: str | None = told(None, "holds train, dev, test (split, where there is one)", DATA, metavar="NAME")
+    split_seed: int = told(0, "for a file without splits (%(default)s)", DATA)
+    bad_rows: str = told("error", "stop, or go on without them", DATA, choices=["error", "skip"])
+    report: bool = told(True, "make it at the end", PAGE)
+    language: str = told("en", "of the page (%(default)s)", PAGE, choices=list(LANGUAGES))
+
+    def read_data(self) -> Dataset:
+        """The data that it names."""
+        return load(
+            self.data,
+            path=self.data_path,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            pair_column=self.pair_column,
+            split_column=self.split_column,
+            seed=self.split_seed,
+            bad_rows=self.bad_rows,  # type: ignore[arg-type]  # one of its choices
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(DataOptions):
+    """What a run of fine-tuning is told. Errors are those of Options."""
+
+    model: str = told("mini", "mini, scratch, a folder or a hub id (%(default)s)", MODEL)
+    revision: str | None = told(None, "branch, tag or commit of the hub", MODEL)
+    tokenizer: str | None = told(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
+    reset_head: bool = told(False, "put a new classifier in place of the model's own", MODEL)
+    random_weights: bool = told(False, "forget what the model learned: to compare with", MODEL)
+    hidden_dropout: float | None = told(None, "rate after each layer (model's own)", MODEL, metavar="P")
+    attention_dropout: float | None = told(None, "rate on attention (model's own)", MODEL, metavar="P")
+    classifier_dropout: float | None = told(None, "rate before the classifier (model's own)", MODEL, metavar="P")
+    attention: str = told("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
+
+    leave_out: str | None = told(
+        None, "train without the texts that it lists by id (suspects.csv)", DATA, metavar="FILE.csv"
+    )
+    task: str = told("classify", "what is asked of a text (%(default)s)", DATA)
+
+    recipe: str = told("default", "(%(default)s)", RECIPE, choices=list(RECIPES))
+    epochs: int | None = of_recipe("passes over the training texts", positive=True)
+    batch_size: int | None = of_recipe("texts in a micro-batch, of all processes together", positive=True)
+    accumulate: int | None = of_recipe("micro-batches in a step", positive=True)
+    lr: float | None = of_recipe("highest learning rate (by default that of the model's width)")
+    weight_decay: float | None = of_recipe("of matrices")
+    warmup_ratio: float | None = of_recipe("share of all steps in which the rate rises")
+    warmup_steps: int | None = of_recipe("the same as a number")
+    max_grad_norm: float | None = of_recipe("longer gradients are cut to this length")
+    max_length: int | None = of_recipe("tokens of a text; longer ones are cut", positive=True)
+    truncation: str | None = of_recipe("how", choices=[t for t in TRUNCATIONS if t != "only_second"])
+    label_smoothing: float | None = of_recipe("--regularizer label-smoothing:epsilon=E", metavar="E")
+    class_weights: str | None = of_recipe("--regularizer class-balanced:beta=1", choices=["none", "balanced"])
+    regularizer: Sequence[str] | None = of_recipe(
+        "{shelf}, or FILE.py:CLASS; once for each, in the place of the recipe's; or none",
+        action="append",
+        metavar="NAME[:key=value,…]",
+    )
+    select: str | None = of_recipe(
+        "which epoch is kept: best by the dev split, best-NAME (best-loss, …) or last", metavar="HOW"
+    )
+    patience: int | None = of_recipe("stop after so many epochs without a better one (0: never)")
+    precision: str | None = of_recipe("of matrix products", choices=["auto", *PRECISIONS])
+    compile: bool | None = of_recipe("torch.compile the model")
+    seed: int | None = of_recipe("of head, dropout and order of the texts")
+
+    save_model: str = told("best", "keep the chosen epoch's model", OUTPUT, choices=["best", "none"])
+    judge_train: bool = told(False, "also score the training texts, without dropout", OUTPUT)
+    checkpoint: bool = told(True, "allow --resume", OUTPUT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_ratio is not None and self.warmup_steps is not None:
+            raise ValueError("the warm-up is given twice, as warmup_ratio and as warmup_steps: give one of them")
+        if isinstance(self.regularizer, str):
+            object.__setattr__(self, "regularizer", [self.regularizer])
+
+    def read_data(self) -> Dataset:
+        data = super().read_data()
+        return without(data, Path(self.leave_out)) if self.leave_out else data
+
+    def settings(self, voted: bool = False, hidden_size: int | None = None) -> Settings:
+        """The recipe with what the plan changes of it.
+
+        voted: whether the training texts have votes of judges. hidden_size: the model's, which decides the rate.
+        """
+        given = {one.name: getattr(self, one.name, None) for one in fields(Settings)}
+        changed = {name: value for name, value in given.items() if value is not None}
+        ours = self.recipe == "default"
+        if self.regularizer is not None:
+            regularizers = [] if list(self.regularizer) == ["none"] else list(self.regularizer)
+        else:
+            regularizers = list(regularizers_for(voted)) if ours else []
+        if self.label_smoothing is not None:
+            regularizers.append(f"label-smoothing:epsilon={self.label_smoothing}")
+        if self.class_weights == "balanced":
+            regularizers.append("class-balanced:beta=1")
+        changed["regularizers"] = tuple(regularizers)
+        if "warmup_ratio" in changed:
+            changed["warmup_steps"] = None
+        if ours and hidden_size and self.lr is None:
+            changed["lr"] = rate_for(hidden_size)
+        return replace(RECIPES[self.recipe], **changed)
+
+    def changes(self) -> dict[str, float]:
+        """Of the model's configuration."""
+        rates = {
+            "hidden_dropout_prob": self.hidden_dropout,
+            "attention_probs_dropout_prob": self.attention_dropout,
+            "classifier_dropout": self.classifier_dropout,
+        }
+        return {name: rate for name, rate in rates.items() if rate is not None}
+
+
+def whole_path(regularizer: str) -> str:
+    """`mine.py:Mine` and `distillation:teacher=FOLDER` with the path given from the root."""
+    file, _, rest = regularizer.partition(".py:")
+    if rest:
+        return f"{Path(file).resolve()}.py:{rest}"
+    return re.sub(r"(?<=[:,]teacher=)[^,]+", lambda found: str(Path(found[0]).resolve()), regularizer)

@@ -1,0 +1,136 @@
+"""A run of pretraining from its plan to its files: what the command `pretrain` calls."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..eval.plots import pretraining_curves
+from ..eval.runs import circumstances, new_run, write_csv, write_json, write_whole
+from ..model.attention import Attention
+from ..model.bert import Bert, BertConfig
+from ..model.model import MaskedLM, use_kernel
+from ..model.precision import PRECISIONS, choose_device
+from ..model.ranks import ranks
+from ..tokenize.kinds import tokenizer_of
+from ..weights.find import find
+from ..weights.load import Loaded, LoadReport, load_with_report
+from ..weights.save import save
+from .checkpoint import FILE as CHECKPOINT
+from .checkpoint import config_of_stopped_run
+from .plan import MODEL, Options, told
+from .pretraining import pretrain
+from .settings import OPTIMIZERS, Pretraining
+
+RECIPE = "recipe"
+
+
+@dataclass(frozen=True, repr=False)
+class PretrainingPlan(Options):
+    """What a run of pretraining is told. Errors are those of Options."""
+
+    model: str = told("scratch", "folder or hub id to go on from, or scratch (%(default)s)", MODEL)
+    revision: str | None = told(None, "branch, tag or commit of the hub", MODEL)
+    tokenizer: str | None = told(None, "for --model scratch: folder or hub id of the vocabulary", MODEL)
+    layers: int = told(4, "for --model scratch (%(default)s)", MODEL)
+    hidden_size: int = told(256, "for --model scratch (%(default)s)", MODEL)
+    heads: int = told(4, "for --model scratch (%(default)s)", MODEL)
+    attention: str = told("auto", "kernel (%(default)s)", MODEL, choices=["auto", "eager", "sdpa"])
+    dropout: float | None = told(None, "rate for now (0 from scratch, else its own)", MODEL, metavar="P")
+    text: Sequence[str] | None = told(
+        None, "files, a passage a line, plain or .gz; a file twice counts twice", nargs="+"
+    )
+    labels: Sequence[str] | None = told(
+        None, "guess these too, where a line begins with one and a tab", names=True, metavar="A,B,…"
+    )
+    steps: int = told(Pretraining.steps, "(%(default)s)", RECIPE)
+    batch_tokens: int = told(Pretraining.batch_tokens, "tokens in a step (%(default)s)", RECIPE)
+    max_length: int = told(Pretraining.max_length, "tokens of a sequence (%(default)s)", RECIPE)
+    mask_rate: float = told(Pretraining.mask_rate, "(%(default)s)", RECIPE)
+    optimizer: str | None = told(None, "(muon from scratch, else adamw)", RECIPE, choices=list(OPTIMIZERS))
+    lr: float = told(Pretraining.lr, "highest learning rate (%(default)s)", RECIPE)
+    weight_decay: float = told(Pretraining.weight_decay, "(%(default)s)", RECIPE)
+    warmup_ratio: float = told(Pretraining.warmup_ratio, "(%(default)s)", RECIPE)
+    look_every: int = told(Pretraining.look_every, "steps between checkpoints (%(default)s)", RECIPE)
+    precision: str = told(Pretraining.precision, "(%(default)s)", RECIPE, choices=["auto", *PRECISIONS])
+    seed: int = told(Pretraining.seed, "(%(default)s)", RECIPE)
+    half: bool = told(False, "save the model in half precision, 2 bytes a weight")
+
+    def settings(self) -> Pretraining:
+        given = {one.name: getattr(self, one.name) for one in fields(Pretraining) if hasattr(self, one.name)}
+        optimizer = self.optimizer or ("muon" if self.model == "scratch" else "adamw")
+        return Pretraining(**given | {"optimizer": optimizer})
+
+
+def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
+    """Carry a plan out, or go on with the run in the folder `resume`; returns the run's folder."""
+    if resume:
+        resume = resume.resolve()
+        plan = PretrainingPlan.of_run(config_of_stopped_run(resume))
+    plan = plan.whole_paths()
+    if not plan.text:
+        raise ValueError("say what to learn from: --text FILE …")
+    if ranks() > 1:
+        raise ValueError("pretrain runs as one process: start it without torchrun")
+    settings = plan.settings()
+    device = choose_device(plan.device)
+    torch.manual_seed(settings.seed)
+    loaded = make(plan)
+    model = loaded.model.to(device)
+    settings = replace(settings, max_length=min(settings.max_length, model.config.max_position_embeddings))
+    run = resume or new_run(Path(plan.output_dir), plan.model)
+    if not resume:
+        told_facts = {"options": asdict(plan), "settings": asdict(settings), "load_report": asdict(loaded.report)}
+        write_json(run / "config.json", told_facts | circumstances(device))
+    size = sum(parameter.numel() for parameter in model.parameters())
+    print(f"model   {loaded.report}\n        {size:,} parameters\nrun     {run}\n")
+
+    rows: list[dict[str, Any]] = []
+    print(f"{'step':>8}{'tokens':>14}{'loss':>9}{'tokens/s':>10}{'val loss':>10}{'guessed':>9}{'labels':>8}")
+    for row in pretrain(model, loaded.tokenizer, [Path(t) for t in plan.text], settings, run, bool(resume)):
+        rows.append(row)
+        write_csv(run / "log.csv", rows)
+        write_whole(run / "curves.png", pretraining_curves(rows))
+        save(model, loaded.tokenizer, run / "model", torch.float16 if plan.half else torch.float32)
+        val = "" if row["val_loss"] is None else f"{row['val_loss']:>10.4f}{row['val_accuracy']:>9.1%}"
+        val += f"{row['val_label_accuracy']:>8.1%}" if row.get("val_label_accuracy") is not None else ""
+        print(f"{row['step']:>8}{row['tokens']:>14,}{row['train_loss']:>9.4f}{row['tokens_per_second']:>10,.0f}{val}")
+    (run / CHECKPOINT).unlink(missing_ok=True)
+    return run
+
+
+def make(plan: PretrainingPlan) -> Loaded:
+    """The model to be trained, and its tokenizer."""
+    if plan.model != "scratch":
+        loaded = load_with_report(plan.model, "fill-mask", plan.labels, revision=plan.revision, kernel=plan.attention)
+        if plan.dropout is not None:
+            set_dropout(loaded.model, plan.dropout)
+        return loaded
+    if not plan.tokenizer:
+        raise ValueError("--model scratch needs a vocabulary: --tokenizer FOLDER (tezukuri build_vocab makes one)")
+    files = find(plan.tokenizer, plan.revision, weights=False)
+    tokenizer = tokenizer_of(files.folder)
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=plan.hidden_size,
+        num_hidden_layers=plan.layers,
+        num_attention_heads=plan.heads,
+        intermediate_size=4 * plan.hidden_size,
+        max_position_embeddings=plan.max_length,
+    )
+    model = MaskedLM(Bert(config, pooler=bool(plan.labels)), plan.labels or ())
+    use_kernel(model, plan.attention)
+    set_dropout(model, plan.dropout or 0.0)
+    return Loaded(model, tokenizer, LoadReport(f"vocabulary of {files.source}", notes=tokenizer.notes))
+
+
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """The rate for now. The model's configuration, which is saved with it, keeps its own: that is for fine-tuning."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        elif isinstance(module, Attention):
+            module.dropout = rate

@@ -1,0 +1,60 @@
+"""Fine-tunings on parts of the texts, to judge each text by a model that did not learn from it.
+
+Letters: n texts, C classes.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..data.dataset import SPLITS
+from ..eval.failures.analysis import Retrained
+from ..eval.failures.suspects import deal
+from .finetune import make
+from .loop import fine_tune
+from .regularizers.shelf import regularizers_of
+from .run import Run
+from .seen_words import only_seen_words
+
+
+def retrain(run: Run, folds: int) -> Retrained:
+    """Probabilities of each text of train, dev and test, in this order, by a model that learned from other folds.
+
+    Each begins from the same model as the run did, and is trained with its settings: on the training texts of the other
+    folds, and by those of dev among them an epoch is chosen as it was in the run. No test text teaches anything.
+
+    Raises:
+        ValueError: there are more folds than texts.
+    """
+    data, settings = run.data, run.settings
+    examples = [example for split in SPLITS for example in data.examples if example.split == split]
+    if folds > len(examples):
+        raise ValueError(f"{len(examples)} texts cannot be dealt out to {folds} folds: give --retrain fewer")
+    parts = [len(SPLITS) * data.labels.index(e.label) + SPLITS.index(e.split) for e in examples]
+    fold = deal(np.array(parts), folds, settings.seed)  # each has its share of every class, and of every split
+    probabilities = np.zeros((len(examples), len(data.labels)))
+    for number in range(folds):
+        print(f"\nfold    {number + 1} of {folds}, here called test")
+        out = fold == number
+        dealt = replace(
+            data,
+            examples=[
+                replace(e, split="test") if judged else e
+                for e, judged in zip(examples, out, strict=True)
+                if judged or e.split != "test"
+            ],
+        )
+        torch.manual_seed(settings.seed)
+        loaded = make(run.plan, data, run.task)
+        part = Run(
+            run.folder, run.plan, settings, dealt, run.task, loaded.model.to(run.scorer.device), loaded.tokenizer
+        )
+        splits = part.splits()
+        train, dev = (splits[name].texts(run.task) for name in ("train", "dev"))
+        regularizers = regularizers_of(settings.regularizers)
+        with only_seen_words(part.model.bert, train.encodings):
+            for row in fine_tune(part.model, run.task, train, dev, settings, regularizers=regularizers):
+                print(f"epoch {row['epoch']}: accuracy on dev {row['dev_accuracy']:.3f}")
+        probabilities[out] = part.judge("test", splits["test"]).probabilities
+    return Retrained(probabilities, folds)

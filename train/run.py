@@ -1,0 +1,155 @@
+"""One run of fine-tuning, when it has ended or as its folder has kept it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..data.dataset import SPLITS, Dataset, Example
+from ..eval.classifier import Classifier
+from ..eval.failures.analysis import Analysis, Retrained, analyse
+from ..eval.failures.page import read_log, write_page
+from ..eval.failures.probes import Probe
+from ..eval.failures.slices import Rule
+from ..eval.judge import Judgement, judge
+from ..eval.predict import Scorer
+from ..eval.tasks.table import TASKS
+from ..eval.tasks.task import Task
+from ..model.model import Model
+from ..model.precision import choose_device, choose_precision
+from ..tokenize.encoding import EncodedBatch
+from ..tokenize.tokenizer import Tokenizer
+from ..weights.files import read_json
+from ..weights.load import load_ready_classifier
+from .batch import Texts
+from .plan import Plan
+from .settings import Settings
+
+
+class Split(NamedTuple):
+    """One split of the data, ready for the model."""
+
+    examples: Sequence[Example]  # n
+    encodings: EncodedBatch  # n · parts
+    targets: np.ndarray  # (n, C)
+
+    def texts(self, task: Task) -> Texts:
+        """For the training loop."""
+        votes, paired = None, any(example.pair is not None for example in self.examples)
+        if any(example.votes for example in self.examples):
+            votes = np.array([[(e.votes or {}).get(label, 0) for label in task.labels] for e in self.examples])
+        sentences = self.examples if paired else [example.text for example in self.examples]
+        return Texts(self.encodings, self.targets, sentences, votes, task.parts)
+
+
+@dataclass
+class Run:
+    """What a run was told, what it made, and how good that is.
+
+    >>> run = tezukuri.finetune("jrte", model="mini")
+    >>> run.scores["test"]["f1"], run.classifier("駅から近くて便利でした。").label
+
+    folder: where its files are. log: a row for each epoch, from 0 (before training) on.
+    """
+
+    folder: Path
+    plan: Plan
+    settings: Settings
+    data: Dataset
+    task: Task
+    model: Model
+    tokenizer: Tokenizer
+    log: list[dict[str, Any]] = field(default_factory=list)
+    judgements: dict[str, Judgement] = field(default_factory=dict)  # by split
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> "Run":
+        """From the folder of a finished run that has kept its model; its data are read again.
+
+        Raises:
+            ValueError: the folder is none of a run of fine-tuning, or has no model.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"{folder} is no run: it has no config.json")
+        config = read_json(folder / "config.json")
+        if not {"options", "data", "settings"} <= set(config):
+            raise ValueError(f"{folder} is no run of finetune: its config.json does not tell of labelled texts")
+        if not (folder / "model" / "config.json").is_file():
+            raise ValueError(f"{folder} has kept no model: start finetune again without --save-model none")
+        plan = Plan.of_run(config)
+        data = plan.read_data()
+        task = TASKS[plan.task].of(data)
+        loaded = load_ready_classifier(folder / "model", head=task.head)
+        model = loaded.model.to(choose_device(device))
+        settings = Settings(**config["settings"] | {"regularizers": tuple(config["settings"]["regularizers"])})
+        return cls(folder, plan, settings, data, task, model, loaded.tokenizer, read_log(folder))
+
+    @property
+    def scores(self) -> dict[str, dict[str, float | None]]:
+        """split → score → value, of the weights that were kept."""
+        return {split: dict(judgement.metrics) for split, judgement in self.judgements.items()}
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The model with its tokenizer: texts in, labels out."""
+        return Classifier(self.model, self.tokenizer, str(self.scorer.device), self.settings.precision)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        how = {"truncation": self.settings.truncation}
+        how["max_length"] = min(self.settings.max_length, self.model.config.max_position_embeddings)
+        device = next(self.model.parameters()).device
+        return Scorer(self.model, self.tokenizer, self.task, how, choose_precision(self.settings.precision, device))
+
+    def splits(self) -> dict[str, Split]:
+        """The splits train, dev and, where the data has one, test; encoded."""
+        there = [name for name in SPLITS if name != "test" or any(e.split == "test" for e in self.data.examples)]
+        return {name: self.split(self.data.split(name)) for name in there}
+
+    def split(self, examples: Sequence[Example]) -> Split:
+        return Split(examples, self.scorer.encode(examples), self.task.targets(examples))
+
+    def judge(self, name: str, split: Split | None = None) -> Judgement:
+        """One split by the model as it is; kept in `judgements`."""
+        split = split or self.split(self.data.split(name))
+        logits = self.scorer.logits(split.encodings, progress=name)
+        self.judgements[name] = judge(self.task, name, split.examples, logits, self.data.labels)
+        return self.judgements[name]
+
+    def analysis(
+        self,
+        own_rules: Sequence[Rule] = (),
+        retrained: Retrained | None = None,
+        probes: Sequence[Probe] | None = None,
+    ) -> Analysis:
+        """What the page shows; args are those of `analyse`.
+
+        Raises:
+            ValueError: the task is none of classes, whose mistakes could be counted.
+        """
+        if not self.task.classes:
+            raise ValueError(f"the page of mistakes is for classes; the task of {self.folder} is {self.task.name}")
+        there = [name for name in SPLITS if any(example.split == name for example in self.data.examples)]
+        judgements = [self.judgements.get(name) or self.judge(name) for name in there]
+        train, labels = self.data.split("train"), self.data.labels
+        scorer = replace(self.scorer, precision=torch.float32)  # to explain, not to be fast
+        return analyse(scorer, judgements, train, labels, own_rules, retrained, probes)
+
+    def page(self, language: str | None = None, against: str | Path | None = None, **extras: Any) -> Path:
+        """Write the page of all mistakes, beside that of another run where one is given; returns where it is.
+
+        `extras` are arguments of `analysis`.
+        """
+        analysis = self.analysis(**extras)
+        write_page(self.folder, analysis, language or self.plan.language, Path(against) if against else None)
+        return self.folder / "report.html"
+
+    def __repr__(self) -> str:
+        split = next((name for name in ("test", "dev") if name in self.judgements), None)
+        best = f", {split} {self.task.best} {self.scores[split][self.task.best]:.4f}" if split else ""
+        return f"Run({str(self.folder)!r}, {len(self.log)} rows{best})"

@@ -5,7 +5,7 @@ A block of values stands between `<!-- values: name -->` and `<!-- end -->`; all
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -118,19 +118,19 @@ def rewrite(tour: str, blocks: dict[str, list[str]]) -> str:
     return BLOCK.sub(lambda found: found[1] + "\n".join(["```text", *blocks[found[2]], "```", ""]) + found[3], tour)
 
 
-def differences(before: str, after: str) -> list[str]:
-    """Lines that differ in more than spaces and the last digits of decimal numbers."""
-    old, new = before.splitlines(), after.splitlines()
-    if len(old) != len(new):
-        return [f"{len(old)} lines, now {len(new)}"]
-    return [f"{a.strip()}  →  {b.strip()}" for a, b in zip(old, new, strict=True) if not alike(a, b)]
-
-
 def alike(a: str, b: str) -> bool:
     if DECIMAL.sub(" # ", a).split() != DECIMAL.sub(" # ", b).split():
         return False
     numbers = zip(DECIMAL.findall(a), DECIMAL.findall(b), strict=True)
     return all(abs(float(x) - float(y)) <= TOLERANCE for x, y in numbers)
+
+
+def differences(before: str, after: str, alike: Callable[[str, str], bool] = alike) -> list[str]:
+    """Lines that differ in more than spaces and the last digits of decimal numbers."""
+    old, new = before.splitlines(), after.splitlines()
+    if len(old) != len(new):
+        return [f"{len(old)} lines, now {len(new)}"]
+    return [f"{a.strip()}  →  {b.strip()}" for a, b in zip(old, new, strict=True) if not alike(a, b)]
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def test_the_folder_alone_is_enough_for_the_page_and_the_classifier(run, capsys)
     found = classifier(TEXTS, batch_size=5, top_k=1)
     assert [one.label for one in found] == [run.classifier(text).label for text in TEXTS]
     assert all(list(one.probabilities) == [one.label] for one in found)
-    assert repr(classifier) == "Classifier(bad, good; on cpu)"
+    assert repr(classifier) == "Classifier(classify: bad, good; on cpu)"
     with pytest.raises(ValueError, match="top_k is 0; it must be at least 1"):
         classifier(TEXTS, top_k=0)
     quiet = {"model": run.folder, "report": False, "output_dir": run.folder / "judged"}

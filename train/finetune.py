@@ -195,7 +195,7 @@ def told_of(split: Split, run: Run) -> str:
 def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool, resume: Path | None) -> Path:
     """Make the run folder, with all that is needed to repeat the run, or check that a resumed one is the same."""
     data, plan = run.data, run.plan
-    content = json.dumps([[e.id, e.text, e.label, e.split] for e in data.examples])
+    content = json.dumps([[e.id, e.text, str(e.label), e.split] for e in data.examples])
     facts = {
         "name": data.name,
         "labels": list(data.labels),
@@ -230,7 +230,7 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
 
 def keep_data(data: Dataset, plan: Plan, file: Path) -> Plan:
     """Write data that are in memory to a file, from which the run can be repeated, and name it in the plan."""
-    names = ("id", "text", "pair", "label", "split")
+    names = ("id", "text", "pair", "label", "split", "votes")
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
     print(f"data    kept in {file}")
     paired = "pair" if any(example.pair is not None for example in data.examples) else None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run
 from .loop import chosen_epoch, fine_tune
 from .plan import Plan
+from .regularizers.regularizer import Regularizer
 from .regularizers.shelf import regularizers_of
 from .run import Run, Split
 from .scratch import scratch
@@ -100,7 +101,7 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     splits = run.splits()
     for name, split in splits.items():
         print(f"{name:<7} {told_of(split, run)}")
-    run.folder = begin(run, splits, loaded, given is not None, resume)
+    run.folder = begin(run, splits, loaded, regularizers, given is not None, resume)
 
     # Train.
     train, dev = (splits[name].texts(task) for name in ("train", "dev"))
@@ -192,7 +193,14 @@ def told_of(split: Split, run: Run) -> str:
     return f"{len(split.examples)} texts{counts}{cut}"
 
 
-def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool, resume: Path | None) -> Path:
+def begin(
+    run: Run,
+    splits: Mapping[str, Split],
+    loaded: Loaded,
+    regularizers: Sequence[Regularizer],
+    in_memory: bool,
+    resume: Path | None,
+) -> Path:
     """Make the run folder, with all that is needed to repeat the run, or check that a resumed one is the same."""
     data, plan = run.data, run.plan
     content = json.dumps([[e.id, e.text, str(e.label), e.split] for e in data.examples])
@@ -218,6 +226,7 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
         if in_memory:
             run.plan = plan = keep_data(data, plan, folder / "data.jsonl")
         told = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
+        told["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}
         write_json(folder / "config.json", told | {"load_report": asdict(loaded.report)} | circumstances(device))
     for note in data.notes:
         print(f"data    {note}")
@@ -225,6 +234,7 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
         write_jsonl(folder / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
         print(f"data    {len(data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
     print(f"model   {loaded.report}\ndevice  {device}, {precision}\nrun     {folder}")
+    print(f"regularizers  {', '.join(regularizer.described for regularizer in regularizers) or 'none'}")
     return folder
 
 

@@ -238,7 +238,10 @@ class Plan(DataOptions):
 
 
 def whole_path(regularizer: str) -> str:
-    """`mine.py:Mine` and `distillation:teacher=FOLDER` with the path given from the root."""
+    """`mine.py:Mine`, `mine:Mine` and `distillation:teacher=FOLDER` with the path given from the root."""
+    module, colon, kind = regularizer.partition(":")
+    if colon and module.isidentifier() and Path(f"{module}.py").is_file():
+        regularizer = f"{module}.py:{kind}"
     file, _, rest = regularizer.partition(".py:")
     if rest:
         return f"{Path(file).resolve()}.py:{rest}"

@@ -1,4 +1,4 @@
-"""One file from the web into the cache folder, checked by its SHA-256; it appears whole or not at all."""
+"""A file from the web into the cache folder, checked by its SHA-256; it appears whole or not at all."""
 
 import hashlib
 import http.client
@@ -19,7 +19,8 @@ def cache_folder() -> Path:
 def download(url: str, file: Path, sha256: str, timeout: float = 30) -> Path:
     """`file`, fetched from `url` unless it is there already with the right hash. `timeout` is in seconds.
 
-    DataError where the server cannot be reached, breaks off, or sends something else.
+    Raises:
+        DataError: the server cannot be reached, breaks off, or sends something else.
     """
     if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
         return file

@@ -1,4 +1,4 @@
-"""`load`: the one function behind --data. It finds the reader, and cuts the splits that a file does not have."""
+"""`load`, the function behind --data: it finds the reader, and draws the splits that a file lacks."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,18 +15,12 @@ SAMPLE = Path(__file__).parent / "sample" / "reviews.tsv"
 
 
 class Reader(NamedTuple):
-    """A corpus that is asked for by name.
+    """A corpus that has a name."""
 
-    read: a file → its examples, each in its split, and the rows that are none.
-    labels: its classes, in their order.
-    fetch: gives the file, and downloads it where it is not there yet.
-    shipped: whether the file comes with this package, so that no other can be named for it.
-    """
-
-    read: Callable[[Path], tuple[list[Example], list[BadRow]]]
-    labels: tuple[str, ...]
-    fetch: Callable[[], Path]
-    shipped: bool = False
+    read: Callable[[Path], tuple[list[Example], list[BadRow]]]  # its examples, each in its split, and its bad rows
+    labels: tuple[str, ...]  # in the order of the classes
+    fetch: Callable[[], Path]  # gives the file, and downloads it where it is not there yet
+    shipped: bool = False  # whether the file comes with this package: no other can be named for it
 
 
 READERS = {
@@ -49,10 +43,12 @@ def load(
 ) -> Dataset:
     """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file of one's own.
 
-    `labels` gives the names and the order of the classes; without it they are those of the file, sorted. The columns
-    and `seed`, by which missing splits are cut (80 % train, 10 % dev, 10 % test), are for files of one's own.
-    `bad_rows="skip"` leaves bad rows out and lists them in `Dataset.bad_rows`; otherwise they are a DataError.
+    Args:
+        labels: names and order of the classes; by default those of the file, sorted.
+        seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; like the columns for files of one's own.
+        bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
     """
+    # The arguments.
     if bad_rows not in ("error", "skip"):
         raise ValueError(f'bad_rows is "error" or "skip", not {bad_rows!r}')
     reader = READERS.get(source) if isinstance(source, str) else None
@@ -61,6 +57,7 @@ def load(
         raise DataError(f"--data-path is for --data {downloaded}; give the file itself as --data {path}")
     if labels is not None and len(set(labels)) != len(labels):
         raise DataError(f"a label is named twice: {listed(labels)}")
+    # The file.
     notes: list[str] = []
     if reader is not None:
         classes = reader.labels
@@ -83,7 +80,6 @@ def load(
 
 
 def existing(path: str | Path) -> Path:
-    """The path of a file; DataError where there is none."""
     if not Path(path).is_file():
         names = " or ".join(f'"{name}"' for name in READERS)
         raise DataError(f"no such data: {str(path)!r} is not a file (nor {names})")
@@ -91,7 +87,7 @@ def existing(path: str | Path) -> Path:
 
 
 def with_splits(examples: list[Example], seed: int) -> tuple[list[Example], list[str]]:
-    """Cut the splits that are not there, and say so in notes."""
+    """The examples with the splits that they lack, drawn at random, and notes that say so."""
     sizes = Counter(example.split for example in examples)
     if sizes[""]:
         note = f"no split column: cut at random into 80 % train, 10 % dev and 10 % test, class by class (seed {seed})"

@@ -22,7 +22,7 @@ from tezukuri.train import loop
 from tezukuri.train.batch import Texts
 from tezukuri.train.checkpoint import FILE
 from tezukuri.train.loop import Progress, TrainingError, chosen_epoch, fine_tune, out_of_patience
-from tezukuri.train.optimizer import adamw, cut_gradients, learning_rate, parameter_groups
+from tezukuri.train.optimizer import adamw, clip_gradients, learning_rate, parameter_groups
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, Settings
@@ -178,7 +178,7 @@ def test_gradients_cut_by_the_optimizer_make_the_same_step(longest):
             torch.manual_seed(step)
             for p in model.parameters():
                 p.grad = torch.randn_like(p)
-            length = cut_gradients(model, optimizer, longest, fold)
+            length = clip_gradients(model, optimizer, longest, fold)
             optimizer.step()
         moments = torch.cat([state["exp_avg_sq"].ravel() for state in optimizer.state.values()])
         results.append((length, weights(model), moments))
@@ -264,7 +264,7 @@ def test_a_run_that_stops_in_the_middle_of_an_epoch_goes_on_after_the_last_whole
     next(stopped), next(stopped)
     with monkeypatch.context() as patch:
         calls = iter(range(3))
-        patch.setattr(loop, "cut_gradients", lambda *a: (next(calls), cut_gradients(*a))[1])
+        patch.setattr(loop, "clip_gradients", lambda *a: (next(calls), clip_gradients(*a))[1])
         with pytest.raises(RuntimeError):  # the generator's own StopIteration, in the fourth step of epoch 2
             next(stopped)
     resumed = model_of(seed=5)

@@ -1,4 +1,4 @@
-"""Fine-tunings on parts of the texts, to judge each text by a model that did not learn from it.
+"""Cross-validation: each text is judged by a model that was not trained on it.
 
 Letters: n texts, C classes.
 """
@@ -19,23 +19,25 @@ from .seen_words import only_seen_words
 
 
 def retrain(run: Run, folds: int) -> Retrained:
-    """Probabilities of each text of train, dev and test, in this order, by a model that learned from other folds.
+    """Probabilities (n, C) of the texts of train, dev and test, in this order, by a model trained on other folds.
 
-    Each begins from the same model as the run did, and is trained with its settings: on the training texts of the other
-    folds, and by those of dev among them an epoch is chosen as it was in the run. No test text teaches anything.
+    Each is trained as the run was, on the training texts of the other folds, and its epoch chosen by their dev texts;
+    test texts are never trained on.
 
     Raises:
         ValueError: there are more folds than texts.
     """
+    # Folds with equal shares of every class and split.
     data, settings = run.data, run.settings
     examples = [example for split in SPLITS for example in data.examples if example.split == split]
     if folds > len(examples):
         raise ValueError(f"{len(examples)} texts cannot be dealt out to {folds} folds: give --retrain fewer")
     parts = [len(SPLITS) * data.labels.index(e.label) + SPLITS.index(e.split) for e in examples]
-    fold = deal(np.array(parts), folds, settings.seed)  # each has its share of every class, and of every split
+    fold = deal(np.array(parts), folds, settings.seed)
     probabilities = np.zeros((len(examples), len(data.labels)))
     for number in range(folds):
         print(f"\nfold    {number + 1} of {folds}, here called test")
+        # This fold is the test split, and the real test texts of the others are left out.
         out = fold == number
         dealt = replace(
             data,
@@ -45,6 +47,7 @@ def retrain(run: Run, folds: int) -> Retrained:
                 if judged or e.split != "test"
             ],
         )
+        # A run without files.
         torch.manual_seed(settings.seed)
         loaded = make(run.plan, data, run.task)
         part = Run(

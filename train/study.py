@@ -23,7 +23,7 @@ from ..eval.tasks.classify import Classify
 from ..weights.files import read_json
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
-from .finetune import told_of
+from .finetune import summary_of
 from .plan import Plan
 from .regularizers.shelf import regularizers_of
 from .run import Run
@@ -271,7 +271,7 @@ def soup(study: Study, folders: Sequence[Path]) -> str:
     said = [SOUP.format(models=len(models), chosen=len(found.chosen))]
     run = Run(study.folder / "soup", plan, plan.settings(), data, Classify.of(data), found.model, found.tokenizer)
     for name, split in run.splits().items():
-        print(f"{name:<7} {told_of(split, run)}")
+        print(f"{name:<7} {summary_of(split, run)}")
         if name != "train":
             judgement = run.judge(name, split)
             write_report(run.folder, judgement)

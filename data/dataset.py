@@ -17,9 +17,9 @@ class Example:
 
     id: str
     text: str
-    label: Any  # the name of the class, or whatever else a task asks for
+    label: Any  # the name of the class, or what another task predicts
     split: str  # "train", "dev" or "test"
-    votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus tells
+    votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus has votes
     pair: str | None = None  # the second text, where the task is about two
 
 

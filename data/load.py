@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from .dataset import SPLITS, BadRow, DataError, Dataset, Example
 from .jrte import LABELS, fetch, read_jrte
 from .rows import listed, refuse_bad_rows
-from .split import cut
+from .split import draw_splits
 from .table import SUFFIXES, class_order, read_table
 
 SAMPLE = Path(__file__).parent / "sample" / "reviews.tsv"
@@ -41,11 +41,11 @@ def load(
     seed: int = 0,
     bad_rows: Literal["error", "skip"] = "error",
 ) -> Dataset:
-    """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file of one's own.
+    """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file.
 
     Args:
         labels: names and order of the classes; by default those of the file, sorted.
-        seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; like the columns for files of one's own.
+        seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; for files, like the columns.
         bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
     """
     # The arguments.
@@ -68,7 +68,7 @@ def load(
     else:
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{file}: the format is told by the suffix, one of {listed(SUFFIXES)}")
+            raise DataError(f"{file}: the suffix must be one of {listed(SUFFIXES)}")
         examples, bad = read_table(file, text_column, label_column, split_column, labels, pair_column)
         classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
         examples, notes = with_splits(examples, seed)
@@ -90,11 +90,11 @@ def with_splits(examples: list[Example], seed: int) -> tuple[list[Example], list
     """The examples with the splits that they lack, drawn at random, and notes that say so."""
     sizes = Counter(example.split for example in examples)
     if sizes[""]:
-        note = f"no split column: cut at random into 80 % train, 10 % dev and 10 % test, class by class (seed {seed})"
-        return cut(examples, {"dev": 0.1, "test": 0.1}, seed), [note]
+        note = f"no split column: split at random into 80 % train, 10 % dev and 10 % test, class by class (seed {seed})"
+        return draw_splits(examples, {"dev": 0.1, "test": 0.1}, seed), [note]
     notes = [f"no {split} split" for split in SPLITS if examples and not sizes[split]]
     if sizes["train"] and not sizes["dev"]:
-        train = iter(cut([example for example in examples if example.split == "train"], {"dev": 0.1}, seed))
+        train = iter(draw_splits([example for example in examples if example.split == "train"], {"dev": 0.1}, seed))
         examples = [next(train) if example.split == "train" else example for example in examples]
-        notes[0] = f"no dev split: 10 % of train cut for it at random, class by class (seed {seed})"
+        notes[0] = f"no dev split: 10 % of train drawn for it at random, class by class (seed {seed})"
     return examples, notes

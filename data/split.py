@@ -8,7 +8,7 @@ from dataclasses import replace
 from .dataset import Example
 
 
-def cut(examples: list[Example], shares: Mapping[str, float], seed: int) -> list[Example]:
+def draw_splits(examples: list[Example], shares: Mapping[str, float], seed: int) -> list[Example]:
     """The examples in the same order, a share of each class moved to each of the named splits and the rest to train.
 
     A class gives at least one example to every split, unless it has no more distinct texts than there are splits to

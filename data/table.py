@@ -72,7 +72,7 @@ def open_table(path: Path) -> tuple[list[str], Iterable[Record], Callable[[str],
     if path.suffix.lower() == ".jsonl":
         return columns_of_objects(lines), enumerate(lines, start=1), json_object
     is_csv = path.suffix.lower() == ".csv"
-    split_fields = csv_fields if is_csv else tsv_fields
+    split_fields = csv_fields if is_csv else lambda raw: raw.split("\t")
     records = csv_records(lines) if is_csv else enumerate(lines, start=1)
     _, header = next(iter(records), (1, ""))
     try:
@@ -96,10 +96,6 @@ def class_order(labels: Iterable[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"[+-]?[0-9]{1,18}", name) for name in names):
         names.sort(key=int)
     return tuple(names)
-
-
-def tsv_fields(raw: str) -> list[str]:
-    return raw.split("\t")
 
 
 def csv_fields(raw: str) -> list[str]:

@@ -106,7 +106,7 @@ def varlen(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> t
     ends = packed.boundaries
     near: dict[str, Any] = {} if reach == ALL else {"window_size": (reach.before, reach.after)}
     x = varlen_attn(q, k, v, ends, ends, packed.longest, packed.longest, **near)
-    assert isinstance(x, Tensor)  # a tuple only when auxiliary outputs are asked for
+    assert isinstance(x, Tensor)  # a tuple only with auxiliary outputs
     return x.flatten(1), None  # (T, N, D) -> (T, H)
 
 

@@ -17,7 +17,7 @@ Letters: B sequences in a batch, T tokens in the packed batch, S tokens of the l
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,7 +43,7 @@ class Encodings(Protocol):
 
 @dataclass
 class Packed:
-    """B sequences as T tokens. All tensors lie on one device."""
+    """B sequences as T tokens. All tensors are on one device."""
 
     ids: Tensor  # (T,) int64 token ids
     type_ids: Tensor  # (T,) int64 segments: 0 for the first text, 1 for the second
@@ -84,23 +84,15 @@ class Packed:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Packed":
         """The batch with `change` made to every tensor."""
-        return Packed(
-            change(self.ids),
-            change(self.type_ids),
-            change(self.positions),
-            change(self.slots),
-            change(self.boundaries),
-            self.longest,
-            None if self.owners is None else change(self.owners),
-            self.fillers,
-        )
+        changed: dict[str, Any] = {name: change(x) for name, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass
 class Output:
-    """A model's output; None where it was not asked for or the model has no such part."""
+    """A model's output; None where it was not requested or the model has no such part."""
 
-    hidden: Tensor  # (T, H) the last layer; (B, H) where only [CLS] was asked for
+    hidden: Tensor  # (T, H) the last layer; (B, H) with `first_only`
     pooled: Tensor | None = None  # (B, H) one vector a sequence; of a Model, its head's input
     logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
     class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels

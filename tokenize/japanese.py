@@ -48,7 +48,7 @@ class JapaneseTokenizer(Tokenizer):
     def from_pretrained(cls, folder: str | Path) -> "JapaneseTokenizer":
         """From vocab.txt, and tokenizer_config.json where there is one.
 
-        ValueError for settings that cannot be honoured, ModuleNotFoundError for a dictionary that is not installed.
+        ValueError for settings that are not supported, ModuleNotFoundError for a dictionary that is not installed.
         """
         folder = Path(folder)
         vocabulary = read_vocabulary(folder / "vocab.txt")

@@ -31,7 +31,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "additional_special_tokens": (None, []),
     "extra_special_tokens": (None, [], {}),
 }
-UNLIMITED = 10**9  # transformers writes 10³⁰ for a model_max_length that nobody gave
+UNLIMITED = 10**9  # transformers writes 10³⁰ for an unknown model_max_length
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,11 @@ class Settings:
             values |= {"do_lower_case": True, "tokenize_chinese_chars": True}
         values |= {key: given[key] for key in READ[name] if given.get(key) is not None}
         if values["word_tokenizer_type"] == "mecab":
-            values |= mecab_settings(given.get("mecab_kwargs") or {})
+            mecab = given.get("mecab_kwargs") or {}
+            for key in mecab:
+                if key not in MECAB:
+                    raise ValueError(f"setting mecab_kwargs.{key} is not supported: only {', '.join(MECAB)} are")
+            values |= mecab
         # The special tokens and the length.
         for key in SPECIAL_TOKENS:
             if given.get(key) is not None:
@@ -146,13 +150,6 @@ def refuse(given: dict[str, Any], added_tokens: dict[str, Any], settings: Settin
     for token in [*map(content, decoder.values()), *added_tokens]:
         if token not in settings.special_tokens:
             raise ValueError(f"added token {token!r} is not supported: only the five special tokens are")
-
-
-def mecab_settings(given: dict[str, Any]) -> dict[str, Any]:
-    unknown = [key for key in given if key not in MECAB]
-    if unknown:
-        raise ValueError(f"setting mecab_kwargs.{unknown[0]} is not supported: only {', '.join(MECAB)} are")
-    return given
 
 
 def content(token: Any) -> str:

@@ -52,9 +52,7 @@ def load_checkpoint(
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:  # other names or shapes
-        raise ValueError(
-            f"{path} is of another model, or of another version of this code: start the run anew"
-        ) from error
+        raise ValueError(f"{path} is of another model, or another version of this code: start the run anew") from error
     for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(before)
     scaler.load_state_dict(state["scaler"])

@@ -32,9 +32,7 @@ class EvaluationPlan(DataOptions):
 
     model: str = option("mini", "folder or hub id of a classifier", MODEL, required=True)
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
-    labels: Sequence[str] | None = option(
-        None, "names of the head's rows, in order, with commas: negative,positive", MODEL, names=True
-    )
+    labels: Sequence[str] | None = option(None, "names of the head's rows: negative,positive", MODEL, names=True)
     neutral_band: str = option(
         "none",
         "for two labels against three: a prediction whose two probabilities differ by less is called by the label that "
@@ -43,9 +41,7 @@ class EvaluationPlan(DataOptions):
         metavar="none|auto|WIDTH",
     )
     split: str = option("test", "(%(default)s)", choices=["train", "dev", "test"])
-    max_length: int | None = option(
-        None, "tokens of a text; longer ones are cut (what the model can read)", positive=True
-    )
+    max_length: int | None = option(None, "tokens; longer texts are truncated (those of the model)", positive=True)
     truncation: str = option(
         "longest_first", "how (%(default)s)", choices=[t for t in TRUNCATIONS if t != "only_second"]
     )
@@ -138,7 +134,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
     def logits_of(examples: Sequence[Example], title: str) -> np.ndarray:
         encodings = scorer.encode(examples)
         share = encodings.truncated_share
-        print(f"{title:<7} {len(examples)} texts" + (f"; {share:.1%} cut to {longest} tokens" if share else ""))
+        print(f"{title:<7} {len(examples)} texts" + (f"; {share:.1%} truncated to {longest} tokens" if share else ""))
         return scorer.logits(encodings, progress=title)
 
     # The neutral band: its label, and its width.

@@ -159,10 +159,10 @@ def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
     if plan.model == "scratch":
         texts = [text for e in data.split("train") for text in (e.text, e.pair) if text is not None]
         return scratch(
-            task.labels, texts, plan.tokenizer, plan.revision, plan.changes(), head=task.head, kernel=plan.attention
+            task.labels, texts, plan.tokenizer, plan.revision, plan.changes(), task.head, kernel=plan.attention
         )
     if plan.tokenizer:
-        raise ValueError("--tokenizer is for --model scratch; a checkpoint brings the tokenizer it was trained with")
+        raise ValueError("--tokenizer is for --model scratch; a checkpoint has its own")
     loaded = load_with_report(
         plan.model, "classify", task.labels, revision=plan.revision, reset_head=plan.reset_head,
         changes=plan.changes(), head=task.head, kernel=plan.attention,
@@ -180,8 +180,8 @@ def summary_of(split: Split, run: Run) -> str:
         numbers = split.targets.sum(axis=0).astype(int)
         counts = f" ({', '.join(f'{number} {label}' for number, label in zip(numbers, run.task.labels, strict=True))})"
     share = split.encodings.truncated_share
-    cut = f"; {share:.1%} cut to {run.scorer.cut['max_length']} tokens" if share else ""
-    return f"{len(split.examples)} texts{counts}{cut}"
+    truncated = f"; {share:.1%} truncated to {run.scorer.cut['max_length']} tokens" if share else ""
+    return f"{len(split.examples)} texts{counts}{truncated}"
 
 
 def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool, resume: Path | None) -> Path:
@@ -201,9 +201,7 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
     device = next(run.model.parameters()).device
     precision = name_of(choose_precision(run.settings.precision, device))
     if resume and read_json(resume / "config.json")["data"]["sha256"] != facts["sha256"]:
-        raise ValueError(
-            f"the data is not what {resume} was started with: texts, labels or splits of {data.name} changed"
-        )
+        raise ValueError(f"the data is not what {resume} began with: texts, labels or splits of {data.name} changed")
     # The folder, with its configuration.
     if resume and not rank():
         folder = resume

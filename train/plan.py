@@ -151,14 +151,14 @@ class Plan(DataOptions):
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
     tokenizer: str | None = option(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
     reset_head: bool = option(False, "put a new classifier in place of the model's own", MODEL)
-    random_weights: bool = option(False, "forget what the model learned: to compare with", MODEL)
+    random_weights: bool = option(False, "initialise all weights anew, to compare with", MODEL)
     hidden_dropout: float | None = option(None, "rate after each layer (model's own)", MODEL, metavar="P")
     attention_dropout: float | None = option(None, "rate on attention (model's own)", MODEL, metavar="P")
     classifier_dropout: float | None = option(None, "rate before the classifier (model's own)", MODEL, metavar="P")
     attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
 
     leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
-    task: str = option("classify", "what is asked of a text (%(default)s)", DATA)
+    task: str = option("classify", "what is predicted (%(default)s)", DATA)
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=list(RECIPES))
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
@@ -168,8 +168,8 @@ class Plan(DataOptions):
     weight_decay: float | None = of_recipe("of matrices")
     warmup_ratio: float | None = of_recipe("share of all steps in which the rate rises")
     warmup_steps: int | None = of_recipe("the same as a number")
-    max_grad_norm: float | None = of_recipe("longer gradients are cut to this length")
-    max_length: int | None = of_recipe("tokens of a text; longer ones are cut", positive=True)
+    max_grad_norm: float | None = of_recipe("gradients are clipped to this norm")
+    max_length: int | None = of_recipe("tokens of a text; longer ones are truncated", positive=True)
     truncation: str | None = of_recipe("how", choices=[t for t in TRUNCATIONS if t != "only_second"])
     label_smoothing: float | None = of_recipe("--regularizer label-smoothing:epsilon=E", metavar="E")
     class_weights: str | None = of_recipe("--regularizer class-balanced:beta=1", choices=["none", "balanced"])
@@ -178,9 +178,7 @@ class Plan(DataOptions):
         action="append",
         metavar="NAME[:key=value,…]",
     )
-    select: str | None = of_recipe(
-        "which epoch is kept: best by the dev split, best-NAME (best-loss, …) or last", metavar="HOW"
-    )
+    select: str | None = of_recipe("which epoch is kept: best on dev, best-NAME (best-loss, …) or last", metavar="HOW")
     patience: int | None = of_recipe("stop after so many epochs without a better one (0: never)")
     precision: str | None = of_recipe("of matrix products", choices=["auto", *PRECISIONS])
     compile: bool | None = of_recipe("torch.compile the model")

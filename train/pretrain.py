@@ -42,7 +42,7 @@ class PretrainingPlan(Options):
     dropout: float | None = option(None, "rate for now (0 from scratch, else its own)", MODEL, metavar="P")
     text: Sequence[str] | None = option(None, "files, a passage a line, plain or .gz; twice counts twice", nargs="+")
     labels: Sequence[str] | None = option(
-        None, "guess these too, where a line begins with one and a tab", names=True, metavar="A,B,…"
+        None, "predict these too, where a line begins with one and a tab", names=True, metavar="A,B,…"
     )
     steps: int = option(Pretraining.steps, "(%(default)s)", RECIPE)
     batch_tokens: int = option(Pretraining.batch_tokens, "tokens in a step (%(default)s)", RECIPE)

@@ -127,9 +127,8 @@ def pretrain(
             seconds = time.perf_counter() - started
             train_loss = float(torch.stack(losses).mean())
             if not np.isfinite(train_loss):
-                raise TrainingError(
-                    f"the loss is {train_loss} before step {step + 1}; likely lr {settings.lr:g} is too high"
-                )
+                likely = f"likely lr {settings.lr:g} is too high"
+                raise TrainingError(f"the loss is {train_loss} before step {step + 1}; {likely}")
             progress.step, progress.tokens = step + 1, progress.tokens + tokens
             row = {
                 "step": progress.step,
@@ -182,9 +181,7 @@ def guesses(model: MaskedLM, batch: Batch, masker: Masker, rng: np.random.Genera
 
 
 @torch.inference_mode()
-def evaluate(
-    model: MaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype
-) -> dict[str, float | None]:
+def evaluate(model: MaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype) -> dict[str, Any]:
     """Loss and accuracy on the masked tokens of the held-out passages, with the same masks every time.
 
     With labels, also the accuracy of the classes; the passages are masked there too.

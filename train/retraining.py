@@ -39,25 +39,18 @@ def retrain(run: Run, folds: int) -> Retrained:
         print(f"\nfold    {number + 1} of {folds}, here called test")
         # This fold is the test split, and the real test texts of the others are left out.
         out = fold == number
-        dealt = replace(
-            data,
-            examples=[
-                replace(e, split="test") if judged else e
-                for e, judged in zip(examples, out, strict=True)
-                if judged or e.split != "test"
-            ],
-        )
+        pairs = [(e, judged) for e, judged in zip(examples, out, strict=True) if judged or e.split != "test"]
+        dealt = replace(data, examples=[replace(e, split="test") if judged else e for e, judged in pairs])
         # A run without files.
         torch.manual_seed(settings.seed)
         loaded = make(run.plan, data, run.task)
-        part = Run(
-            run.folder, run.plan, settings, dealt, run.task, loaded.model.to(run.scorer.device), loaded.tokenizer
-        )
+        model = loaded.model.to(run.scorer.device)
+        part = Run(run.folder, run.plan, settings, dealt, run.task, model, loaded.tokenizer)
         splits = part.splits()
         train, dev = (splits[name].texts(run.task) for name in ("train", "dev"))
         regularizers = regularizers_of(settings.regularizers)
-        with only_seen_words(part.model.bert, train.encodings):
-            for row in fine_tune(part.model, run.task, train, dev, settings, regularizers=regularizers):
+        with only_seen_words(model.bert, train.encodings):
+            for row in fine_tune(model, run.task, train, dev, settings, regularizers=regularizers):
                 print(f"epoch {row['epoch']}: accuracy on dev {row['dev_accuracy']:.3f}")
         probabilities[out] = part.judge("test", splits["test"]).probabilities
     return Retrained(probabilities, folds)

@@ -43,8 +43,8 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
     def weights_of(folder: Path) -> list[torch.Tensor]:
         other = load_ready_classifier(folder).model
         if other.labels != model.labels or [p.shape for p in other.parameters()] != shapes:
-            raise ValueError(f"{folder} cannot be averaged with {folders[0]}: its labels or its sizes are others")
-        return [p.detach().to(device_) for p in other.parameters()]
+            raise ValueError(f"{folder} cannot be averaged with {folders[0]}: they have other labels or sizes")
+        return [p.detach().to(place) for p in other.parameters()]
 
     def accuracy_with(weights: Sequence[torch.Tensor]) -> float:
         with torch.no_grad():
@@ -53,7 +53,7 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
         return float((scorer.logits(encodings).argmax(axis=-1) == gold).mean())
 
     # The best model, then each next one that does not lower the mean's accuracy.
-    shapes, device_ = [p.shape for p in model.parameters()], next(model.parameters()).device
+    shapes, place = [p.shape for p in model.parameters()], next(model.parameters()).device
     ordered = sorted(folders, key=lambda folder: -accuracy_with(weights_of(folder)))
     mean, chosen = weights_of(ordered[0]), [ordered[0]]
     best = accuracy_with(mean)

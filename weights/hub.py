@@ -22,7 +22,7 @@ DEFAULT_REVISIONS = {
     "cl-tohoku/bert-base-japanese-v3": "refs/pr/2",  # the same repository by its former name
 }
 SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-ONLY_CACHE = "only the cache was looked at: unset HF_HUB_OFFLINE to fetch what it lacks"
+ONLY_CACHE = "only the cache was read: unset HF_HUB_OFFLINE to fetch what it lacks"
 
 
 def download(repository: str, revision: str | None, weights: bool) -> Files:

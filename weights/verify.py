@@ -41,9 +41,7 @@ def verify(model: str, revision: str | None = None, answers: Path = ANSWERS) -> 
     """
     known = read_json(answers)
     if model not in known:
-        raise CheckpointError(
-            f"no answers are known for {model}; they are for {', '.join(known)} (--answers FILE for more)"
-        )
+        raise CheckpointError(f"no answers are known for {model}; they are for {', '.join(known)} (--answers FILE)")
     facts = known[model]
     encoder = load_with_report(model, "encode", revision=revision)
     if "vocab_sha256" in facts:

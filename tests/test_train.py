@@ -21,6 +21,7 @@ from tezukuri.model.packing import pack
 from tezukuri.train import loop
 from tezukuri.train.batch import Texts
 from tezukuri.train.checkpoint import FILE
+from tezukuri.train.finetune import finetune
 from tezukuri.train.loop import Progress, TrainingError, chosen_epoch, fine_tune, out_of_patience
 from tezukuri.train.optimizer import adamw, clip_gradients, learning_rate, parameter_groups
 from tezukuri.train.regularizers.shelf import regularizers_of
@@ -464,3 +465,9 @@ def test_the_course_recipe_is_the_courses():
 def test_settings_that_cannot_be_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=name):
         settings(**{name: value})
+
+
+def test_texts_and_labels_may_be_arrays(monkeypatch):
+    monkeypatch.setattr("tezukuri.train.finetune.run_plan", lambda plan, given, resume: given)
+    texts, labels = np.array([f"{i}階の部屋でした。" for i in range(20)]), np.array([0, 1] * 10)
+    assert finetune(texts=texts, labels=labels).labels == ("0", "1")

@@ -70,8 +70,8 @@ def finetune(
         plan = replace(data, **options)
     else:
         plan = Plan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
-    if texts is not None:
-        given = dataset_of(texts, labels or (), seed=plan.split_seed)
+    if texts is not None and labels is not None:
+        given = dataset_of(texts, labels, seed=plan.split_seed)
     return run_plan(plan.whole_paths().with_own_folder(), given, Path(resume).resolve() if resume is not None else None)
 
 

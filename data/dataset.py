@@ -46,6 +46,10 @@ class Dataset:
     bad_rows: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what the reader decided by itself
 
+    def __repr__(self) -> str:
+        sizes = Counter(example.split for example in self.examples)
+        return f"Dataset({self.name!r}, {', '.join(f'{split} {n}' for split, n in sizes.items())})"
+
     def split(self, name: str) -> list[Example]:
         """The examples of one split, in the order of the file; DataError where there are none."""
         chosen = [example for example in self.examples if example.split == name]

@@ -61,7 +61,7 @@ def read_table(
             split = SPLIT_NAMES[name]
         id_ = cell(row, "id") if "id" in row else f"{path.name}:{line}"
         pair = text_of(row, pair_column) if pair_column else None
-        return Example(id_, text_of(row, text_column), label, split, pair=pair)
+        return Example(id_, text_of(row, text_column), label, split, votes_of(row), pair)
 
     return collect(path, records, parse)
 
@@ -151,6 +151,13 @@ def cell(row: dict[str, Any], column: str) -> str:
         raise RowError(f"column {column!r} holds a {type(value).__name__}, not a name")
     refuse_broken_text(str(value))
     return str(value)
+
+
+def votes_of(row: dict[str, Any]) -> dict[str, int] | None:
+    """How many judges chose each label, where a row of JSON tells: {"votes": {"good": 2, "bad": 1}}."""
+    votes = row.get("votes")
+    told = isinstance(votes, dict) and votes and all(type(count) is int and count >= 0 for count in votes.values())
+    return votes if told else None
 
 
 def text_of(row: dict[str, Any], column: str) -> str:

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--format", choices=["table", "jsonl"], default="table")
     options.add_argument("--batch-size", type=positive, help="texts at a time (default 64; 16 in int8)")
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
+    options.add_argument("--top-k", type=positive, help="so many labels of each text, with --format jsonl (all)")
     return options
 
 
@@ -45,17 +46,21 @@ def main(arguments: list[str] | None = None) -> int:
         rows = read_texts(options.file or sys.stdin.buffer, options.text_column)
     show = jsonl if options.format == "jsonl" else table
     read_ahead = READ_AHEAD if options.texts or options.file else 1  # each line of a pipe is answered at once
-    for line in show(predictions(classifier, rows, options.batch_size, read_ahead)):
+    for line in show(predictions(classifier, rows, options.batch_size, read_ahead, options.top_k)):
         print(line)
     return 0
 
 
 def predictions(
-    classifier: Classifier, rows: Iterable[tuple[str, str]], batch_size: int | None, read_ahead: int = READ_AHEAD
+    classifier: Classifier,
+    rows: Iterable[tuple[str, str]],
+    batch_size: int | None,
+    read_ahead: int = READ_AHEAD,
+    top_k: int | None = None,
 ) -> Iterator[tuple[str, str, Prediction]]:
     """(id, text) → (id, text, prediction), a few batches at a time."""
     rows, again = tee(rows)
-    answers = classifier.stream((text for _, text in again), batch_size, read_ahead)
+    answers = classifier.stream((text for _, text in again), batch_size, read_ahead, top_k)
     for (name, text), prediction in zip(rows, answers, strict=True):
         yield name, text, prediction
 

@@ -67,6 +67,9 @@ class Tokenizer(ABC):
         self.model_max_length = model_max_length
         self.notes: list[str] = []
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.vocab_size} tokens)"
+
     @property
     def vocab_size(self) -> int:
         return len(self.vocabulary)

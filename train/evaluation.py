@@ -1,7 +1,7 @@
 """Evaluation of a trained classifier from a plan to its files: `tezukuri.evaluate`, and the command of that name."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import Dataset, Example
+from ..data.lists import dataset_of
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
 from ..eval.failures.page import write_page
@@ -86,16 +87,27 @@ class Evaluation:
         return f"Evaluation({self.judgement.split}, {len(self.judgement.examples)} texts, {shown})"
 
 
-def evaluate(plan: EvaluationPlan | None = None, data: Dataset | None = None, **options: Any) -> Evaluation:
+def evaluate(
+    data: str | Path | Dataset | EvaluationPlan | tuple[Iterable[Any], Iterable[Any]] | None = None, **options: Any
+) -> Evaluation:
     """Judge a trained classifier, and write a folder: the same as the command.
 
-    >>> tezukuri.evaluate(model="outputs/…/model", data="reviews.csv").scores["f1"]
+    >>> tezukuri.evaluate("reviews.csv", model="outputs/…/model").scores["f1"]
 
-    plan, options: a plan, or fields of one. data: texts in memory, in the place of the plan's.
+    Args:
+        data: "sample", "jrte", a file, a Dataset, a pair (texts, labels) all of which are judged, or a whole plan.
+        options: fields of EvaluationPlan, which are the options of the command: model, split, …
     """
-    plan = EvaluationPlan.of(**options) if plan is None else replace(plan, **options)
+    given = data if isinstance(data, Dataset) else None
+    if isinstance(data, tuple):
+        texts, labels = (list(column) for column in data)
+        given = dataset_of(texts, labels, splits=["test"] * len(texts))
+    if isinstance(data, EvaluationPlan):
+        plan = replace(data, **options)
+    else:
+        plan = EvaluationPlan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     plan = plan.whole_paths().with_own_folder()
-    found = judge_split(plan, data)
+    found = judge_split(plan, given)
     found.folder = new_run(Path(plan.output_dir), plan.model)
     facts = {
         "options": asdict(plan),

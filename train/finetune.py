@@ -188,7 +188,7 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
     """Make the run folder, with all that is needed to repeat the run, or check that a resumed run has the same data."""
     # The data in figures.
     data, plan = run.data, run.plan
-    content = json.dumps([[e.id, e.text, e.label, e.split] for e in data.examples])
+    content = json.dumps([[e.id, e.text, str(e.label), e.split] for e in data.examples])
     facts = {
         "name": data.name,
         "labels": list(data.labels),
@@ -222,7 +222,7 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
 
 def keep_data(data: Dataset, plan: Plan, file: Path) -> Plan:
     """Write data in memory to a file, from which the run can be repeated, and put it into the plan."""
-    names = ("id", "text", "pair", "label", "split")
+    names = ("id", "text", "pair", "label", "split", "votes")
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
     print(f"data    kept in {file}")
     paired = "pair" if any(example.pair is not None for example in data.examples) else None

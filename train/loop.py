@@ -25,8 +25,9 @@ from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .batch import Batch, Texts, batch_of
 from .checkpoint import load_checkpoint, save_checkpoint
 from .optimizer import adamw, clip_gradients, learning_rate
-from .regularizers.regularizer import Regularizer, Team
+from .regularizers.regularizer import Regularizer
 from .settings import Settings
+from .team import Team
 
 log = logging.getLogger("tezukuri")
 

@@ -95,7 +95,7 @@ class Run:
     @cached_property
     def classifier(self) -> Classifier:
         """The model with its tokenizer: texts in, labels out."""
-        return Classifier(self.model, self.tokenizer, str(self.scorer.device), self.settings.precision)
+        return Classifier(self.model, self.tokenizer, str(self.scorer.device), self.settings.precision, self.task)
 
     @cached_property
     def scorer(self) -> Scorer:

@@ -17,11 +17,7 @@ def cache_folder() -> Path:
 
 
 def download(url: str, file: Path, sha256: str, timeout: float = 30) -> Path:
-    """`file`, fetched from `url` unless it is there already with the right hash. `timeout` is in seconds.
-
-    Raises:
-        DataError: the server cannot be reached, breaks off, or sends something else.
-    """
+    """`file`, fetched from `url` unless it is there with the right hash; DataError where that fails. `timeout` in s."""
     if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
         return file
     try:

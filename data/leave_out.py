@@ -10,10 +10,8 @@ from .dataset import DataError, Dataset
 def without(data: Dataset, listed: Path) -> Dataset:
     """The data without the training examples in a CSV file, such as `suspects.csv`.
 
-    Its columns are `id`, and perhaps `split`: rows of other splits are ignored.
-
-    Raises:
-        DataError: the file has no column `id`, or names an example that is not in the training split.
+    Its columns are `id`, and perhaps `split`: rows of other splits are ignored. DataError where there is no column
+    `id`, or no training example of that id.
     """
     there = {example.id for example in data.split("train")}
     ids = set()

@@ -30,9 +30,7 @@ def read_table(
     """Read a file in the format of its suffix.
 
     The columns "split" and "id" are used where they are there; otherwise the split is "" and the id `<file>:<line>`.
-
-    Raises:
-        DataError: a column is missing.
+    DataError where a column is missing.
     """
     # The columns.
     columns, records, fields_of = open_table(path)

@@ -8,8 +8,9 @@ Three kernels compute it:
     sdpa     torch's fused kernel on rows padded inside it
     varlen   FlashAttention on the packed tokens, without padding; CUDA, bf16 or fp16, and no dropout
 
-eager and sdpa are the kernels for the CPU, and run on CUDA too. `auto`, the default, is sdpa, but for prediction in
-bf16 on a CPU with short texts, where eager is faster.
+eager and sdpa are the kernels for the CPU, and run on CUDA too; beside the sequences of [PAD] that fill up batches in
+bf16 and fp16 (packing.py), theirs is the only padding. `auto`, the default, is sdpa, but for prediction in bf16 on a
+CPU with short texts, where eager is faster.
 
 Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, R padded rows of S tokens (B,
 unless short sequences share a row), H hidden size, N heads, D = H / N.

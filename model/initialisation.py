@@ -7,7 +7,7 @@ from torch import nn
 def initialise(module: nn.Module, std: float) -> None:
     """New weights of one module: normal with deviation `std`, zero biases, an identity normalisation.
 
-    As today's libraries: the normal distribution of google-research/bert is truncated at two deviations.
+    Devlin et al. 2019 (arXiv:1810.04805), appendix A.2, but without the truncation at two deviations of their code.
     """
     if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
         return  # a checkpoint will give its values

@@ -35,11 +35,7 @@ class Int8Linear(nn.Module):
 
 
 def to_int8(model: nn.Module) -> None:
-    """Round a model's linear layers, in place; it can then no longer be trained or saved.
-
-    Raises:
-        ValueError: the model is not on a CPU.
-    """
+    """Round a model's linear layers, in place, for prediction only; ValueError where it is not on a CPU."""
     if any(not parameter.is_cpu for parameter in model.parameters()):
         raise ValueError("int8 is for the CPU: choose --device cpu, or another precision")
     for module in list(model.modules()):

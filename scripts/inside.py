@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         log.warning("%s", loaded.report)
     way = walk(loaded.model, loaded.tokenizer, options.text)
     attention = way.attention(options.layer, options.head)  # before anything is printed: there may be no such head
+    # The lines of each computation, then the picture.
     title = f"attention of layer {options.layer}, head {options.head}"
     blocks = [
         (f"model {lines_of.shown(options.model)}", [lines_of.size_line(way)]),

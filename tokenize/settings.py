@@ -76,9 +76,9 @@ class Settings:
     def of_folder(cls, folder: Path) -> tuple["Settings", list[str]]:
         """The settings of a model's folder, and a sentence for each thing that had to be assumed.
 
-        Raises:
-            ValueError: broken JSON, or a setting that is not supported; the message names the file.
+        ValueError for broken JSON, or a setting that is not supported; the message names the file.
         """
+        # The class, named in a file or assumed.
         path = folder / "tokenizer_config.json"
         given = read_object(path)
         notes = []

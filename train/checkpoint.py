@@ -37,11 +37,7 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], scaler: torch.amp.GradScaler
 ) -> dict[str, Any]:
-    """Restore a run's state, that of the random numbers too, and return how far it had come.
-
-    Raises:
-        ValueError: there is no checkpoint, or it is broken.
-    """
+    """Restore a run's state, also of random numbers, and return its progress; ValueError without a whole checkpoint."""
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{folder} has no {FILE}: it was finished, stopped before its first one, or is no run")
@@ -63,11 +59,7 @@ def load_checkpoint(
 
 
 def config_of_stopped_run(run: Path) -> dict[str, Any]:
-    """The `config.json` of a run that can go on.
-
-    Raises:
-        ValueError: there is nothing to resume.
-    """
+    """The `config.json` of a run; ValueError where there is nothing to resume."""
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is no run: it has no config.json")
     if not (run / FILE).is_file():

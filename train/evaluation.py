@@ -98,6 +98,7 @@ def evaluate(
         data: "sample", "jrte", a file, a Dataset, a pair (texts, labels) all of which are judged, or a whole plan.
         options: fields of EvaluationPlan, which are the options of the command: model, split, …
     """
+    # The plan, and data in memory.
     given = data if isinstance(data, Dataset) else None
     if isinstance(data, tuple):
         texts, labels = (list(column) for column in data)
@@ -107,6 +108,7 @@ def evaluate(
     else:
         plan = EvaluationPlan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     plan = plan.whole_paths().with_own_folder()
+    # The judgement, and its files.
     found = judge_split(plan, given)
     found.folder = new_run(Path(plan.output_dir), plan.model)
     facts = {

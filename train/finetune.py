@@ -211,6 +211,7 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
             run.plan = plan = keep_data(data, plan, folder / "data.jsonl")
         config = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
         write_json(folder / "config.json", config | {"load_report": asdict(loaded.report)} | circumstances(device))
+    # What the reader of the data noted.
     for note in data.notes:
         print(f"data    {note}")
     if data.bad_rows:

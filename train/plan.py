@@ -42,11 +42,7 @@ PAGE = "page of all mistakes (report.html)"
 
 @dataclass(frozen=True)
 class Options:
-    """The options of every run.
-
-    Raises:
-        ValueError: a value of the wrong type, or out of its range; the message names the field.
-    """
+    """The options of every run; a value of the wrong type or out of its range is a ValueError."""
 
     device: str = option("auto", "cpu, cuda, cuda:1, … (auto: a GPU where there is one)")
     output_dir: str = option("outputs", "where the run folder is made (%(default)s)", OUTPUT)
@@ -68,11 +64,7 @@ class Options:
 
     @classmethod
     def of(cls, **options: Any) -> Self:
-        """A plan from some of its fields; numbers may be numpy's, and paths `Path`s.
-
-        Raises:
-            ValueError: there is no field of that name.
-        """
+        """A plan from some of its fields (numbers may be numpy's, paths `Path`s); ValueError for an unknown one."""
         names = [one.name for one in fields(cls)]
         for name in options:
             if name not in names:

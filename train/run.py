@@ -122,11 +122,7 @@ class Run:
     def analysis(
         self, own_rules: Sequence[Rule] = (), retrained: Retrained | None = None, probes: Sequence[Probe] | None = None
     ) -> Analysis:
-        """The content of the page; args are those of `analyse`.
-
-        Raises:
-            ValueError: the task is not about classes.
-        """
+        """The content of the page; args are those of `analyse`. ValueError where the task is not about classes."""
         if not self.task.classes:
             raise ValueError(f"the page of mistakes is for classes; the task of {self.folder} is {self.task.name}")
         there = [name for name in SPLITS if any(example.split == name for example in self.data.examples)]

@@ -28,8 +28,7 @@ class Soup(NamedTuple):
 def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[str], device: str = "auto") -> Soup:
     """Average models in the order of their accuracy, each where the mean is then no worse on the dev texts.
 
-    Raises:
-        ValueError: there is no model, or two have different shapes or labels.
+    ValueError where there is no model, or two have different shapes or labels.
     """
     # One model takes all weights in turn.
     if not folders:

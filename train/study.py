@@ -179,11 +179,7 @@ def finished(study: Study, methods: Sequence[str]) -> list[Trial]:
 
 
 def run_all(study: Study, methods: Sequence[str]) -> None:
-    """Run what is not finished, `--jobs` at a time, and write `runs.csv` each time one ends.
-
-    Raises:
-        ValueError: a run failed; the others have ended.
-    """
+    """Run what is not finished, `--jobs` at a time, and write `runs.csv` as they end; ValueError if one fails."""
     waiting = cells(study, methods)
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // study.jobs))} | os.environ
     at_work: dict[Cell, subprocess.Popen] = {}

@@ -38,11 +38,7 @@ def with_weights(
     get: Callable[[str], Path | None],
     advice: str = "choose another revision or model, or convert its weights to safetensors",
 ) -> Files:
-    """Complete `files` with the weight files that `get` finds, safetensors before pickles.
-
-    Raises:
-        CheckpointError: there are none, or shards are missing.
-    """
+    """`files` with the weight files that `get` finds, safetensors before pickles; CheckpointError where they lack."""
     for name in WEIGHT_FILES:
         path = get(name)
         if path is None:

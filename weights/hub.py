@@ -26,11 +26,7 @@ ONLY_CACHE = "only the cache was read: unset HF_HUB_OFFLINE to fetch what it lac
 
 
 def download(repository: str, revision: str | None, weights: bool) -> Files:
-    """Fetch a repository's files into the hub's cache, all of the commit that the revision now is.
-
-    Raises:
-        CheckpointError: the hub cannot be reached, or a file is not there; the message says what to do.
-    """
+    """Fetch a repository's files, all of one commit, into the hub's cache; CheckpointError where that fails."""
     revision = revision or DEFAULT_REVISIONS.get(repository, "main")
     config = fetch(repository, "config.json", revision)
     if config is None:

@@ -38,11 +38,7 @@ class Names:
         return name
 
     def on_hub(self, ours: str) -> list[str]:
-        """The canonical tensors that make up one of our parameters, such as `bert.layers.0.up.weight`.
-
-        Raises:
-            KeyError: no such parameter in the table.
-        """
+        """The canonical tensors that make up one of our parameters, such as `bert.layers.0.up.weight`, or KeyError."""
         module, leaf = ours.rsplit(".", 1)
         number = "".join(re.findall(r"(?<=\.layers\.)\d+", module))
         if module.startswith("classifier.") and module not in self.modules:

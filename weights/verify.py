@@ -34,11 +34,7 @@ class Check:
 
 
 def verify(model: str, revision: str | None = None, answers: Path = ANSWERS) -> Iterator[Check]:
-    """Load `model` and yield a check for each published answer.
-
-    Raises:
-        CheckpointError: the model cannot be had, or nothing is published about it in `answers`.
-    """
+    """A check for each published answer; CheckpointError where the model cannot be had, or has no `answers`."""
     known = read_json(answers)
     if model not in known:
         raise CheckpointError(f"no answers are known for {model}; they are for {', '.join(known)} (--answers FILE)")

@@ -21,7 +21,7 @@ from tezukuri.eval.inside_lines import (
     word_lines,
 )
 from tezukuri.eval.runs import write_whole
-from tezukuri.model.attention import may_look
+from tezukuri.model.attention import attention_mask
 from tezukuri.model.packing import pack
 from tezukuri.weights.load import Loaded
 
@@ -96,7 +96,7 @@ def mask_lines(loaded: Loaded, way: Walk) -> list[str]:
     """Which keys may be looked at where a second, shorter sentence is in the batch: 1, or 0 for padding."""
     second = loaded.tokenizer.encode(SECOND)
     packed = pack([way.encoding, second])
-    allowed = may_look(packed)  # (B, 1, 1, S)
+    allowed = attention_mask(packed)  # (B, 1, 1, S)
     assert allowed is not None
     rows = [(f"row {i}", " ".join(map(str, row.int().tolist()))) for i, row in enumerate(allowed[:, 0, 0])]
     return [f"T = {len(packed.ids)}  R = {packed.rows}  S = {packed.longest}", *table(rows)]

@@ -19,12 +19,12 @@ from tezukuri.eval.inside import load as load_words
 from tezukuri.eval.inside import walk
 from tezukuri.eval.inside_lines import table
 from tezukuri.eval.runs import write_whole
-from tezukuri.model.attention import ALL, CAUSAL, may_look
+from tezukuri.model.attention import ALL, CAUSAL, attention_mask
 from tezukuri.model.dropout import dropout
 from tezukuri.model.model import Model
 from tezukuri.model.packing import Packed, pack
 from tezukuri.tokenize.tokenizer import Tokenizer
-from tezukuri.train.optimizer import adamw, cut_gradients, learning_rate
+from tezukuri.train.optimizer import adamw, clip_gradients, learning_rate
 from tezukuri.train.settings import Settings
 from tezukuri.weights.load import load_with_report
 
@@ -162,7 +162,7 @@ def adamw_lines(model: Model, loss: Callable[[], Tensor], settings: Settings) ->
     rows = [names, ("0", *[""] * 6, f"{w:9.6f}", f"{w:10.6f}")]
     for t in (1, 2, 3):
         loss().backward()
-        cut_gradients(model, optimizer, settings.max_grad_norm, fold=False)
+        clip_gradients(model, optimizer, settings.max_grad_norm, in_step=False)
         g = weight.grad[row, 0].item()
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         corrected = m / (1 - 0.9**t), v / (1 - 0.999**t)
@@ -231,7 +231,7 @@ def masked_lines(tokenizer: Tokenizer) -> list[str]:
 
 def reach_lines(tokens: list[str], packed: Packed) -> list[str]:
     """Both matrices, side by side."""
-    found = (may_look(packed, reach) for reach in (ALL, CAUSAL))
+    found = (attention_mask(packed, reach) for reach in (ALL, CAUSAL))
     both = [torch.ones(len(tokens), len(tokens)) if allowed is None else allowed[0, 0] for allowed in found]  # (S, S)
     rows = [("", "bidirectional", "causal")]
     for token, *looks in zip(tokens, *both, strict=True):

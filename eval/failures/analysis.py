@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ...data.dataset import Example
-from ...model.ranks import rank
 from ...tokenize.normalize import Span
 from ...weights.load import load
 from ..judge import Judgement
 from ..predict import Scorer
+from ..progress import progress_bar
 from ..runs import write_json, write_jsonl, write_whole
 from ..statistics import intervals
 from ..tasks.metrics import softmax
@@ -231,7 +230,7 @@ def token_by_token(
     """What each token adds to the logit of its text's class (n,), and whether the integrated gradients add up."""
     model, tokenizer = scorer.model, scorer.tokenizer
     template = tokenizer.template
-    with tqdm(total=len(texts), desc=f"errors of {split}", unit="text", leave=False, disable=rank() > 0 or None) as bar:
+    with progress_bar(None, f"errors of {split}", "text", total=len(texts)) as bar:
         for start in range(0, len(texts), AT_ONCE):
             some, chosen = texts[start : start + AT_ONCE], classes[start : start + AT_ONCE]
             encodings = tokenizer.encode_batch(some, offsets=True, **scorer.cut)

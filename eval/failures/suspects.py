@@ -11,9 +11,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
-from ...model.ranks import rank
+from ..progress import progress_bar
 
 SLACK = 1e-6  # a mean of equal numbers may come out a little above them
 
@@ -76,8 +75,7 @@ def out_of_sample(
     for part in (teaching, ~teaching):
         fold[part] = deal(labels[part], folds, seed)
     probabilities = np.zeros((len(labels), int(labels.max()) + 1))
-    silent = True if rank() or not progress else None
-    for number in tqdm(np.unique(fold), desc=progress, unit="fold", leave=False, disable=silent):
+    for number in progress_bar(np.unique(fold), progress, "fold"):
         out = fold == number
         # Of the C from 0.003 to 1, this one found planted errors best (5 % of the labels of JRTE, encoder mini).
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))

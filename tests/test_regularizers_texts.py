@@ -111,7 +111,7 @@ def pooled(vectors: torch.Tensor) -> Output:
 def test_focal_by_hand():
     """Probabilities 3/4 and 1/4, targets 9/10 and 1/10; then two classes and a certain target."""
     logits, targets = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1], [0.0, 1.0]])
-    expected = [0.9 * (1 / 16) * math.log(4 / 3) + 0.1 * (9 / 16) * math.log(4), math.log(2) / 4]
+    expected = [(1 / 16) * (0.9 * math.log(4 / 3) + 0.1 * math.log(4)), math.log(2) / 4]
     assert Focal(gamma=2).loss(logits, targets).tolist() == pytest.approx(expected, rel=1e-5)
     assert float(loss_of(logits, targets, Focal(gamma=2))) == pytest.approx(sum(expected), rel=1e-5)
     assert float(Focal(gamma=0).loss(logits, targets).sum()) == pytest.approx(float(loss_of(logits, targets)))

@@ -123,17 +123,34 @@ def test_a_step_is_the_same_however_it_is_cut_into_micro_batches(parts, extra):
     assert results[0][1:] == pytest.approx(results[1][1:], rel=1e-4)
 
 
-def test_class_weights_and_smoothing_make_torchs_own_weighted_mean():
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_make_torchs_own_weighted_mean_and_smoothing_a_mean_weighted_by_the_own_class(smoothing):
     chosen = settings(epochs=1, batch_size=64, select="last")
-    both = regularizers_of(["label-smoothing:epsilon=0.2", "class-balanced:beta=1"])
+    both = regularizers_of([f"label-smoothing:epsilon={smoothing}", "class-balanced:beta=1"])
     model = model_of(**NO_DROPOUT)
-    logits = predict(model, TRAIN[0])
-    counts = np.bincount(TRAIN.gold)
-    expected = torch.nn.functional.cross_entropy(
-        logits, torch.from_numpy(TRAIN.gold), torch.tensor(53 / (3 * counts)).float(), label_smoothing=0.2
-    )
+    logits, gold = predict(model, TRAIN[0]), torch.from_numpy(TRAIN.gold)
+    weights = torch.tensor(53 / (3 * np.bincount(TRAIN.gold))).float()
+    losses = torch.nn.functional.cross_entropy(logits, gold, label_smoothing=smoothing, reduction="none")
+    expected = (weights[gold] * losses).sum() / weights[gold].sum()
+    if not smoothing:
+        assert float(expected) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, gold, weights)))
     rows = list(fine_tune(model, TASK, TRAIN, DEV, chosen, regularizers=both))
     assert rows[1]["train_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["class-balanced:beta=1", "focal"])
+def test_with_a_rare_class_smoothing_teaches_every_text_its_own_class(loss):
+    """4 % of the texts are of the rare class: a weight for each share of the targets would call all texts rare."""
+    encodings = random_texts(tiny(), np.random.default_rng(3).integers(3, 15, 300), 3)
+    gold = np.array([0 if i % 25 else 2 for i in range(300)])
+    for encoding, label in zip(encodings, gold, strict=True):
+        encoding.ids[1] = 5 + label
+    texts = Texts(encodings, np.eye(3, dtype=np.float32)[gold])
+    chosen = settings(epochs=15, batch_size=16, lr=3e-3, select="last")
+    rows = list(
+        fine_tune(model_of(), TASK, texts, texts, chosen, regularizers=regularizers_of(["label-smoothing", loss]))
+    )
+    assert rows[-1]["dev_accuracy"] == 1
 
 
 def test_dropout_acts_where_it_acts_in_the_reference(monkeypatch):

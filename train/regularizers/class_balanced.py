@@ -1,9 +1,11 @@
 """Class-balanced loss: rare classes weigh more.
 
-    L = - Σ_c w_c t_c log p_c,   w_c ∝ (1 - β) / (1 - β^n_c),   the mean weight of a training text being 1
+    L = - w_y Σ_c t_c log p_c,   w_c ∝ (1 - β) / (1 - β^n_c),   the mean weight of a training text being 1
 
 Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples" (arXiv:1901.05555), section 4; n_c training
-texts have class c. β = 1 is its limit, weights of 1 / n_c ("balanced").
+texts have class c. β = 1 is its limit, weights of 1 / n_c ("balanced"). y is a text's own class, the likeliest of its
+targets t. A weight for each class of shared targets (smoothing, votes), as torch's cross_entropy has it, would teach
+the rare class to every text: its small share would weigh more than the text's own.
 """
 
 import numpy as np
@@ -29,7 +31,8 @@ class ClassBalanced(Regularizer):
         self.weights = class_weights(counts, self.beta).to(next(model.parameters()).device)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return -(self.weights * targets * logits.log_softmax(dim=-1)).sum(dim=-1)  # (B, C) -> (B,)
+        own = self.weights[targets.argmax(dim=-1)]  # (B,)
+        return -own * (targets * logits.log_softmax(dim=-1)).sum(dim=-1)  # (B, C) -> (B,)
 
 
 def class_weights(counts: np.ndarray, beta: float) -> Tensor:

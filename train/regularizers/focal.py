@@ -1,9 +1,10 @@
 """Focal loss: texts that the model already has right weigh less.
 
-    L = Σ_c t_c (1 - p_c)^γ (-log p_c)
+    L = - (1 - p_y)^γ Σ_c t_c log p_c
 
 Lin et al. 2017, "Focal Loss for Dense Object Detection" (arXiv:1708.02002), equation 4, which is for two classes and
-certain labels; the paper's α, a weight for each class, is left out.
+certain labels; the paper's α, a weight for each class, is left out. y is a text's own class, the likeliest of its
+targets t; a factor for each share of them would make the smallest shares count most.
 """
 
 from torch import Tensor
@@ -23,5 +24,6 @@ class Focal(Regularizer):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         log_p = logits.log_softmax(dim=-1)
-        missing = (-log_p.expm1()).clamp(min=1e-12)  # 1 - p; at 0 the gradient of a power below 1 would be infinite
-        return -(targets * missing.pow(self.gamma) * log_p).sum(dim=-1)  # (B, C) -> (B,)
+        own = log_p.gather(-1, targets.argmax(dim=-1, keepdim=True))[:, 0]  # (B,) log p_y
+        missing = (-own.expm1()).clamp(min=1e-12)  # 1 - p; at 0 the gradient of a power below 1 would be infinite
+        return -missing.pow(self.gamma) * (targets * log_p).sum(dim=-1)  # (B, C) -> (B,)

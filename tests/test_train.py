@@ -13,6 +13,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tezukuri.eval.predict import NotFiniteError, predict
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.metrics import cross_entropy
 from tezukuri.model import precision
 from tezukuri.model.bert import Bert
@@ -138,18 +139,17 @@ def test_class_weights_make_torchs_own_weighted_mean_and_smoothing_a_mean_weight
     assert rows[1]["train_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["class-balanced:beta=1", "focal"])
-def test_with_a_rare_class_smoothing_teaches_every_text_its_own_class(loss):
-    """4 % of the texts are of the rare class: a weight for each share of the targets would call all texts rare."""
+def test_class_weights_with_smoothing_do_not_call_every_text_rare():
+    """4 % of the texts are of the rare class. With a weight for each share, .05 · 12.5 of it beat .95 · .52."""
     encodings = random_texts(tiny(), np.random.default_rng(3).integers(3, 15, 300), 3)
-    gold = np.array([0 if i % 25 else 2 for i in range(300)])
+    gold = np.array([int(i % 25 == 0) for i in range(300)])
     for encoding, label in zip(encodings, gold, strict=True):
         encoding.ids[1] = 5 + label
-    texts = Texts(encodings, np.eye(3, dtype=np.float32)[gold])
-    chosen = settings(epochs=15, batch_size=16, lr=3e-3, select="last")
-    rows = list(
-        fine_tune(model_of(), TASK, texts, texts, chosen, regularizers=regularizers_of(["label-smoothing", loss]))
-    )
+    texts = Texts(encodings, np.eye(2, dtype=np.float32)[gold])
+    chosen = settings(epochs=8, batch_size=16, lr=3e-3, select="last")
+    model = classifier(labels=("common", "rare"), initializer_range=0.1)
+    both = regularizers_of(["label-smoothing", "class-balanced:beta=1"])
+    rows = list(fine_tune(model, Classify(model.labels), texts, texts, chosen, regularizers=both))
     assert rows[-1]["dev_accuracy"] == 1
 
 

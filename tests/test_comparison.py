@@ -17,11 +17,11 @@ from sklearn.metrics import f1_score
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.eval.predict import predict
-from tezukuri.eval.statistics import holm, mcnemar
+from tezukuri.eval.statistics import drawn_class_scores, holm, mcnemar
 from tezukuri.eval.study import pictures
 from tezukuri.eval.study.document import document
 from tezukuri.eval.study.pictures import comparison_curves
-from tezukuri.eval.study.study import Fate, Trial, differences, drawn_scores, fate, read_run, variants
+from tezukuri.eval.study.study import Fate, Trial, differences, fate, read_run, variants
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.scripts import compare
@@ -98,7 +98,8 @@ def test_a_method_that_changes_nothing_has_no_difference():
 def test_the_drawn_scores_are_those_of_the_drawn_texts():
     run, random = run_of("m", 1, guess(1, 0.6)), np.random.default_rng(4)
     chosen = random.integers(0, 30, 50)  # texts of the first thirty, some several times
-    found = drawn_scores([run], "dev", np.bincount(chosen, minlength=len(GOLD))[None, :].astype(float))
+    draws = np.bincount(chosen, minlength=len(GOLD))[None, :].astype(float)
+    found = drawn_class_scores(np.array(GOLD), np.array([run.predicted["dev"]]), LABELS, draws)
     gold, predicted = np.array(GOLD)[chosen], np.array(run.predicted["dev"])[chosen]
     assert found["f1"] == pytest.approx(f1_score(gold, predicted, average="macro", labels=LABELS))
     assert found["accuracy"] * len(GOLD) == pytest.approx((gold == predicted).sum())

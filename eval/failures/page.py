@@ -20,7 +20,7 @@ from ...weights.files import read_json
 from ..judge import Judgement
 from ..neutral import ceiling
 from ..runs import write_whole
-from ..statistics import SURE, mcnemar, p_value
+from ..statistics import ALPHA, mcnemar, p_value
 from .analysis import Analysis, Failure, Token, write_data
 from .pictures import page_curves, reliability
 from .probes import Answer, ProbeRow
@@ -443,7 +443,7 @@ def findings(
 
 def of_kinds(analysis: Analysis, names: Mapping[str, str], fact: Note, possibility: Note) -> None:
     """Kinds of texts that are wrong more often than chance allows, by rule and by search."""
-    worse = [row for row in analysis.slices if row.corrected < SURE and (row.lift or 0) > 1]
+    worse = [row for row in analysis.slices if row.corrected < ALPHA and (row.lift or 0) > 1]
     for row in worse:
         fact(
             "Texts of the kind “{kind}” are wrong more often: {errors} of {n}, {lift} times the rate of all (corrected "
@@ -463,7 +463,7 @@ def of_kinds(analysis: Analysis, names: Mapping[str, str], fact: Note, possibili
         )
     else:
         fact("Of no kind of text by rule is it shown that it is wrong more often than the rest.", "slices")
-    for row in [row for row in analysis.found if row.corrected < SURE][:3]:
+    for row in [row for row in analysis.found if row.corrected < ALPHA][:3]:
         fact(
             "The search found “{kind}”: {errors} of {n} wrong, {lift} times the rate of all (corrected p {p}).",
             "slices",

@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..plots import svg
+from ..tasks.metrics import bin_of
 
 INK = "#767676"  # is read as well on white as on black
 ON_A_PAGE: dict[Any, Any] = {
@@ -70,7 +71,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray, say: Callable[[str], 
         figure = Figure(figsize=(8, 3), layout="constrained")
         left, beside = figure.subplots(1, 2)
         edges = np.linspace(0, 1, bins + 1)
-        place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+        place = bin_of(confidence, bins)
         counts = np.bincount(place, minlength=bins)
         shares = np.bincount(place, weights=right, minlength=bins) / np.maximum(counts, 1)
         left.bar(edges[:-1], shares, width=1 / bins, align="edge", color="C0", alpha=0.6)

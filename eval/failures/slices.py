@@ -36,7 +36,7 @@ from ...data.dataset import DataError
 from ...data.rows import read_lines, refuse_broken_text
 from ...tokenize.morphemes import Morpheme, morphemes, normal
 from ...tokenize.tokenizer import Tokenizer
-from ..statistics import SURE, holm
+from ..statistics import ALPHA, holm
 
 
 @dataclass(frozen=True)
@@ -427,7 +427,7 @@ def search(
     for i in np.lexsort([first != second, p])[:LOOKED_THROUGH]:
         members = has[first[i]] & has[second[i]]
         rest = members & new
-        if hypergeom.sf((rest & wrong).sum() - 1, new.sum(), (new & wrong).sum(), rest.sum()) <= SURE:
+        if hypergeom.sf((rest & wrong).sum() - 1, new.sum(), (new & wrong).sum(), rest.sum()) <= ALPHA:
             name = " & ".join(dict.fromkeys([names[first[i]], names[second[i]]]))
             rows.append(slice_row(name, members, wrong, p[i], min(1.0, p[i] * len(p)), len(p)))
             new &= ~members

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from ..statistics import SURE, holm, mcnemar, p_value
+from ..statistics import ALPHA, holm, mcnemar, p_value
 from .study import (
     DRAWS,
     RISE,
@@ -131,14 +131,14 @@ def of_accuracy(baseline: str, rows: Sequence[Row]) -> list[str]:
     """Which methods have other accuracies than the baseline, and which cannot be told from it."""
     said = []
     for row in rows:
-        if row.p < SURE:
+        if row.p < ALPHA:
             difference = row.difference["accuracy"]
             word = "more" if difference.mean > 0 else "less"
             said.append(
                 f"**fact** On these texts and with these seeds {row.name} is {word} accurate than {baseline}, by "
                 f"{100 * abs(difference.mean):.1f} points (corrected p {p_value(row.p)})."
             )
-    if any(row.p < SURE and row.difference["accuracy"].mean > 0 for row in rows):
+    if any(row.p < ALPHA and row.difference["accuracy"].mean > 0 for row in rows):
         said.append("**possibility** What is more accurate here may be so on other texts of the kind.")
     same = [row.name for row in rows if row.same]
     if same:
@@ -146,14 +146,14 @@ def of_accuracy(baseline: str, rows: Sequence[Row]) -> list[str]:
         said.append(
             f"**fact** {listed(same)} {answers} as {baseline} does to every text of dev: only probabilities differ."
         )
-    unsure = [row for row in rows if row.p >= SURE and not row.same]
+    unsure = [row for row in rows if row.p >= ALPHA and not row.same]
     if unsure:
         low = 100 * min(row.difference["accuracy"].low for row in unsure)
         high = 100 * max(row.difference["accuracy"].high for row in unsure)
         who = "It" if len(unsure) == 1 else "Each of them"
         said.append(
             f"**fact** The accuracy of {listed([row.name for row in unsure])} cannot be told from that of {baseline}: "
-            f"no corrected p is below {SURE}."
+            f"no corrected p is below {ALPHA}."
         )
         said.append(
             f"**possibility** {who} may still help or harm: the intervals reach from {low:+.1f} to {high:+.1f} points. "
@@ -210,7 +210,7 @@ def test_part(names: Sequence[str], ordered: Sequence[Variant]) -> str:
     ]
     if best:
         difference = differences(ordered[best], ordered[0], "test")["accuracy"]
-        told = "differs from" if difference.p < SURE else "cannot be told from"
+        told = "differs from" if difference.p < ALPHA else "cannot be told from"
         said.append(
             f"- **fact** On test the accuracy of {names[best]} {told} that of the {names[0]}: {interval(difference)} "
             f"points, p {p_value(difference.p)}."

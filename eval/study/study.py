@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...weights.files import read_json
-from ..tasks.metrics import macro_f1
+from ..statistics import PERCENTILES, drawn_class_scores
 
 BASELINE = "baseline"
 DRAWS = 10_000  # of the bootstrap
@@ -145,7 +145,12 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
     n = len(variant[0].gold[split])
     apart: dict[str, list[np.ndarray]] = {"accuracy": [], "f1": []}
     for draws in [np.ones((1, n), np.float32), *drawn_texts(n)]:  # first the texts as they are
-        ours, theirs = (drawn_scores(runs, split, draws) for runs in (variant, baseline))
+        ours, theirs = (
+            drawn_class_scores(
+                np.array(runs[0].gold[split]), np.array([run.predicted[split] for run in runs]), runs[0].labels, draws
+            )
+            for runs in (variant, baseline)
+        )
         for name, found in apart.items():
             found.append(ours[name] - theirs[name])
     hits = [np.sum([run.right(split) for run in runs], axis=0) for runs in (variant, baseline)]  # (n,), of S seeds
@@ -153,7 +158,7 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
     made = {}
     for name, found in apart.items():
         whole = np.concatenate(found).round(9)  # what is equal but for rounding is to be 0
-        low, high = np.quantile(whole[1:], [0.025, 0.975])
+        low, high = np.quantile(whole[1:], PERCENTILES)
         tail = min(np.sum(whole[1:] <= 0), np.sum(whole[1:] >= 0))
         p = min(1.0, max(floor, 2 * (tail + 1) / (DRAWS + 1)))  # + 1: the texts as they are count as a draw
         made[name] = Difference(float(whole[0]), float(low), float(high), float(p))
@@ -169,19 +174,6 @@ def drawn_texts(n: int) -> list[np.ndarray]:
         chosen = random.integers(0, n, (DRAWS // 20, n)) + n * np.arange(DRAWS // 20)[:, None]
         parts.append(np.bincount(chosen.ravel(), minlength=n * len(chosen)).reshape(-1, n).astype(np.float32))
     return parts
-
-
-def drawn_scores(variant: Variant, split: str, draws: np.ndarray) -> dict[str, np.ndarray]:
-    """How often each text was drawn (draws, n) → scores (draws,), the means over the seeds."""
-    gold, labels = np.array(variant[0].gold[split]), variant[0].labels
-    is_gold = gold == np.array(labels)[:, None]  # (C, n)
-    is_predicted = (
-        np.array([run.predicted[split] for run in variant])[:, None] == np.array(labels)[:, None]
-    )  # (S, C, n)
-    counted = np.stack([is_gold & is_predicted, is_gold.astype(int) + is_predicted], axis=-1)  # (S, C, n, 2)
-    counts = np.tensordot(draws, counted.astype(np.float32), axes=(1, 2)).astype(float)  # (draws, S, C, 2)
-    hits, both = counts[..., 0], counts[..., 1]
-    return {"accuracy": hits.sum(axis=2).mean(axis=1) / len(gold), "f1": macro_f1(hits, both).mean(axis=1)}
 
 
 def same_answers(variant: Variant, baseline: Variant, split: str) -> bool:

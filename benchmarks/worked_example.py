@@ -17,11 +17,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tezukuri.eval.failures.analysis import Analysis
-from tezukuri.eval.failures.page import facts_of, findings, read_log, sayings, write_page
+from tezukuri.eval.failures.page import facts_of, findings, sayings, write_page
 from tezukuri.eval.failures.slices import read, tag
 from tezukuri.eval.plots import png
 from tezukuri.eval.report import classification_table
-from tezukuri.eval.runs import write_whole
+from tezukuri.eval.runs import read_log, write_whole
 from tezukuri.eval.statistics import ALPHA, p_value
 from tezukuri.eval.study.document import interval, spread
 from tezukuri.eval.study.document import table as markdown

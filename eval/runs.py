@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -70,13 +70,28 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows with the columns of the first; None is an empty cell."""
+def read_predictions(run: Path, split: str) -> list[dict[str, Any]] | None:
+    """The rows of a run's `predictions-<split>.jsonl`; None where it has none."""
+    file = run / f"predictions-{split}.jsonl"
+    # Not splitlines(): a text may hold other separators of lines, which JSON leaves as they are.
+    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line] if file.is_file() else None
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
+    """Rows with these columns, by default those of the first row; None is an empty cell."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(columns) or list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, buffer.getvalue())
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """A run's `log.csv`, a row of numbers (None for an empty cell) for each epoch; empty where nothing was trained."""
+    if not (run / "log.csv").is_file():
+        return []
+    with (run / "log.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def circumstances(device: torch.device) -> dict[str, Any]:

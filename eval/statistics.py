@@ -53,7 +53,7 @@ def intervals(judgement: Judgement, labels: Sequence[str]) -> dict[str, tuple[fl
 
 
 def drawn_scores(judgement: Judgement, labels: Sequence[str], draws: np.ndarray) -> dict[str, np.ndarray]:
-    """How often each text was drawn (draws, n) → the scores of the judgement, (draws,) each; all are sums of texts."""
+    """How often each text was drawn, (draws, n) → the scores of the judgement, which are sums over texts: (draws,)."""
     gold, predicted, probabilities = np.array(judgement.gold), np.array(judgement.predicted), judgement.probabilities
     texts, draws = np.arange(len(gold)), draws.astype(float)
     scores = drawn_class_scores(gold, predicted[None], labels, draws)

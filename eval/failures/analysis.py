@@ -3,12 +3,10 @@
 Letters: n texts of a split, C classes.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +19,7 @@ from ...tokenize.normalize import Span
 from ...weights.load import load
 from ..judge import Judgement
 from ..predict import Scorer
-from ..runs import write_json, write_jsonl, write_whole
+from ..runs import write_csv, write_json, write_jsonl
 from ..statistics import intervals
 from ..tasks.metrics import softmax
 from .attribution import integrated_gradients, looked_at, occlusion
@@ -316,20 +314,14 @@ def suspected(
 def write_data(run: Path, analysis: Analysis) -> None:
     """`failures.jsonl`, `slices.csv`, `suspects.csv` and perhaps `probes.json`: what the page shows, as data."""
     write_jsonl(run / "failures.jsonl", [asdict(failure) for failure in analysis.failures])
-    kinds = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
-    write_table(run / "slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in kinds], ["by"])
+    slices = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
     by = f"{analysis.folds} fine-tunings" if analysis.folds else "logistic regression"
-    write_table(run / "suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects], ["by"])
+    for name, kind, rows in (
+        ("slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in slices]),
+        ("suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects]),
+    ):
+        write_csv(run / name, rows, ["by", *(field.name for field in fields(kind))])
     if analysis.probes:
         write_json(run / "probes.json", [asdict(row) for row in analysis.probes])
     else:
         (run / "probes.json").unlink(missing_ok=True)  # of a page that was made before
-
-
-def write_table(path: Path, kind: Any, rows: Sequence[Mapping[str, Any]], first: Sequence[str] = ()) -> None:
-    """Rows as CSV; the header is there also where there is no row."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*first, *kind.__dataclass_fields__], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, buffer.getvalue())

@@ -3,7 +3,6 @@
 Review text is data: Jinja2 escapes all that stands in the page (`template/page.html`), and its pictures are our own.
 """
 
-import csv
 import hashlib
 import json
 from collections import Counter
@@ -19,7 +18,7 @@ from ...model.ranks import rank
 from ...weights.files import read_json
 from ..judge import Judgement
 from ..neutral import ceiling
-from ..runs import write_whole
+from ..runs import read_log, read_predictions, write_whole
 from ..statistics import ALPHA, mcnemar, p_value
 from .analysis import Analysis, Failure, Token, write_data
 from .pictures import page_curves, reliability
@@ -92,14 +91,6 @@ def write_page(run: Path, analysis: Analysis, language: str = "en", against: Pat
     write_data(run, analysis)
     write_whole(run / "report.html", text)
     print(f"page    {run / 'report.html'}")
-
-
-def read_log(run: Path) -> list[dict[str, float | None]]:
-    """A run's `log.csv`, an epoch a row; none where nothing was trained."""
-    if not (run / "log.csv").is_file():
-        return []
-    with (run / "log.csv").open(encoding="utf-8", newline="") as file:
-        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def page(
@@ -274,13 +265,13 @@ def beside(judgements: Sequence[Judgement], run: Path) -> dict[str, Any]:
     """What another run has right and this one has not, and the other way round, on the splits that both have."""
     parts = []
     for judgement in judgements:
-        file = run / f"predictions-{judgement.split}.jsonl"
-        if not file.is_file():
+        predictions = read_predictions(run, judgement.split)
+        if predictions is None:
             continue
-        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if [(line["id"], line["label"]) for line in lines] != [(e.id, e.label) for e in judgement.examples]:
+        if [(p["id"], p["label"]) for p in predictions] != [(e.id, e.label) for e in judgement.examples]:
+            file = run / f"predictions-{judgement.split}.jsonl"
             raise ValueError(f"{file} is about other texts or labels: runs stand side by side on the same ones only")
-        there = [line["predicted"] for line in lines]
+        there = [p["predicted"] for p in predictions]
         gold, here = np.array(judgement.gold), np.array(judgement.predicted)
         rows = [
             {"id": e.id, "text": e.text, "gold": e.label, "there": a, "here": b}

@@ -6,7 +6,6 @@ it down.
 Letters: n texts of a split, S seeds, C classes.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...weights.files import read_json
+from ..runs import read_log, read_predictions
 from ..statistics import PERCENTILES, drawn_class_scores
 
 BASELINE = "baseline"
@@ -74,21 +74,18 @@ Variant = list[Trial]  # the S runs of one method at one learning rate, in the o
 
 def read_run(folder: Path, method: str, seed: int) -> Trial:
     """A run folder of `finetune --judge-train`."""
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
-        rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
     gold, predicted, metrics, judged = {}, {}, {}, hashlib.sha256()
     for split, file_name in (("train", "train"), ("dev", "val"), ("test", "test")):
         if (folder / f"{file_name}-metrics.json").is_file():
             metrics[split] = read_json(folder / f"{file_name}-metrics.json")
-        if (folder / f"predictions-{split}.jsonl").is_file():
-            lines = (folder / f"predictions-{split}.jsonl").read_text(encoding="utf-8").splitlines()
-            examples = [json.loads(line) for line in lines]
-            judged.update(json.dumps([[split, e["id"], e["text"], e["label"]] for e in examples]).encode())
-            gold[split] = [example["label"] for example in examples]
-            predicted[split] = [example["predicted"] for example in examples]
+        predictions = read_predictions(folder, split)
+        if predictions is not None:
+            judged.update(json.dumps([[split, p["id"], p["text"], p["label"]] for p in predictions]).encode())
+            gold[split] = [p["label"] for p in predictions]
+            predicted[split] = [p["predicted"] for p in predictions]
     told = read_json(folder / "config.json")
     return Trial(
-        method, told["settings"]["lr"], seed, rows[1:], metrics, gold, predicted, told["data"]["labels"],
+        method, told["settings"]["lr"], seed, read_log(folder)[1:], metrics, gold, predicted, told["data"]["labels"],
         judged.hexdigest(), told.get("git"),
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from ..predict import Scorer
 from ..runs import write_csv, write_json, write_jsonl
 from ..statistics import intervals
 from ..tasks.metrics import softmax
-from .attribution import integrated_gradients, looked_at, occlusion
+from .attribution import integrated_gradients, occlusion, rollout_to_cls
 from .neighbours import nearest, representations
 from .probes import Probe, ProbeRow, fit, read_probes, run_probes
 from .slices import Rule, SliceRow, built_in, read, search, table, tag
@@ -237,7 +237,7 @@ def token_by_token(
             offsets = np.split(encodings.offsets, encodings.boundaries[1:-1])
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, template.special)
             drops = occlusion(model, encodings, chosen, tokenizer.mask_id, template.special)
-            rolled = looked_at(model, encodings)
+            rolled = rollout_to_cls(model, encodings)
             for text, own, one, *others in zip(some, offsets, gradients, drops, rolled, strict=True):
                 yield tokens_of(text, template.inside(len(own)), own, one.values, *others), one.complete
             bar.update(len(some))

@@ -1,4 +1,4 @@
-"""Show one sentence's walk through a model, from characters to probabilities.
+"""Show the trace of one sentence through a model, from characters to probabilities.
 
 python scripts/inside.py "駅から近くて[MASK]でした。"
 python scripts/inside.py "駅から近くて[MASK]でした。" --layer 2 --head 3 --picture attention.svg
@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tezukuri.eval.inside import load, walk
+from tezukuri.eval.inside import load, trace
 from tezukuri.eval.inside_lines import (
     answer_lines,
     attention_lines,
@@ -57,27 +57,27 @@ def main(arguments: list[str] | None = None) -> int:
     loaded = load(options.model, options.revision)
     if loaded.report.notes:
         log.warning("%s", loaded.report)
-    way = walk(loaded.model, loaded.tokenizer, options.text)
-    attention = way.attention(options.layer, options.head)  # before anything is printed: there may be no such head
+    traced = trace(loaded.model, loaded.tokenizer, options.text)
+    attention = traced.attention(options.layer, options.head)  # before anything is printed: there may be no such head
     title = f"attention of layer {options.layer}, head {options.head}"
     blocks = [
-        (f"model {shown(options.model)}", [size_line(way)]),
-        ("text", text_lines(way)),
-        ("words", word_lines(way)),
-        ("tokens", token_lines(way)),
+        (f"model {shown(options.model)}", [size_line(traced)]),
+        ("text", text_lines(traced)),
+        ("words", word_lines(traced)),
+        ("tokens", token_lines(traced)),
         (
-            f"stages, with the first values at token {way.token} (head {options.head})",
-            stage_lines(way, way.stages, options.head),
+            f"stages, with the first values at token {traced.token} (head {options.head})",
+            stage_lines(traced, traced.stages, options.head),
         ),
-        (f"{title}: each row looks at the columns", attention_lines(way, options.layer, options.head)),
-        ("answers", answer_lines(way, way.answers)),
+        (f"{title}: each row looks at the columns", attention_lines(traced, options.layer, options.head)),
+        ("answers", answer_lines(traced, traced.answers)),
     ]
     for number, (heading, lines) in enumerate(blocks):
         print("\n" * bool(number) + heading)
         for line in lines:
             print(f"  {line}")
     if options.picture:
-        labels = [f"{i} {shown(token)}" for i, token in enumerate(way.encoding.tokens)]
+        labels = [f"{i} {shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
         write_whole(options.picture, attention_map(attention, labels, title, options.picture.suffix[1:]))
         print(f"\npicture {shown(str(options.picture))}")
     return 0

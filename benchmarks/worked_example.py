@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tezukuri.eval.failures.analysis import Analysis
-from tezukuri.eval.failures.page import facts_of, findings, sayings, write_page
+from tezukuri.eval.failures.page import facts_of, findings, translator, write_page
 from tezukuri.eval.failures.slices import read, tag
 from tezukuri.eval.plots import png
 from tezukuri.eval.report import classification_table
@@ -154,9 +154,9 @@ def document(
     seconds: float,
     jobs: int,
 ) -> str:
-    say = sayings("en")
-    shown = dict(facts_of(config, [], say)["shown"])
-    drafted = findings(analysis, read_log(run), {rule.name: rule.name for rule in analysis.rules}, say)
+    translate = translator("en")
+    shown = dict(facts_of(config, [], translate)["shown"])
+    drafted = findings(analysis, read_log(run), {rule.name: rule.name for rule in analysis.rules}, translate)
     test = next(j for j in analysis.judgements if j.split == "test")
     kinds = kinds_of(analysis)
     return DOCUMENT.format(
@@ -170,8 +170,8 @@ def document(
         scores=scores(analysis),
         report=classification_table(test).rstrip(),
         sure=ALPHA,
-        facts="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == say("fact")),
-        possibilities="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == say("possibility")),
+        facts="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == translate("fact")),
+        possibilities="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == translate("possibility")),
         reasons=reasons(analysis, methods),
         seeds=SEEDS,
         table=markdown(

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tezukuri.eval.failures.analysis import try_it
-from tezukuri.eval.failures.page import example, expected, sayings
+from tezukuri.eval.failures.page import example, expected, translator
 from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.predict import Scorer
 from tezukuri.eval.runs import write_json
@@ -56,11 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def table(rows: Sequence[ProbeRow]) -> Iterator[str]:
     """The pass rate of each template, a few examples of what fails, and the sum."""
-    name, say = None, sayings("en")
+    name, translate = None, translator("en")
     for row in rows:
         if row.name != name:
             name = row.name
-            yield f"\n{row.kind}  {name}, expected: {expected(row, say)}"
+            yield f"\n{row.kind}  {name}, expected: {expected(row, translate)}"
         yield f"{row.rate:>7.1%}  {row.passed} of {row.n}  {row.template}"
         for case in row.failures[:SHOWN]:
             yield f"           {example(case, row)}"

@@ -19,10 +19,10 @@ ON_A_PAGE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def page_curves(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str) -> str:
+def page_curves(rows: Sequence[dict[str, Any]], translate: Callable[[str], str] = str) -> str:
     """An SVG of a training log: losses, scores, gradient norm and learning rate; the best epochs are marked.
 
-    say: translates its words.
+    translate: its words into the language of the page.
     """
     with rc_context(ON_A_PAGE):
         figure = Figure(figsize=(11, 3.2), layout="constrained")
@@ -31,32 +31,34 @@ def page_curves(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str)
         epochs, from_first = ([row["epoch"] for row in some] for some in (rows, trained))
         mark = {"color": "black", "markerfacecolor": "yellow", "markersize": 9}
         # Losses.
-        plot_losses(losses, rows, say("training"), say("validation"))
+        plot_losses(losses, rows, translate("training"), translate("validation"))
         lowest = min(trained, key=lambda row: row["dev_loss"])
         losses.plot(lowest["epoch"], lowest["dev_loss"], "v", **mark)
-        losses.set(title=say("Loss (nats)"), ylim=(0, None))
+        losses.set(title=translate("Loss (nats)"), ylim=(0, None))
         # Scores.
         for name, label in (("accuracy", "accuracy"), ("f1", "macro-F1"), ("ece", "ECE")):
-            marks.plot(epochs, [row[f"dev_{name}"] for row in rows], ".-", label=say(label))
+            marks.plot(epochs, [row[f"dev_{name}"] for row in rows], ".-", label=translate(label))
         best = max(trained, key=lambda row: row["dev_f1"])
         marks.plot(best["epoch"], best["dev_f1"], "^", **mark)
-        marks.set(title=say("Validation"), ylim=(0, 1))
+        marks.set(title=translate("Validation"), ylim=(0, 1))
         # Gradient norm and learning rate, each with a scale of its own.
-        rates.plot(from_first, [row["grad_norm"] for row in trained], ".-", label=say("gradient norm"))
+        rates.plot(from_first, [row["grad_norm"] for row in trained], ".-", label=translate("gradient norm"))
         other = rates.twinx()
-        other.plot(from_first, [row["lr"] for row in trained], "C1.--", label=say("learning rate"))
+        other.plot(from_first, [row["lr"] for row in trained], "C1.--", label=translate("learning rate"))
         other.grid(visible=False)
-        rates.set(title=say("At the end of each epoch"))
+        rates.set(title=translate("At the end of each epoch"))
         rates.legend(handles=[*rates.lines, *other.lines])
         for axes in (losses, marks):
             axes.legend()
         for axes in (losses, marks, rates):
-            axes.set_xlabel(say("epoch"))
+            axes.set_xlabel(translate("epoch"))
             axes.xaxis.get_major_locator().set_params(integer=True)
         return inline(figure)
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, say: Callable[[str], str] = str, bins: int = 10) -> str:
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, translate: Callable[[str], str] = str, bins: int = 10
+) -> str:
     """An SVG of accuracy by confidence, and of the confidence of right and of wrong predictions.
 
     confidence: (n,) the probability of the predicted class. right: (n,) whether the prediction is right.
@@ -70,9 +72,9 @@ def reliability(confidence: np.ndarray, right: np.ndarray, say: Callable[[str], 
         shares = np.bincount(place, weights=right, minlength=bins) / np.maximum(counts, 1)
         left.bar(edges[:-1], shares, width=1 / bins, align="edge", color="C0", alpha=0.6)
         left.plot([0, 1], [0, 1], color=INK, linewidth=1)
-        left.set(xlabel=say("how sure"), ylabel=say("how often right"), xlim=(0, 1), ylim=(0, 1))
-        beside.hist([confidence[right], confidence[~right]], bins=edges, label=[say("right"), say("wrong")])
-        beside.set(xlabel=say("how sure"), ylabel=say("texts"), xlim=(0, 1))
+        left.set(xlabel=translate("how sure"), ylabel=translate("how often right"), xlim=(0, 1), ylim=(0, 1))
+        beside.hist([confidence[right], confidence[~right]], bins=edges, label=[translate("right"), translate("wrong")])
+        beside.set(xlabel=translate("how sure"), ylabel=translate("texts"), xlim=(0, 1))
         beside.legend()
         return inline(figure)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tezukuri.eval.failures.analysis import try_it
+from tezukuri.eval.failures.analysis import score_probes
 from tezukuri.eval.failures.page import example, expected, translator
 from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.predict import Scorer
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     probes = read_probes(options.file)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
     model = loaded.model.to(choose_device(options.device))
-    rows = try_it(Scorer(model, loaded.tokenizer, Classify(model.labels)), probes)
+    rows = score_probes(Scorer(model, loaded.tokenizer, Classify(model.labels)), probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():

@@ -158,7 +158,7 @@ def passes(probe: Probe, case: Sequence[Answer]) -> bool:
     return (rise if probe.goes == "up" else -rise) > probe.by
 
 
-def fit(probes: Iterable[Probe], labels: Sequence[str]) -> bool:
+def answerable(probes: Iterable[Probe], labels: Sequence[str]) -> bool:
     """Whether a classifier of these labels has all that the probes name."""
     return {probe.label for probe in probes} - {None} <= set(labels)
 

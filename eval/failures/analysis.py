@@ -174,11 +174,11 @@ def analyse(
 
 def score_probes(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
     """Run the probes, in fp32."""
-
-    def probabilities_of(texts: Sequence[str]) -> np.ndarray:
-        return softmax(scorer.logits(scorer.encode(texts), progress="probes"))
-
-    return run_probes(probes, scorer.model.labels, probabilities_of) if probes else []
+    if not probes:
+        return []
+    return run_probes(
+        probes, scorer.model.labels, lambda texts: softmax(scorer.logits(scorer.encode(texts), progress="probes"))
+    )
 
 
 def explain_errors(
@@ -300,20 +300,13 @@ def label_suspects(
         encodings = tokenizer.encode_batch([e.text for e in texts], max_length=mini.config.max_position_embeddings)
         vectors = representations(mini, encodings, progress="all texts as vectors")
         probabilities = out_of_sample(vectors.numpy(), given, in_training, progress="labels to look at")
-    return [
-        SuspectText(
-            split=split,
-            id=example.id,
-            text=example.text,
-            label=labels[s.given],
-            suggested=labels[s.suggested],
-            self_confidence=round(s.self_confidence, 4),
-            suggested_confidence=round(s.suggested_confidence, 4),
-            votes=dict(example.votes or {}) or None,
-        )
-        for s in suspects(probabilities, given, in_training)
-        for split, example in examples[s.index : s.index + 1]  # none for another text
-    ]
+    found = []
+    for s in suspects(probabilities, given, in_training):
+        for split, e in examples[s.index : s.index + 1]:  # none for another text
+            own, other = round(s.self_confidence, 4), round(s.suggested_confidence, 4)
+            votes = dict(e.votes or {}) or None
+            found.append(SuspectText(split, e.id, e.text, labels[s.given], labels[s.suggested], own, other, votes))
+    return found
 
 
 def write_data(run: Path, analysis: Analysis) -> None:

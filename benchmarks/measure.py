@@ -125,12 +125,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+def machine_name() -> str:
+    """Of the folder of this kind of machine."""
+    here = machine()
+    return re.sub(r"\W+", "-", f"{here['cpu']} {here['instructions']}".lower()).strip("-")
+
+
 def conclude(name: str, result: dict[str, Any]) -> None:
     """Show a result and keep it as `benchmarks/results/<cpu>/<name>.json`."""
     given = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]  # files by their names alone
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
     here = machine()
-    folder = RESULTS / re.sub(r"\W+", "-", f"{here['cpu']} {here['instructions']}".lower()).strip("-")
+    folder = RESULTS / machine_name()
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{name}.json", {"command": command, **result, "machine": here})
     for key, value in result.items():

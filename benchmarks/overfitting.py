@@ -2,8 +2,8 @@
 
     python benchmarks/overfitting.py --jobs 2
 
-It takes about an hour and a half on two cores. Runs that are finished are never made again: whoever stops it
-goes on with the same command, and whoever adds a method to the list waits for its runs alone.
+It takes about an hour and a half on two cores. Finished runs are kept: after a stop, the same command continues, and a
+method that is added to the list costs only its own runs.
 """
 
 import argparse
@@ -39,22 +39,22 @@ DOCS = Path(__file__).parent.parent / "docs"
 BEFORE = """\
 # What helps against over-fitting?
 
-{count} ways of training, all with their default strengths, and a pair of two of them: `{model}` on JRTE.
+{count} methods with their default strengths, and a pair of two of them, compared for `{model}` on JRTE.
 This page and its picture were written on {date} by
 
 ```console
 {command}
 ```
 
-on {machine}, at commit {commit}; it is [compare.py](../scripts/compare.py) with a list of methods, and yours are
-compared with `tezukuri compare --method … -- --data …`. What the methods are: [regularizers.md](regularizers.md), in
-Japanese [regularizers.ja.md](regularizers.ja.md). `--epochs 10` is the baseline trained longer, to see over-fitting at
-all, and the line with `--patience 2` is early stopping on the loss. The pair, `r-drop + judge-votes`, was added when
-three seeds of the others were done: of the single methods, the first had the highest accuracy on dev and the second the
-lowest loss.
+on {machine}, at commit {commit}. The command runs [compare.py](../scripts/compare.py) with a list of methods;
+`tezukuri compare --method … -- --data …` compares methods of your choice. [regularizers.md](regularizers.md) explains
+the methods, in Japanese [regularizers.ja.md](regularizers.ja.md). `--epochs 10` is the baseline trained longer, to see
+what follows the lowest loss. The row with `--patience 2` is early stopping on the loss. The pair,
+`r-drop + judge-votes`, was added after three seeds of the other methods: of the single methods, r-drop had the highest
+accuracy on dev and judge-votes the lowest loss.
 
-Sentences marked **fact** were measured here, on this model and these texts; what may follow from them is marked
-**possibility**.
+Sentences marked **fact** state what was measured, on this model and these texts. Sentences marked **possibility** state
+what may follow from it.
 
 """
 

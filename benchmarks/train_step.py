@@ -36,7 +36,7 @@ from tezukuri.model.precision import PRECISIONS, autocast
 from tezukuri.scripts.command import keep_freed_memory
 from tezukuri.train import loop
 from tezukuri.train.batch import Texts
-from tezukuri.train.optimizer import adamw, cut_gradients
+from tezukuri.train.optimizer import adamw, clip_gradients
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import Settings
 from tezukuri.weights.load import load
@@ -160,7 +160,7 @@ def floor(folder: Path, precision: str, steps: int) -> dict[str, float]:
         p.grad = torch.randn_like(p)
 
     def rest() -> float:
-        return seconds(lambda: (cut_gradients(model, optimizer, 1.0, fold=True), optimizer.step()))
+        return seconds(lambda: (clip_gradients(model, optimizer, 1.0, in_step=True), optimizer.step()))
 
     def casts() -> float:
         return seconds(lambda: [p.to(torch.bfloat16) for p in matrices]) if precision == "bf16" else 0.0

@@ -1,9 +1,8 @@
-"""A worked example: mini on JRTE, what its page of mistakes says, what was tried because of it, and docs/failures.md.
+"""A worked example: the errors of mini on JRTE and remedies that were tried, written into docs/failures.md.
 
     python benchmarks/worked_example.py --jobs 2
 
-It takes about half an hour on two cores. Runs that are finished are never made again: whoever stops it goes on with the
-same command.
+It takes about half an hour on two cores. Finished runs are kept: after a stop, the same command continues.
 """
 
 import argparse
@@ -40,26 +39,26 @@ PLAIN = ["--model", "mini", "--data", "jrte"]
 DOCUMENT = """\
 # A worked example: every mistake of mini on JRTE
 
-A report in the four sections that a data-mining course asks for (method, results, facts, possibilities), then what was
-tried because of it. This page and its pictures were written on {date} by
+A report in the four sections that a data-mining course asks for (method, results, facts, possibilities), followed by
+remedies that were tried because of it. This page and its pictures were written on {date} by
 
 ```console
 {command}
 ```
 
-on {machine}, at commit {commit}. Your own run has all of this in its `report.html`, with the texts.
+on {machine}, at commit {commit}. The `report.html` of your own run has the same content, and the texts.
 
 ## Method
 
 - **Model**: `mini`, which comes with the package, fine-tuned by `tezukuri finetune --data jrte --regularizer none`.
-  No regularizer, so that there is something to find; the default recipe has two of those below. Else the recipe is the
-  default one: {recipe}.
+  Regularizers are off, so that there are more errors to analyse; the default recipe has the two that are tried below.
+  All else is the default recipe: {recipe}.
 - **Data**: hotel reviews of the Japanese Realistic Textual Entailment corpus, sentences with three polarities, each
   labelled by several judges. {texts}.
-- **Looking at mistakes**: `tezukuri failures`, which took {seconds:.0f} s. Kinds of texts are told by rules over lemmas
-  and parts of speech, and by a search; each is tested against chance (Fisher), and p is corrected for the number of
-  tests (Holm). Labels are suspected by confident learning: a model that learned from other training texts only is sure
-  of another label.
+- **Error analysis**: `tezukuri failures`, which took {seconds:.0f} s. Kinds of texts are defined by rules over lemmas
+  and parts of speech, or found by a search. Each kind is tested against chance (Fisher), and p is corrected for the
+  number of tests (Holm). Suspect labels are found by confident learning: a model that learned from other training texts
+  only is sure of another label.
 
 ## Results
 
@@ -73,8 +72,8 @@ On the test split, of the model of the epoch with the best macro-F1 on dev:
 
 ![curves](failures-curves.png) ![confusion matrix](failures-confusion.png)
 
-How often texts of each kind are wrong, on dev and test together; blue where it is shown to be more often than elsewhere
-(corrected p below {sure}), the line is the rate of all:
+Error rates of the kinds of texts, on dev and test together. Blue: the rate is higher than elsewhere (corrected p below
+{sure}). The line is the rate of all texts:
 
 ![kinds of texts](failures-slices.png)
 
@@ -85,21 +84,21 @@ How often texts of each kind are wrong, on dev and test together; blue where it 
 ## Possibilities
 
 {possibilities}
-- The judges' disagreement, the loss that rises and the kinds of texts above may each be a reason of mistakes, or only
-  stand beside one. What follows tries three of them.
+- The judges' disagreement, the rising loss and the kinds of texts above may each cause errors, or only occur together
+  with them. The next section tries three remedies.
 
-## What was tried because of it
+## Remedies that were tried
 
 {reasons}
 
-All were trained with seeds 1 to {seeds}, and so was the plain recipe; what is chosen is chosen by the mean accuracy on
-dev. The idea of the last one came from mistakes on dev and test together, so that test is not wholly new to it. Mean ±
-standard deviation over the seeds; the last two columns count mistakes on dev and test together, of negated texts and of
-those whose judges disagree.
+Each remedy and the plain recipe were trained with seeds 1 to {seeds}. The remedy is chosen by the mean accuracy on dev.
+The last one was suggested by errors on dev and test together, so test is not unseen for it. The table shows mean ±
+standard deviation over the seeds. Its last two columns count errors on dev and test together, of negated texts and of
+texts whose judges disagree.
 
 {table}
 
-Against the plain recipe, in points, with the interval of 95 % of the draws of texts (paired bootstrap), and p, not
+Differences from the plain recipe, in points, with the 95 % interval of a paired bootstrap over texts, and p, not
 corrected:
 
 {against}
@@ -204,12 +203,12 @@ def reasons(analysis: Analysis, methods: dict[str, str]) -> str:
     train = sum(len(j.examples) for j in analysis.judgements if j.split == "train")
     return f"""\
 - **{votes}**: on dev accuracy is {judges.unanimous:.3f} where all judges agree and {judges.divided:.3f} where they do
-  not. So the model learns their votes, not only which label won; R-Drop goes with it in the default recipe
+  not. So the model learns their votes, and not the label alone. R-Drop is added, as in the default recipe
   (`--regularizer r-drop --regularizer judge-votes`).
-- **{suspects}**: {left_out} of {train} training texts have labels to look at. They are left out
+- **{suspects}**: {left_out} of {train} training texts have suspect labels. They are left out
   (`--leave-out RUN/suspects.csv`; dev and test stay whole).
 - **{negation}**: {negated.errors} of {negated.n} negated texts are wrong on dev and test, {negated.lift:.1f} times the
-  rate of all. They count twice in the loss, by a regularizer of one's own
+  rate of all texts. They weigh twice in the loss, by a regularizer of one's own
   ([negation_twice.py](../benchmarks/negation_twice.py))."""
 
 
@@ -251,8 +250,8 @@ def verdict(ordered: Sequence[Variant], methods: dict[str, str]) -> str:
                 f"**fact** {told(dev, f'On dev the accuracy of “{methods[variant[0].method]}”', 'the plain recipe’s')}"
             )
     said.append(
-        "**possibility** Where an interval holds 0, the remedy may still help or harm a little; and what a kind of "
-        "texts suffers from may be another thing than the remedy treats."
+        "**possibility** Where an interval contains 0, the remedy may still help or harm a little. The errors of a "
+        "kind of texts may also have another cause than the one that the remedy treats."
     )
     return "\n".join(f"- {sentence}" for sentence in said)
 

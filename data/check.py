@@ -1,7 +1,4 @@
-"""What to know about labelled texts before training: balance, duplicates, contradictions, near-duplicates, lengths.
-
-A text that stands in the training split and, all but a word, in the test split makes the test score too good.
-"""
+"""Checks of labelled texts before training: balance, duplicates, contradictions, near-duplicates."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -19,7 +16,7 @@ def balance(examples: Sequence[Example]) -> Counter[tuple[str, str]]:
 
 
 def duplicates(examples: Sequence[Example]) -> list[list[Example]]:
-    """The examples of every text that stands more than once, character for character, in the order of the file."""
+    """The examples of every text that occurs more than once, in the order of the file."""
     groups: defaultdict[str, list[Example]] = defaultdict(list)
     for example in examples:
         groups[example.text].append(example)
@@ -34,14 +31,14 @@ def contradictions(groups: Sequence[list[Example]]) -> list[list[Example]]:
 def near_duplicates(examples: Sequence[Example], threshold: float = 0.85) -> list[tuple[float, Example, Example]]:
     """(ratio, earlier, later) of texts in different splits whose difflib ratio is above `threshold`, highest first.
 
-    Texts are compared after NFKC, as the tokenizer reads them; those equal before it are left to `duplicates`.
+    Texts are compared after NFKC; those equal before it are left to `duplicates`.
 
     Only pairs that share enough bigrams are given to difflib, and none is lost by that. Let M characters of two texts
     with n together match, in k blocks. Their ratio is 2M / n, so u = n - 2M characters do not match. At least one of
     these lies between two blocks: k ≤ u + 1. A block of c characters is c - 1 shared bigrams, so the texts share
-    M - k ≥ M - u - 1 = 3M - n - 1 of them, which for a ratio above t is more than (1.5 t - 1) n - 1. (At t below 2/3
-    that rules nothing out: right still, but slow.)
+    M - k ≥ M - u - 1 = 3M - n - 1 of them, which for a ratio above t is more than (1.5 t - 1) n - 1.
     """
+    # Of each text in each split the first example, and who has which bigram.
     firsts = list({(example.text, example.split): example for example in reversed(examples)}.values())[::-1]
     texts = [unicodedata.normalize("NFKC", example.text) for example in firsts]
     lengths = np.array([len(text) for text in texts])
@@ -53,6 +50,7 @@ def near_duplicates(examples: Sequence[Example], threshold: float = 0.85) -> lis
             holders[bigram].append(number)
     places = {bigram: np.array(numbers) for bigram, numbers in holders.items()}
 
+    # Each against those before it.
     found = []
     matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
     for number, own in enumerate(bigrams):

@@ -1,4 +1,4 @@
-"""What every reader in this folder returns: labelled texts, the names of their classes, and the rows it refused."""
+"""What every reader returns: examples, the names of their classes, and the rows that are none."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ SPLITS = ("train", "dev", "test")
 
 
 class DataError(ValueError):
-    """Data that cannot be used. The message says what was wrong, where, and what to do."""
+    """Data that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,20 @@ class Example:
 
     id: str
     text: str
-    label: Any  # the name of the class, or whatever else a task asks for
+    label: Any  # the name of the class, or what another task predicts
     split: str  # "train", "dev" or "test"
-    votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus tells
+    votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus has votes
     pair: str | None = None  # the second text, where the task is about two
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is no example: `file`, `line` (from 1) and `reason`; `raw` is the row itself, cut short."""
+    """A row that is no example."""
 
     file: str
-    line: int
+    line: int  # from 1
     reason: str
-    raw: str
+    raw: str  # the row itself, shortened
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}: {self.raw!r}"
@@ -38,13 +38,17 @@ class BadRow:
 
 @dataclass
 class Dataset:
-    """A corpus. The order of `labels` is the order of the classes: class c of the model is `labels[c]`."""
+    """A corpus. Class c of the model is `labels[c]`."""
 
     name: str
     labels: tuple[str, ...]
     examples: list[Example]
     bad_rows: list[BadRow] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what the reader decided by itself, for people to read
+    notes: list[str] = field(default_factory=list)  # what the reader decided by itself
+
+    def __repr__(self) -> str:
+        sizes = Counter(example.split for example in self.examples)
+        return f"Dataset({self.name!r}, {', '.join(f'{split} {n}' for split, n in sizes.items())})"
 
     def split(self, name: str) -> list[Example]:
         """The examples of one split, in the order of the file; DataError where there are none."""

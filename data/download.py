@@ -1,4 +1,4 @@
-"""One file from the web into the cache folder, checked by its SHA-256; it appears whole or not at all."""
+"""A file from the web into the cache folder, checked by its SHA-256; it appears whole or not at all."""
 
 import hashlib
 import http.client
@@ -17,10 +17,7 @@ def cache_folder() -> Path:
 
 
 def download(url: str, file: Path, sha256: str, timeout: float = 30) -> Path:
-    """`file`, fetched from `url` unless it is there already with the right hash. `timeout` is in seconds.
-
-    DataError where the server cannot be reached, breaks off, or sends something else.
-    """
+    """`file`, fetched from `url` unless it is there with the right hash; DataError where that fails. `timeout` in s."""
     if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
         return file
     try:

@@ -1,11 +1,10 @@
 """The JRTE corpus (pn.tsv): 5,553 sentences of hotel reviews with their sentiment, each judged by three people.
 
 Source: Hayashibe, "Japanese Realistic Textual Entailment Corpus", LREC 2020;
-https://github.com/megagonlabs/jrte-corpus, licence CC BY-NC-SA 4.0 (not for commercial use). The corpus is not part of
-this package: `fetch` downloads it.
+https://github.com/megagonlabs/jrte-corpus, licence CC BY-NC-SA 4.0 (not for commercial use).
 
-A row is: id, label (-1, 0 or 1), text, the judges' votes as JSON ({"0": 1, "1": 2}), split. The columns stand between
-tabs, without a header and without quoting: a `"` is a character of the text.
+A row is: id, label (-1, 0 or 1), text, the judges' votes as JSON ({"0": 1, "1": 2}), split; with tabs between them,
+without a header and without quoting.
 """
 
 import json
@@ -34,12 +33,10 @@ def fetch(url: str = URL, sha256: str = SHA256) -> Path:
 
 
 def read_jrte(path: Path) -> tuple[list[Example], list[BadRow]]:
-    """Read a file of this format; official splits, no hash asked for."""
     return collect(path, enumerate(read_lines(path), start=1), parse)
 
 
 def parse(line: int, raw: str) -> Example:
-    """One row; RowError where it is not of this format."""
     columns = raw.split("\t")
     if len(columns) != 5:
         raise RowError(f"{len(columns)} tab-separated columns instead of 5 (id, label, text, votes, split)")
@@ -54,7 +51,7 @@ def parse(line: int, raw: str) -> Example:
 
 
 def parse_votes(votes: str) -> dict[str, int]:
-    """{"0": 1, "1": 2} as {"normal": 1, "positive": 2}; RowError for anything else."""
+    """{"0": 1, "1": 2} → {"normal": 1, "positive": 2}; RowError for anything else."""
     try:
         counts = json.loads(votes)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Training texts to be left out, by their ids."""
+"""Training examples to be left out, by their ids."""
 
 import csv
 from dataclasses import replace
@@ -8,13 +8,10 @@ from .dataset import DataError, Dataset
 
 
 def without(data: Dataset, listed: Path) -> Dataset:
-    """The data without the training texts in a CSV file, such as `suspects.csv` or what is left of it.
+    """The data without the training examples in a CSV file, such as `suspects.csv`.
 
-    Columns are `id`, and `split` where rows of other splits stand among them, which are passed over: what a model is
-    judged on stays.
-
-    Raises:
-        DataError: the file has no column `id`, or names a text that is not in the training split.
+    Its columns are `id`, and perhaps `split`: rows of other splits are ignored. DataError where there is no column
+    `id`, or no training example of that id.
     """
     there = {example.id for example in data.split("train")}
     ids = set()
@@ -29,6 +26,5 @@ def without(data: Dataset, listed: Path) -> Dataset:
                 raise DataError(f"{listed}:{rows.line_num}: no training text of {data.name} has the id {row['id']!r}")
             ids.add(row["id"])
     kept = [example for example in data.examples if example.split != "train" or example.id not in ids]
-    return replace(
-        data, examples=kept, notes=[*data.notes, f"{len(ids)} training texts left out, listed in {listed.name}"]
-    )
+    note = f"{len(ids)} training texts left out, listed in {listed.name}"
+    return replace(data, examples=kept, notes=[*data.notes, note])

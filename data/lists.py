@@ -1,6 +1,7 @@
-"""Labelled texts that are in memory already: lists, arrays, columns of a table."""
+"""Labelled texts in memory: lists, arrays, columns of a table."""
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Any
 
 from .dataset import SPLITS, DataError, Dataset, Example
@@ -16,20 +17,21 @@ def dataset_of(
     seed: int = 0,
     name: str = "texts",
 ) -> Dataset:
-    """n texts with their labels (and second texts), in splits that are given or cut by the seed, as those of a file.
+    """n texts with their labels (and second texts), in splits that are given or drawn by the seed, as those of a file.
 
-    A label is called by what it looks like when it is printed: 1 is "1".
+    A label's name is what `print` shows of it: 1 is "1".
 
     Raises:
         DataError: a text is none, a label is missing, there are more of the one than of the other, or none at all.
     """
-    columns: dict[str, Sequence[Any]] = {"texts": in_a_list("texts", texts), "labels": in_a_list("labels", labels)}
-    columns |= {} if pairs is None else {"pairs": in_a_list("pairs", pairs)}
-    columns |= {} if splits is None else {"splits": in_a_list("splits", splits)}
+    # Columns of n values each.
+    given = {"texts": texts, "labels": labels, "pairs": pairs, "splits": splits}
+    columns = {what: in_a_list(what, values) for what, values in given.items() if values is not None}
     n = len(columns["texts"])
     for what, column in columns.items():
         if len(column) != n:
             raise DataError(f"there are {n} texts, but {len(column)} {what}: give one for each text")
+    # Their values.
     for what in ("texts", "pairs"):
         for i, text in enumerate(columns.get(what, ())):
             if not isinstance(text, str) or not text.strip():
@@ -42,17 +44,10 @@ def dataset_of(
             raise DataError(f"splits[{i}] is {split!r}: choose one of {', '.join(SPLITS)}")
     if not n:
         raise DataError("there are no texts")
+    pairs, splits = columns.get("pairs", [None] * n), columns.get("splits", [""] * n)
     examples = [
-        Example(f"{name}:{i + 1}", text, str(label), split, pair=pair)
-        for i, (text, label, pair, split) in enumerate(
-            zip(
-                columns["texts"],
-                columns["labels"],
-                columns.get("pairs", [None] * n),
-                columns.get("splits", [""] * n),
-                strict=True,
-            )
-        )
+        Example(f"{name}:{i}", text, str(label), split, pair=pair)
+        for i, text, label, split, pair in zip(count(1), columns["texts"], columns["labels"], splits, pairs)
     ]
     examples, notes = with_splits(examples, seed)
     return Dataset(name, class_order(example.label for example in examples), examples, notes=notes)

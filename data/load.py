@@ -1,4 +1,4 @@
-"""`load`: the one function behind --data. It finds the reader, and cuts the splits that a file does not have."""
+"""`load`, the function behind --data: it finds the reader, and draws the splits that a file lacks."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,25 +8,19 @@ from typing import Literal, NamedTuple
 from .dataset import SPLITS, BadRow, DataError, Dataset, Example
 from .jrte import LABELS, fetch, read_jrte
 from .rows import listed, refuse_bad_rows
-from .split import cut
+from .split import draw_splits
 from .table import SUFFIXES, class_order, read_table
 
 SAMPLE = Path(__file__).parent / "sample" / "reviews.tsv"
 
 
 class Reader(NamedTuple):
-    """A corpus that is asked for by name.
+    """A corpus that has a name."""
 
-    read: a file → its examples, each in its split, and the rows that are none.
-    labels: its classes, in their order.
-    fetch: gives the file, and downloads it where it is not there yet.
-    shipped: whether the file comes with this package, so that no other can be named for it.
-    """
-
-    read: Callable[[Path], tuple[list[Example], list[BadRow]]]
-    labels: tuple[str, ...]
-    fetch: Callable[[], Path]
-    shipped: bool = False
+    read: Callable[[Path], tuple[list[Example], list[BadRow]]]  # its examples, each in its split, and its bad rows
+    labels: tuple[str, ...]  # in the order of the classes
+    fetch: Callable[[], Path]  # gives the file, and downloads it where it is not there yet
+    shipped: bool = False  # whether the file comes with this package: no other can be named for it
 
 
 READERS = {
@@ -47,12 +41,14 @@ def load(
     seed: int = 0,
     bad_rows: Literal["error", "skip"] = "error",
 ) -> Dataset:
-    """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file of one's own.
+    """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file.
 
-    `labels` gives the names and the order of the classes; without it they are those of the file, sorted. The columns
-    and `seed`, by which missing splits are cut (80 % train, 10 % dev, 10 % test), are for files of one's own.
-    `bad_rows="skip"` leaves bad rows out and lists them in `Dataset.bad_rows`; otherwise they are a DataError.
+    Args:
+        labels: names and order of the classes; by default those of the file, sorted.
+        seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; for files, like the columns.
+        bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
     """
+    # The arguments.
     if bad_rows not in ("error", "skip"):
         raise ValueError(f'bad_rows is "error" or "skip", not {bad_rows!r}')
     reader = READERS.get(source) if isinstance(source, str) else None
@@ -61,6 +57,7 @@ def load(
         raise DataError(f"--data-path is for --data {downloaded}; give the file itself as --data {path}")
     if labels is not None and len(set(labels)) != len(labels):
         raise DataError(f"a label is named twice: {listed(labels)}")
+    # The file.
     notes: list[str] = []
     if reader is not None:
         classes = reader.labels
@@ -71,7 +68,7 @@ def load(
     else:
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{file}: the format is told by the suffix, one of {listed(SUFFIXES)}")
+            raise DataError(f"{file}: the suffix must be one of {listed(SUFFIXES)}")
         examples, bad = read_table(file, text_column, label_column, split_column, labels, pair_column)
         classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
         examples, notes = with_splits(examples, seed)
@@ -83,7 +80,6 @@ def load(
 
 
 def existing(path: str | Path) -> Path:
-    """The path of a file; DataError where there is none."""
     if not Path(path).is_file():
         names = " or ".join(f'"{name}"' for name in READERS)
         raise DataError(f"no such data: {str(path)!r} is not a file (nor {names})")
@@ -91,14 +87,14 @@ def existing(path: str | Path) -> Path:
 
 
 def with_splits(examples: list[Example], seed: int) -> tuple[list[Example], list[str]]:
-    """Cut the splits that are not there, and say so in notes."""
+    """The examples with the splits that they lack, drawn at random, and notes that say so."""
     sizes = Counter(example.split for example in examples)
     if sizes[""]:
-        note = f"no split column: cut at random into 80 % train, 10 % dev and 10 % test, class by class (seed {seed})"
-        return cut(examples, {"dev": 0.1, "test": 0.1}, seed), [note]
+        note = f"no split column: split at random into 80 % train, 10 % dev and 10 % test, class by class (seed {seed})"
+        return draw_splits(examples, {"dev": 0.1, "test": 0.1}, seed), [note]
     notes = [f"no {split} split" for split in SPLITS if examples and not sizes[split]]
     if sizes["train"] and not sizes["dev"]:
-        train = iter(cut([example for example in examples if example.split == "train"], {"dev": 0.1}, seed))
+        train = iter(draw_splits([example for example in examples if example.split == "train"], {"dev": 0.1}, seed))
         examples = [next(train) if example.split == "train" else example for example in examples]
-        notes[0] = f"no dev split: 10 % of train cut for it at random, class by class (seed {seed})"
+        notes[0] = f"no dev split: 10 % of train drawn for it at random, class by class (seed {seed})"
     return examples, notes

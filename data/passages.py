@@ -1,4 +1,4 @@
-"""Plain text for pretraining: files with one passage a line, streamed in random order, never wholly in memory."""
+"""Text for pretraining: files with one passage a line, streamed in random order, never wholly in memory."""
 
 import gzip
 import random
@@ -9,11 +9,10 @@ from typing import IO
 
 from .dataset import DataError
 
-BUFFER = 20_000  # passages held back to be handed out in random order
+BUFFER = 20_000  # passages held in memory, to be given out in random order
 
 
 def open_text(path: Path) -> IO[bytes]:
-    """A file, or what is in it where its name ends in .gz."""
     if not path.is_file():
         raise DataError(f"no such text: {path} is not a file")
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
@@ -30,11 +29,11 @@ def count_lines(path: Path) -> int:
 def passages(paths: Sequence[Path], sizes: Sequence[int], seed: int | Sequence[int]) -> Iterator[str]:
     """Every line of every file once, in an order that depends on `seed` alone.
 
-    The files are mixed evenly from beginning to end: the next line is from each with a chance in proportion to the
-    lines that it has left (`sizes`, by `count_lines`, at the start), and is swapped with one of BUFFER lines held back.
+    The next line is from each file with a probability in proportion to the lines that it has left (`sizes`, by
+    `count_lines`, at the start), and is swapped with one of BUFFER lines held in memory.
 
     Raises:
-        DataError: a line that is not UTF-8, by file and line.
+        DataError: a line is not UTF-8; the message names file and line.
     """
     order = random.Random(str(seed))
     left = list(sizes)
@@ -61,5 +60,5 @@ def passages(paths: Sequence[Path], sizes: Sequence[int], seed: int | Sequence[i
 
 
 def is_held_out(text: str, share: float = 0.002) -> bool:
-    """Whether a passage is for validation: decided by the passage itself, so by no order and no file."""
+    """Whether a passage is for validation: decided by its hash, whatever file it is in."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass")) % 10_000 < share * 10_000

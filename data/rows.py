@@ -1,4 +1,4 @@
-"""From the bytes of a file to examples, row by row, so that a bad row is named and hides none of the others."""
+"""From the bytes of a file to examples, row by row; a bad row is named and hides none of the others."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,7 +25,6 @@ def decoded_lines(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """All lines of a file, as `decoded_lines` gives them."""
     with path.open("rb") as file:
         return list(decoded_lines(file))
 
@@ -43,16 +42,15 @@ def refuse_broken_text(text: str) -> None:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a message: 'a', 'b', 'c'."""
     return ", ".join(map(repr, names)) or "none"
 
 
 def collect(
     path: Path, records: Iterable[tuple[int, str]], parse: Callable[[int, str], Example]
 ) -> tuple[list[Example], list[BadRow]]:
-    """Parse the records (line number, raw row) of one file; empty rows are passed over.
+    """Parse the records (line number, raw row) of one file; empty rows are skipped.
 
-    `parse` raises RowError for a bad row. An id that was there before makes a row bad as well.
+    A row is bad where `parse` raises RowError, and where its id is that of an earlier row.
     """
     examples: list[Example] = []
     bad: list[BadRow] = []
@@ -78,7 +76,6 @@ def collect(
 
 
 def refuse_bad_rows(bad: list[BadRow]) -> None:
-    """DataError that lists the first bad rows, if there are any."""
     if bad:
         rows = "\n".join(f"  {row}" for row in bad[:SHOWN])
         more = f"\n  … and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""

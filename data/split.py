@@ -1,4 +1,4 @@
-"""Cut splits from examples that have none: at random by a seed, with the same share of every class."""
+"""Random splits by a seed, with the same share of every class."""
 
 import random
 from collections import defaultdict
@@ -8,20 +8,21 @@ from dataclasses import replace
 from .dataset import Example
 
 
-def cut(examples: list[Example], shares: Mapping[str, float], seed: int) -> list[Example]:
+def draw_splits(examples: list[Example], shares: Mapping[str, float], seed: int) -> list[Example]:
     """The examples in the same order, a share of each class moved to each of the named splits and the rest to train.
 
     A class gives at least one example to every split, unless it has no more distinct texts than there are splits to
-    cut; then all of it stays in train. A text that occurs several times lands in one split, so that nothing of train
-    is asked again in test, even where that makes a share less exact.
+    draw; then all of it stays in train. A text that occurs several times is in one split.
     """
+    # Equal texts are one group; a text with two labels is of the class of the first.
     groups_of_class: dict[str, dict[str, list[int]]] = defaultdict(dict)  # label -> text -> positions
-    class_of_text: dict[str, str] = {}  # a text that bears two labels goes with its first
+    class_of_text: dict[str, str] = {}
     for position, example in enumerate(examples):
         text = example.text.strip()
         label = class_of_text.setdefault(text, example.label)
         groups_of_class[label].setdefault(text, []).append(position)
 
+    # Class by class, groups in random order are taken for each split.
     split_of = ["train"] * len(examples)
     generator = random.Random(seed)
     for label in sorted(groups_of_class):
@@ -38,10 +39,7 @@ def cut(examples: list[Example], shares: Mapping[str, float], seed: int) -> list
 
 
 def take(groups: list[list[int]], size: int, keep: int) -> tuple[list[int], list[list[int]]]:
-    """Positions of groups that hold at most `size` together, and the groups left, which are `keep` at the least.
-
-    If no group is so small, the smallest is taken.
-    """
+    """Positions of groups with at most `size` together (or of the smallest), and the other groups, at least `keep`."""
     taken: list[list[int]] = []
     left: list[list[int]] = []
     for group in groups:

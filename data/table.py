@@ -1,7 +1,7 @@
-"""Labelled texts of the reader's own: .tsv and .csv with a header line, .jsonl with an object a line. All are UTF-8.
+"""Labelled texts in UTF-8 files of one's own: .tsv and .csv with a header line, .jsonl with an object a line.
 
-A .tsv is raw: what stands between two tabs is the field, quotes and all. A .csv follows RFC 4180
-(https://www.rfc-editor.org/rfc/rfc4180): a field in quotes may hold commas, line breaks and doubled quotes.
+A .tsv has no quoting. A .csv follows RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180): a field in quotes may hold
+commas, line breaks and doubled quotes.
 """
 
 import csv
@@ -27,11 +27,12 @@ def read_table(
     labels: Sequence[str] | None,
     pair_column: str | None = None,
 ) -> tuple[list[Example], list[BadRow]]:
-    """Read a file; its suffix tells the format. An example has the split "" where the file has no column for it.
+    """Read a file in the format of its suffix.
 
-    A column "split" is used without being asked for, and so is "id"; otherwise an id is `<file name>:<line>`.
+    The columns "split" and "id" are used where they are there; otherwise the split is "" and the id `<file>:<line>`.
     DataError where a column is missing.
     """
+    # The columns.
     columns, records, fields_of = open_table(path)
     wanted = {"text": text_column, "label": label_column, "split": split_column, "pair": pair_column}
     for use, column in wanted.items():
@@ -43,6 +44,7 @@ def read_table(
     if "split" in columns:
         split_column = split_column or "split"
 
+    # The rows.
     def parse(line: int, raw: str) -> Example:
         row = fields_of(raw)
         label, split = cell(row, label_column).strip(), ""
@@ -57,7 +59,7 @@ def read_table(
             split = SPLIT_NAMES[name]
         id_ = cell(row, "id") if "id" in row else f"{path.name}:{line}"
         pair = text_of(row, pair_column) if pair_column else None
-        return Example(id_, text_of(row, text_column), label, split, pair=pair)
+        return Example(id_, text_of(row, text_column), label, split, votes_of(row), pair)
 
     return collect(path, records, parse)
 
@@ -68,7 +70,7 @@ def open_table(path: Path) -> tuple[list[str], Iterable[Record], Callable[[str],
     if path.suffix.lower() == ".jsonl":
         return columns_of_objects(lines), enumerate(lines, start=1), json_object
     is_csv = path.suffix.lower() == ".csv"
-    split_fields = csv_fields if is_csv else tsv_fields
+    split_fields = csv_fields if is_csv else lambda raw: raw.split("\t")
     records = csv_records(lines) if is_csv else enumerate(lines, start=1)
     _, header = next(iter(records), (1, ""))
     try:
@@ -87,15 +89,11 @@ def open_table(path: Path) -> tuple[list[str], Iterable[Record], Callable[[str],
 
 
 def class_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct label names, sorted; as numbers if all of them are whole numbers."""
+    """Distinct label names, sorted; as numbers if all are whole numbers."""
     names = sorted(set(labels))
     if all(re.fullmatch(r"[+-]?[0-9]{1,18}", name) for name in names):
         names.sort(key=int)
     return tuple(names)
-
-
-def tsv_fields(raw: str) -> list[str]:
-    return raw.split("\t")
 
 
 def csv_fields(raw: str) -> list[str]:
@@ -106,7 +104,7 @@ def csv_fields(raw: str) -> list[str]:
 
 
 def csv_records(lines: list[str]) -> Iterator[Record]:
-    """Join the lines of fields in quotes. A quote that is never closed spoils the line where it stands, no more."""
+    """Join the lines of fields in quotes; a quote that is never closed makes only its own line bad."""
     start = 0
     while start < len(lines):
         reader = csv.reader((lines[i] + "\n" for i in range(start, len(lines))), strict=True)
@@ -120,7 +118,6 @@ def csv_records(lines: list[str]) -> Iterator[Record]:
 
 
 def json_object(raw: str) -> dict[str, Any]:
-    """A line as an object; RowError where it is none."""
     try:
         row = json.loads(raw)
     except json.JSONDecodeError as error:
@@ -133,7 +130,7 @@ def json_object(raw: str) -> dict[str, Any]:
 
 
 def columns_of_objects(lines: list[str]) -> list[str]:
-    """Every key of the objects, in the order of their first use; bad lines are left for `collect` to name."""
+    """Every key of the objects, in the order of their first use; bad lines are for `collect` to name."""
     columns: dict[str, None] = {}
     for line in lines:
         try:
@@ -152,6 +149,13 @@ def cell(row: dict[str, Any], column: str) -> str:
         raise RowError(f"column {column!r} holds a {type(value).__name__}, not a name")
     refuse_broken_text(str(value))
     return str(value)
+
+
+def votes_of(row: dict[str, Any]) -> dict[str, int] | None:
+    """How many judges chose each label, where a row of JSON tells: {"votes": {"good": 2, "bad": 1}}."""
+    votes = row.get("votes")
+    told = isinstance(votes, dict) and votes and all(type(count) is int and count >= 0 for count in votes.values())
+    return votes if told else None
 
 
 def text_of(row: dict[str, Any], column: str) -> str:

@@ -1,4 +1,4 @@
-"""Texts without labels, to be judged: one at a time, so that a file of any length fits into memory."""
+"""Texts without labels, read one at a time, so that a file of any length fits into memory."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -14,8 +14,10 @@ def read_texts(source: str | Path | BinaryIO, text_column: str | None = None) ->
     """Yield (id, text) for each line of a file or of a stream of bytes (`sys.stdin.buffer`).
 
     A line is a text. In a .jsonl file, or where `text_column` is given, it is a JSON object with the text in that
-    column ("text") and perhaps an "id"; otherwise the id is `<file name>:<line>`. Lines of white space alone are passed
-    over. DataError names the line that cannot be read.
+    column ("text") and perhaps an "id"; otherwise the id is `<file name>:<line>`. Lines of white space are skipped.
+
+    Raises:
+        DataError: a line cannot be read; the message names it.
     """
     stream: AbstractContextManager[Iterable[bytes]]
     if isinstance(source, str | Path):
@@ -40,7 +42,6 @@ def read_texts(source: str | Path | BinaryIO, text_column: str | None = None) ->
 
 
 def text_in(line: str, default_id: str, text_column: str | None) -> tuple[str, str]:
-    """(id, text) of one line; RowError where it has none."""
     refuse_broken_text(line)
     if text_column is None:
         return default_id, line

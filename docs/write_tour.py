@@ -5,14 +5,13 @@ A block of values stands between `<!-- values: name -->` and `<!-- end -->`; all
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
 from tezukuri.eval.inside import Stage, Trace, load, trace
 from tezukuri.eval.inside_lines import (
-    answer_lines,
     attention_lines,
     size_line,
     stage_lines,
@@ -22,10 +21,17 @@ from tezukuri.eval.inside_lines import (
     word_lines,
 )
 from tezukuri.eval.runs import write_whole
+from tezukuri.model.attention import attention_mask
+from tezukuri.model.packing import pack
 from tezukuri.weights.load import Loaded
 
 TOUR = Path(__file__).with_name("tour.md")
 SENTENCE = "私は毎朝ｺｰﾋｰを[MASK]ます。"
+SECOND = "駅から近い。"  # shares a batch with it, to show the mask
+GLOSSES = {
+    "食べ": "eat", "作り": "make", "買い": "buy", "飲み": "drink", "入れ": "put in, brew", "減り": "decrease",
+    "はじめ": "begin", "思い出し": "remember", "あり": "exist", "い": "be", "で": "at", "が": "subject", "、": "comma",
+}  # fmt: skip
 LAYER, HEAD = 1, 1  # what the tour looks into, counted from 1; its text says so too
 BLOCK = re.compile(r"(<!-- values: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d+")
@@ -37,7 +43,10 @@ def values(loaded: Loaded) -> dict[str, list[str]]:
     traced = trace(loaded.model, loaded.tokenizer, SENTENCE)
     embeddings, layer, head = (members(traced, group) for group in ("embeddings", f"layer {LAYER}", "word head"))
     return {
-        "sizes": [size_line(traced), *parameter_lines(loaded.model)],
+        "sizes": [
+            f"{size_line(traced)}  R = {traced.packed.rows}  M = {len(traced.answers)}",
+            *parameter_lines(loaded.model),
+        ],
         "text": list(text_lines(traced)),
         "words": word_lines(traced),
         "tokens": token_lines(traced),
@@ -45,12 +54,15 @@ def values(loaded: Loaded) -> dict[str, list[str]]:
         "embeddings": list(stage_lines(traced, embeddings, HEAD)),
         "projections": list(stage_lines(traced, layer[:4], HEAD)),
         "scores": score_lines(traced, layer),
+        "mask": mask_lines(loaded, traced),
         "attention": list(attention_lines(traced, LAYER, HEAD)),
         "heads": head_lines(traced),
         "layer": list(stage_lines(traced, layer[5:], HEAD)),
+        "dropout": dropout_lines(traced),
         "depth": depth_lines(loaded, traced),
         "head": list(stage_lines(traced, head)),
-        "answers": list(answer_lines(traced, traced.answers)),
+        "answers": answer_lines(traced),
+        "loss": loss_lines(traced),
     }
 
 
@@ -83,6 +95,21 @@ def score_lines(traced: Trace, layer: list[Stage]) -> list[str]:
     return table(rows)
 
 
+def mask_lines(loaded: Loaded, traced: Trace) -> list[str]:
+    """Which keys may be looked at where a second, shorter sentence is in the batch: 1, or 0 for padding."""
+    second = loaded.tokenizer.encode(SECOND)
+    packed = pack([traced.encoding, second])
+    allowed = attention_mask(packed)  # (B, 1, 1, S)
+    assert allowed is not None
+    rows = [(f"row {i}", " ".join(map(str, row.int().tolist()))) for i, row in enumerate(allowed[:, 0, 0])]
+    return [f"T = {len(packed.ids)}  R = {packed.rows}  S = {packed.longest}", *table(rows)]
+
+
+def dropout_lines(traced: Trace) -> list[str]:
+    names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    return table([(name, f"{getattr(traced.config, name):g}") for name in names])
+
+
 def head_lines(traced: Trace) -> list[str]:
     """The token at which the followed one looks most, for every head of every layer."""
     rows = [("", *(f"head {head + 1}" for head in range(traced.config.num_attention_heads)))]
@@ -100,9 +127,36 @@ def depth_lines(loaded: Loaded, traced: Trace, likeliest: int = 3) -> list[str]:
     for layer, hidden in enumerate(traced.output.hidden_states or ()):
         logits = loaded.model.head(hidden[[traced.token]], loaded.model.bert.embeddings.word.weight)[0]  # (V,)
         probabilities, ids = logits[: loaded.tokenizer.vocab_size].softmax(dim=-1).topk(likeliest)
-        guesses = [f"{p:.3f} {loaded.tokenizer.vocabulary[i]}" for p, i in zip(probabilities, ids, strict=True)]
+        guesses = [
+            f"{p:.3f} {glossed(loaded.tokenizer.vocabulary[i])}" for p, i in zip(probabilities, ids, strict=True)
+        ]
         rows.append((f"after layer {layer}" if layer else "embeddings only", *guesses))
     return table(rows)
+
+
+def answer_lines(traced: Trace) -> list[str]:
+    """The likeliest words at the token that is followed."""
+    answer = traced.answers[0]
+    rows = [(glossed(c.name), f"{c.logit:5.2f}", f"{c.probability:11.3f}") for c in answer.choices]
+    return [
+        f"at token {answer.token}, {traced.encoding.tokens[answer.token]}",
+        *table([("", "logit", "probability"), *rows]),
+    ]
+
+
+def loss_lines(traced: Trace) -> list[str]:
+    """What the loss would be, for each of the likeliest words in the place of the right one."""
+    rows, logits = [], traced.output.logits[[traced.token]]  # (M, V), M = 1
+    for choice in traced.answers[0].choices:
+        right = (logits[0] == choice.logit).nonzero()[0]  # (M,)
+        loss = torch.nn.functional.cross_entropy(logits, right)  # the mean over M tokens
+        rows.append((glossed(choice.name), f"{choice.probability:5.3f}", f"{float(loss):5.3f}"))
+    return table([("right word", "p", "−log p"), *rows])
+
+
+def glossed(token: str) -> str:
+    """A token of mini's with its meaning in English."""
+    return f"{token} ({GLOSSES[token]})" if token in GLOSSES else token
 
 
 def rewrite(tour: str, blocks: dict[str, list[str]]) -> str:
@@ -118,19 +172,19 @@ def rewrite(tour: str, blocks: dict[str, list[str]]) -> str:
     return BLOCK.sub(lambda found: found[1] + "\n".join(["```text", *blocks[found[2]], "```", ""]) + found[3], tour)
 
 
-def differences(before: str, after: str) -> list[str]:
-    """Lines that differ in more than spaces and the last digits of decimal numbers."""
-    old, new = before.splitlines(), after.splitlines()
-    if len(old) != len(new):
-        return [f"{len(old)} lines, now {len(new)}"]
-    return [f"{a.strip()}  →  {b.strip()}" for a, b in zip(old, new, strict=True) if not alike(a, b)]
-
-
 def alike(a: str, b: str) -> bool:
     if DECIMAL.sub(" # ", a).split() != DECIMAL.sub(" # ", b).split():
         return False
     numbers = zip(DECIMAL.findall(a), DECIMAL.findall(b), strict=True)
     return all(abs(float(x) - float(y)) <= TOLERANCE for x, y in numbers)
+
+
+def differences(before: str, after: str, alike: Callable[[str, str], bool] = alike) -> list[str]:
+    """Lines that differ in more than spaces and the last digits of decimal numbers."""
+    old, new = before.splitlines(), after.splitlines()
+    if len(old) != len(new):
+        return [f"{len(old)} lines, now {len(new)}"]
+    return [f"{a.strip()}  →  {b.strip()}" for a, b in zip(old, new, strict=True) if not alike(a, b)]
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
+
+import numpy as np
 
 from ..model.int8 import to_int8
 from ..model.model import Model
@@ -13,7 +15,9 @@ from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier, log
 from .predict import Scorer
 from .tasks.classify import Classify
+from .tasks.task import Task
 
+Text = str | tuple[str, str]  # a text, or two of them for a task about two
 READ_AHEAD = 16  # batches; what is read together is tokenized together, and sorted by length
 
 
@@ -21,8 +25,8 @@ READ_AHEAD = 16  # batches; what is read together is tokenized together, and sor
 class Prediction:
     """What a classifier says of one text."""
 
-    label: str
-    probabilities: dict[str, float]
+    label: Any  # the name of a class; a number, or whatever else the task answers with
+    probabilities: dict[str, float]  # empty where the task is none of classes
     truncated: bool  # the text was longer than the model can read, and was cut
 
     @property
@@ -38,7 +42,15 @@ class Classifier:
     'positive'
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        device: str = "auto",
+        precision: str = "auto",
+        task: Task | None = None,
+    ) -> None:
+        """The task is by default one of classes, those of the model."""
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         if precision == "int8":
@@ -47,7 +59,7 @@ class Classifier:
         self.batch_size = 16 if precision == "int8" else 64  # in int8 the fewer share a scale, the less is lost
         self.tokenizer = tokenizer
         self.labels = model.labels
-        self.task = Classify(model.labels)
+        self.task = task or Classify(model.labels)
 
     @classmethod
     def load(
@@ -73,27 +85,46 @@ class Classifier:
         return cls(loaded.model, loaded.tokenizer, device, precision)
 
     @overload
-    def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]
+    def __call__(self, texts: Text, batch_size: int | None = ..., top_k: int | None = ...) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]
     @overload
-    def __call__(self, texts: Sequence[str]) -> list[Prediction]: ...
-    def __call__(self, texts: str | Sequence[str]) -> Prediction | list[Prediction]:
-        """One text → a Prediction; several → a list of them, in order."""
-        if isinstance(texts, str):
-            return next(self.stream([texts]))
-        return list(self.stream(texts))
+    def __call__(
+        self, texts: Iterable[Text], batch_size: int | None = ..., top_k: int | None = ...
+    ) -> list[Prediction]: ...
+    def __call__(
+        self, texts: Text | Iterable[Text], batch_size: int | None = None, top_k: int | None = None
+    ) -> Prediction | list[Prediction]:
+        """One text → a Prediction; several → a list of them, in order. The rest is as in `stream`."""
+        if isinstance(texts, str | tuple):
+            return next(self.stream([texts], batch_size, top_k=top_k))
+        return list(self.stream(texts, batch_size, top_k=top_k))
 
     def stream(
-        self, texts: Iterable[str], batch_size: int | None = None, read_ahead: int = READ_AHEAD
+        self,
+        texts: Iterable[Text],
+        batch_size: int | None = None,
+        read_ahead: int = READ_AHEAD,
+        top_k: int | None = None,
     ) -> Iterator[Prediction]:
         """Predictions for texts in their order, in constant memory; `read_ahead` batches of them are read together.
 
         batch_size: 64 where it is not given, and 16 in int8.
+        top_k: of the probabilities keep the k highest, the highest first; by default all, in the order of the labels.
         """
+        for name, value in (("batch_size", batch_size), ("top_k", top_k)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
         texts, batch_size = iter(texts), batch_size or self.batch_size
+        scorer = Scorer(self.model, self.tokenizer, self.task, precision=self.precision, batch_size=batch_size)
         while batch := list(islice(texts, read_ahead * batch_size)):
-            scorer = Scorer(self.model, self.tokenizer, self.task, precision=self.precision, batch_size=batch_size)
             encodings = scorer.encode(batch)
-            probabilities = self.task.probabilities(scorer.logits(encodings)).tolist()  # (B, C)
-            for row, cut in zip(probabilities, encodings.truncated, strict=True):
-                by_label = dict(zip(self.labels, row, strict=True))
-                yield Prediction(max(by_label, key=by_label.__getitem__), by_label, bool(cut))
+            logits = scorer.logits(encodings)
+            cut = np.asarray(encodings.truncated.reshape(len(batch), -1).any(axis=1))  # (B,) in any of its sequences
+            rows = self.task.probabilities(logits).tolist()  # (B, C), or (B, 0)
+            for answer, row, one in zip(self.task.answers(logits), rows, map(bool, cut), strict=True):
+                by_label = dict(zip(self.labels, row, strict=False))
+                if top_k:
+                    by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])
+                yield Prediction(answer, by_label, one)
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.task.name}: {', '.join(self.labels)}; on {self.device})"

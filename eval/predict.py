@@ -47,6 +47,9 @@ class Scorer:
     precision: torch.dtype = torch.float32
     batch_size: int = 64
 
+    def __repr__(self) -> str:
+        return f"Scorer({self.task.name}: {', '.join(self.task.labels)}; on {self.device})"
+
     @property
     def cut(self) -> dict[str, Any]:
         """The tokenizer's options for truncation."""
@@ -56,8 +59,14 @@ class Scorer:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def encode(self, texts: Sequence[str | Example]) -> EncodedBatch:
-        examples = [text if isinstance(text, Example) else Example("", text, "", "") for text in texts]
+    def encode(self, texts: Sequence[str | tuple[str, str] | Example]) -> EncodedBatch:
+        """n texts, each alone, or with a second one where the task is about two."""
+        examples = [
+            text if isinstance(text, Example)
+            else Example("", text[0], "", "", pair=text[1]) if isinstance(text, tuple)
+            else Example("", text, "", "")
+            for text in texts
+        ]  # fmt: skip
         return self.task.encode(self.tokenizer, examples, **self.cut)
 
     def logits(self, encodings: Encodings, progress: str | None = None) -> np.ndarray:

@@ -39,7 +39,7 @@ def folder_name(model: str) -> str:
     """The folder for a model: `owner/name` → `owner--name`, a folder → its name, a run's `model/` → its base's."""
     path = Path(model)
     if path.is_dir():
-        path = path.resolve()
+        path = (path / "model" if (path / "model" / "config.json").is_file() else path).resolve()
         is_run = path.name == "model" and re.fullmatch(r"\d{4}-\d\d-\d\d", path.parent.parent.name)
         return path.parents[2].name if is_run else path.name
     return model.replace("/", "--")

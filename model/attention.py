@@ -1,19 +1,19 @@
-"""Self-attention: every token looks at every token of its own sequence.
+"""Self-attention: every token attends to every token of its own sequence.
 
     softmax(Q Kᵀ / √D) V      Vaswani et al. 2017 (arXiv:1706.03762), equation 1, in N heads of D dimensions
 
-One equation, three kernels that agree:
+Three kernels compute it:
 
-    eager    the equation in plain tensor operations; the only one that can show the probabilities
-    sdpa     torch's fused kernel on sequences padded here, and only here; runs everywhere
-    varlen   FlashAttention on the packed tokens themselves; CUDA, bf16 or fp16, and no dropout
+    eager    plain tensor operations on rows padded inside it; the only one that returns the probabilities
+    sdpa     torch's fused kernel on rows padded inside it
+    varlen   FlashAttention on the packed tokens, without padding; CUDA, bf16 or fp16, and no dropout
 
-`auto`, the default, is sdpa, but for prediction in bf16 on a CPU with short texts, where eager is faster.
+eager and sdpa are the kernels for the CPU, and run on CUDA too; beside the sequences of [PAD] that fill up batches in
+bf16 and fp16 (packing.py), theirs is the only padding. `auto`, the default, is sdpa, but for prediction in bf16 on a
+CPU with short texts, where eager is faster.
 
-What a query may look at is a `Reach`: everything (BERT), itself and what stands before it (a decoder), or a window.
-
-Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, R rows of S in which they stand
-here (B, unless short ones share a row), H hidden size, N heads, D = H / N.
+Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, R padded rows of S tokens (B,
+unless short sequences share a row), H hidden size, N heads, D = H / N.
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from .packing import Packed
 
 
 class Reach(NamedTuple):
-    """How many tokens before it, and after it, a query may look at; -1: all of them."""
+    """How many tokens before it, and after it, a query attends to (-1: all of them): all, causal, or a window."""
 
     before: int = -1
     after: int = -1
@@ -37,7 +37,7 @@ ALL, CAUSAL = Reach(), Reach(after=0)
 
 
 def pad(qkv: Tensor, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
-    """(T, 3, N, D) packed → three of (R, N, S, D), zero where no sequence is."""
+    """(T, 3, N, D) packed → three of (R, N, S, D), zero where there is no token."""
     rows, longest = packed.rows, packed.longest
     if len(qkv) < rows * longest or packed.owners is not None:  # else every sequence is S long already
         padded = qkv.new_zeros(rows * longest, *qkv.shape[1:])
@@ -53,10 +53,8 @@ def unpad(x: Tensor, packed: Packed) -> Tensor:
     return x if plain else x.index_select(0, packed.slots)
 
 
-def may_look(packed: Packed, reach: Reach = ALL) -> Tensor | None:
-    """True where a query may look at a key, (R, 1, S, S), or (B, 1, 1, S) where it is the same for all queries of a
-    row; None where all may look at all.
-    """
+def attention_mask(packed: Packed, reach: Reach = ALL) -> Tensor | None:
+    """True where a query attends to a key: (R, 1, S, S), or (B, 1, 1, S) for all queries; None for all True."""
     column = torch.arange(packed.longest, device=packed.ids.device)
     allowed = None
     if packed.owners is not None:
@@ -73,14 +71,14 @@ def may_look(packed: Packed, reach: Reach = ALL) -> Tensor | None:
         near &= ahead <= reach.after
     if allowed is None:
         return near[None, None]
-    return allowed & near | (ahead == 0)  # what is padding looks at itself: a row of nothing has no softmax
+    return allowed & near | (ahead == 0)  # padding attends to itself, as softmax needs one key
 
 
 def eager(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> tuple[Tensor, Tensor]:
-    """(T, 3, N, D) → (T, H), and the probabilities before dropout (R, N, S, S), also for queries that are padding."""
+    """(T, 3, N, D) → (T, H), and the probabilities before dropout (R, N, S, S), those of padding too."""
     q, k, v = pad(qkv, packed)
     scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (R, N, S, S): query × key
-    allowed = may_look(packed, reach)
+    allowed = attention_mask(packed, reach)
     if allowed is not None:
         scores = scores.masked_fill(~allowed, -torch.inf)
     probabilities = scores.softmax(dim=-1)
@@ -90,12 +88,12 @@ def eager(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> tu
 def sdpa(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> tuple[Tensor, None]:
     """(T, 3, N, D) → (T, H), through torch's scaled_dot_product_attention."""
     q, k, v = pad(qkv, packed)
-    allowed = may_look(packed, reach)
+    allowed = attention_mask(packed, reach)
     return unpad(F.scaled_dot_product_attention(q, k, v, allowed, dropout_p=dropout), packed), None
 
 
 def varlen(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> tuple[Tensor, None]:
-    """(T, 3, N, D) → (T, H), through torch's varlen_attn; nothing is padded."""
+    """(T, 3, N, D) → (T, H), through torch's varlen_attn."""
     if dropout > 0:
         raise ValueError(
             f"the varlen kernel has no dropout, but attention_probs_dropout_prob is {dropout}: train with an attention "
@@ -109,7 +107,7 @@ def varlen(qkv: Tensor, packed: Packed, dropout: float, reach: Reach = ALL) -> t
     ends = packed.boundaries
     near: dict[str, Any] = {} if reach == ALL else {"window_size": (reach.before, reach.after)}
     x = varlen_attn(q, k, v, ends, ends, packed.longest, packed.longest, **near)
-    assert isinstance(x, Tensor)  # a tuple only when auxiliary outputs are asked for
+    assert isinstance(x, Tensor)  # a tuple only with auxiliary outputs
     return x.flatten(1), None  # (T, N, D) -> (T, H)
 
 
@@ -118,24 +116,22 @@ KERNELS = {"eager": eager, "sdpa": sdpa, "varlen": varlen}
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over a packed batch, with one matrix for queries, keys and values.
-
-    kernel: a matter of the machine, not of the checkpoint; `model.use_kernel` sets it in all layers.
-    """
+    """Multi-head self-attention over a packed batch, with one matrix for queries, keys and values."""
 
     def __init__(self, hidden_size: int, heads: int, dropout: float, reach: Reach = ALL) -> None:
         super().__init__()
-        self.heads, self.dropout, self.reach, self.kernel = heads, dropout, reach, "auto"
+        self.heads, self.dropout, self.reach = heads, dropout, reach
+        self.kernel = "auto"  # of the machine, not of the checkpoint: `model.use_kernel` sets it in all layers
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
     def forward(
         self, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """(T, H) → (T, H), and with `show` the probabilities (B, N, S, S), for which the eager kernel runs.
+        """(T, H) → (T, H), or with `first_only` (B, H) of first tokens; with `show` also probabilities (B, N, S, S).
 
-        With `first_only` (B, H): what the first token of each sequence has gathered.
-        An unknown kernel is a ValueError, and so is to show the attention of sequences that share rows.
+        Raises:
+            ValueError: the kernel is not known, or the attention of sequences that share rows is to be shown.
         """
         if show and packed.owners is not None:
             raise ValueError("attention can be shown only where each sequence has its own row: pack without share_rows")
@@ -147,6 +143,6 @@ class Attention(nn.Module):
         if name not in KERNELS:
             raise ValueError(f"attention kernel {name!r} is not known; choose one of auto, {', '.join(KERNELS)}")
         x, probabilities = KERNELS[name](qkv, packed, self.dropout if self.training else 0.0, self.reach)
-        if show and probabilities is not None and (allowed := may_look(packed)) is not None:
+        if show and probabilities is not None and (allowed := attention_mask(packed)) is not None:
             probabilities = probabilities * allowed.transpose(-2, -1)  # none for a query that is padding
         return self.output(x[packed.first] if first_only else x), probabilities

@@ -1,9 +1,10 @@
 """BERT in one file, from its configuration to the encoder: embeddings, L layers, and the pooler.
 
+Devlin et al. 2019 (arXiv:1810.04805), section 3; the layer is the Transformer encoder's of Vaswani et al. 2017
+(arXiv:1706.03762), section 3.1, with the normalisation after each sum ("post-LN").
+
 Letters: B sequences, T tokens in the packed batch, S tokens of the longest sequence, H hidden size, N heads, F
-feed-forward size, L layers, V vocabulary. Source: Devlin et al. 2019 (arXiv:1810.04805), section 3; the layer is the
-Transformer encoder's of Vaswani et al. 2017 (arXiv:1706.03762), section 3.1, with the normalisation after each sum
-("post-LN"). What it shares with other encoders stands beside it: packing.py, attention.py, dropout.py, heads.py.
+feed-forward size, L layers, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -42,12 +43,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass
 class BertConfig:
-    """Sizes and rates of one BERT; the defaults are BERT-base's.
-
-    Raises:
-        ValueError: for values that cannot be (heads that do not divide the hidden size, an unknown activation, a
-            dropout outside [0, 1)).
-    """
+    """Sizes and rates of one BERT; the defaults are BERT-base's. Impossible values are a ValueError."""
 
     vocab_size: int = 32768  # V
     hidden_size: int = 768  # H
@@ -62,7 +58,7 @@ class BertConfig:
     type_vocab_size: int = 2
     initializer_range: float = 0.02  # standard deviation of new weights
     layer_norm_eps: float = 1e-12
-    pad_token_id: int | None = 0  # kept for the saved file; a packed batch has no padding
+    pad_token_id: int | None = 0  # kept for the saved file
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -82,7 +78,7 @@ class BertConfig:
 
 
 class Embeddings(nn.Module):
-    """Token ids → vectors: the sum of a word, a position and a segment vector, normalised (the paper's figure 2)."""
+    """Token ids → vectors: the sum of a word, a position and a segment vector, normalised (figure 2)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -93,7 +89,7 @@ class Embeddings(nn.Module):
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, packed: Packed) -> Tensor:
-        """A packed batch → (T, H). A sequence longer than the learned positions is a ValueError."""
+        """→ (T, H). A sequence longer than the learned positions is a ValueError."""
         if packed.longest > self.position.num_embeddings:
             raise ValueError(
                 f"a sequence has {packed.longest} tokens, but the model has learned only "
@@ -119,7 +115,7 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, packed: Packed, show: bool = False, first_only: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """(T, H) → (T, H), or with `first_only` (B, H), the first token of each sequence; and attention's `show`."""
+        """(T, H) → (T, H), or with `first_only` (B, H) of the first tokens; `show` is attention's."""
         attended, probabilities = self.attention(x, packed, show, first_only)
         if first_only:
             x = x[packed.first]
@@ -129,7 +125,7 @@ class Layer(nn.Module):
 
 
 class Pooler(nn.Module):
-    """A sequence as one vector: its [CLS] token through a linear map and tanh (the authors' code, modeling.py)."""
+    """A sequence as one vector: its [CLS] token through a linear map and tanh (google-research/bert, modeling.py)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -157,9 +153,7 @@ class Bert(nn.Module):
         output_attentions: bool = False,
         first_only: bool = False,
     ) -> Output:
-        """With `first_only` the last layer gives only what becomes of each [CLS]: of the other tokens it needs no more
-        than keys and values, which leaves out three quarters of its products.
-        """
+        """With `first_only` the last layer computes each [CLS] alone, which saves three quarters of its products."""
         x = self.embeddings(packed)  # (T, H)
         hidden_states, attentions = [x], []
         for number, layer in enumerate(self.layers, start=1):

@@ -1,9 +1,7 @@
-"""Dropout: in training, every number is zero with probability p, and the others grow by 1 / (1 - p) to make up for it.
+"""Dropout: in training, every activation is zero with probability p, and the others are divided by 1 - p.
 
-Source: Srivastava et al. 2014 (JMLR 15), section 4.
-
-On a CPU torch draws a random number for every element, which is slow. Here one draw of 64 bits decides for four
-elements, so p is rounded to a multiple of 2⁻¹⁶ (0.1 becomes 0.100006).
+Srivastava et al. 2014 (JMLR 15), section 4. On a CPU one draw of 64 bits decides for four elements, which is faster
+than torch's; so p is rounded to a multiple of 2⁻¹⁶ (0.1 becomes 0.100006).
 """
 
 import torch
@@ -14,7 +12,6 @@ STEPS = 1 << 16
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
-    """Drop elements of a tensor of any shape."""
     dropped = round(p * STEPS)
     if dropped in (0, STEPS) or not x.is_cpu or torch.compiler.is_compiling():
         return F.dropout(x, p)
@@ -24,7 +21,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """`dropout` as a module, at work in training only."""
+    """`dropout` as a module, in training only."""
 
     def forward(self, x: Tensor) -> Tensor:
         return dropout(x, self.p) if self.training else x

@@ -1,7 +1,8 @@
-"""What is asked of an encoder's vectors: a class for a sequence, or a word for a masked token.
+"""Heads: an encoder's vectors → logits and their loss, of a class for a sequence, or a word for a masked token.
 
-Letters: B sequences, M tokens that are asked for, H hidden size, V vocabulary, C columns of logits.
-Source: Devlin et al. 2019 (arXiv:1810.04805), sections 3.1 (masked language model) and 4.1 (classification).
+Devlin et al. 2019 (arXiv:1810.04805), sections 3.1 (masked language model) and 4.1 (classification).
+
+Letters: B sequences, M masked tokens, H hidden size, V vocabulary, C columns of logits.
 """
 
 from abc import ABC, abstractmethod
@@ -15,26 +16,22 @@ from .initialisation import initialise
 
 
 class Head(nn.Module, ABC):
-    """How logits come about, and what they cost. It is made as `Head(hidden_size, C)`.
+    """Vectors → logits, and logits → loss. It is made as `Head(hidden_size, C)`.
 
-    reads: the vector that it is given of each sequence: `first` (that of the pooler where there is one), `last`,
-        `mean`, or `tokens`, the vectors of all of them.
-    problem_type: what `config.json` calls it.
+    reads: its input of each sequence: the `first` token (or the pooler's vector), the `last`, the `mean`, or all
+        `tokens`.
     """
 
     reads = "first"
-    problem_type = ""
+    problem_type = ""  # its name in `config.json`
 
     @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits and targets (B, C), both fp32 → the loss of each sequence (B,), or its summands (B, C)."""
+        """Logits and targets (B, C), both fp32 → losses (B,), or their summands (B, C)."""
 
     @abstractmethod
     def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
-        """How far answers q are from answers p, of logits (B, C) both: a scalar, the mean over B.
-
-        With `both_ways`, plus how far p are from q.
-        """
+        """The divergence of q from p, logits (B, C) both, plus with `both_ways` that of p from q: a mean over B."""
 
 
 class ClassHead(Head, nn.Linear):
@@ -43,18 +40,17 @@ class ClassHead(Head, nn.Linear):
     problem_type = "single_label_classification"
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, column by column."""
         return -(targets * logits.log_softmax(dim=-1))
 
     def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
-        """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p), of the probabilities."""
+        """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p)."""
         p, q = p.float().log_softmax(dim=-1), q.float().log_softmax(dim=-1)
         there = F.kl_div(q, p, log_target=True, reduction="batchmean")
         return there + F.kl_div(p, q, log_target=True, reduction="batchmean") if both_ways else there
 
 
 class WordHead(nn.Module):
-    """A vector → a score for every word: the scores are its products with the word embeddings themselves ("tied")."""
+    """A vector → a logit for every word: its products with the word embeddings themselves ("tied")."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""The linear layers in 8-bit integers, for classification on a CPU: a quarter of the memory, and less time.
+"""Linear layers in 8-bit integers, for classification on a CPU: a quarter of the memory, and faster.
 
-Row r of a weight becomes round(w / s_r), from -128 to 127, with a scale s_r of its own, found once; inputs are rounded
-likewise, with one scale and one zero for the whole batch, found as they come ("dynamic"). The products are then of
-integers, and exact; what is lost is lost in rounding. Jacob et al. 2018 (arXiv:1712.05877), section 2.
+Row r of a weight becomes round(w / s_r), from -128 to 127, with a scale s_r of its own; inputs are rounded likewise,
+with one scale and one zero for each batch ("dynamic"). Jacob et al. 2018 (arXiv:1712.05877), section 2.
 """
 
 import warnings
@@ -31,16 +30,12 @@ class Int8Linear(nn.Module):
             torch.backends.quantized.engine = engine
 
     def forward(self, x: Tensor) -> Tensor:
-        # Sums of two products of 8 bits overflow the 16 of older CPUs: there the inputs have 7 bits.
+        # Sums of two products of 8 bits overflow the 16 bits of older CPUs: there the inputs have 7.
         return torch.ops.quantized.linear_dynamic(x, self.packed, reduce_range=not torch.cpu._is_vnni_supported())
 
 
 def to_int8(model: nn.Module) -> None:
-    """Round a model's linear layers, in place. It can then no longer be trained or saved.
-
-    Raises:
-        ValueError: the model is not on a CPU.
-    """
+    """Round a model's linear layers, in place, for prediction only; ValueError where it is not on a CPU."""
     if any(not parameter.is_cpu for parameter in model.parameters()):
         raise ValueError("int8 is for the CPU: choose --device cpu, or another precision")
     for module in list(model.modules()):

@@ -1,7 +1,6 @@
 """An encoder with a head: what is trained, what predicts, and what regularizers are given.
 
-Letters: B sequences, T tokens in the packed batch, M of them asked for, H hidden size, V vocabulary, C columns of
-logits.
+Letters: B sequences, T tokens in the packed batch, M of them masked, H hidden size, V vocabulary, C columns of logits.
 """
 
 from collections.abc import Sequence
@@ -17,21 +16,17 @@ from .packing import Output, Packed
 
 
 class Model(nn.Module):
-    """An encoder (`bert`), dropout, and a head (`classifier`) that gives C numbers for a sequence.
-
-    labels: a name for each of the C columns of logits.
+    """An encoder (`bert`), dropout, and a new head (`classifier`) of C logits, which `labels` name.
 
     The encoder is an architecture's (bert.py is one): called as `encoder(packed, output_hidden_states,
     output_attentions, first_only)` it gives an Output, and it has `embeddings`, `layers`, a `pooler` or None, and a
     `config` with `hidden_size`, `hidden_dropout_prob`, `initializer_range` and `max_position_embeddings`.
+
+    Raises:
+        ValueError: there are fewer than two classes.
     """
 
     def __init__(self, encoder: nn.Module, labels: Sequence[str], head: type[Head] = ClassHead) -> None:
-        """The head is made anew.
-
-        Raises:
-            ValueError: there are fewer than two classes.
-        """
         super().__init__()
         if len(labels) < 2 and head is ClassHead:
             raise ValueError(f"a classifier needs at least two labels, not {list(labels)}")
@@ -45,7 +40,6 @@ class Model(nn.Module):
 
     @property
     def config(self) -> Any:
-        """The encoder's configuration."""
         return self.bert.config
 
     def forward(self, packed: Packed, output_hidden_states: bool = False, output_attentions: bool = False) -> Output:
@@ -55,12 +49,12 @@ class Model(nn.Module):
             output.pooled = output.hidden  # (B, H)
         vectors = vectors_of(output, packed, self.reads)  # (B, H), or (T, H) of all tokens
         if self.reads != "tokens":
-            output.pooled = vectors  # whichever speaks for the sequence
+            output.pooled = vectors
         output.logits = self.classifier(self.dropout(vectors))  # (B, H) -> (B, C)
         return output
 
     def depths(self) -> dict[str, int]:
-        """How deep each parameter lies, by its name: 0 in head and pooler, 1 in the top layer, L in the lowest, and
+        """The depth of each parameter by its name: 0 in head and pooler, 1 in the top layer, L in the lowest, and
         L + 1 in the embeddings."""
         parts = [self.bert.embeddings, *self.bert.layers]  # from the bottom up
         deep = {id(p): len(parts) - i for i, part in enumerate(parts) for p in part.parameters()}
@@ -70,7 +64,7 @@ class Model(nn.Module):
 class MaskedLM(nn.Module):
     """An encoder that says which word stands at a token; with labels, also which class the sequence has.
 
-    The second task of BERT's paper is whether two sentences follow each other; here it is whatever the labels mean.
+    The classes are in the place of the paper's next-sentence prediction.
     """
 
     def __init__(self, encoder: nn.Module, labels: Sequence[str] = ()) -> None:
@@ -93,10 +87,7 @@ class MaskedLM(nn.Module):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> Output:
-        """`at` (M,) chooses the tokens of the packed batch to score, since V scores for each of T are most of the work.
-
-        The logits are (M, V), or (T, V) without `at`; the class logits (B, C), or None without labels.
-        """
+        """Logits (M, V) of the tokens at (M,) places of the batch, or (T, V) without `at`; class logits (B, C)."""
         output = self.bert(packed, output_hidden_states, output_attentions)
         if self.classifier:
             output.class_logits = self.classifier(output.pooled)  # (B, H) -> (B, C)
@@ -106,7 +97,7 @@ class MaskedLM(nn.Module):
 
 
 def vectors_of(output: Output, packed: Packed, reads: str) -> Tensor:
-    """What a head reads, of hidden vectors (T, H): (B, H), one of each sequence, or (T, H) all."""
+    """What a head reads: (B, H), or of all tokens (T, H)."""
     hidden = output.hidden
     if reads == "first":
         return hidden[packed.first] if output.pooled is None else output.pooled
@@ -119,7 +110,7 @@ def vectors_of(output: Output, packed: Packed, reads: str) -> Tensor:
 
 
 def use_kernel(model: nn.Module, kernel: str) -> None:
-    """Choose attention's kernel (attention.py) in all layers of a model."""
+    """Set attention's kernel (attention.py) in all layers of a model."""
     for module in model.modules():
         if isinstance(module, Attention):
             module.kernel = kernel

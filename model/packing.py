@@ -1,6 +1,4 @@
-"""What an encoder takes and gives. Packed batches: B sequences laid end to end as T tokens, without padding.
-
-Letters: B sequences in a batch, T tokens in the packed batch, S tokens of the longest sequence, R rows of S.
+"""An encoder's input and output. Packed batches: B sequences laid end to end as T tokens.
 
 Three sequences of 3, 1 and 2 tokens make T = 6:
 
@@ -9,15 +7,17 @@ Three sequences of 3, 1 and 2 tokens make T = 6:
     boundaries  0 3 4 6          sequence b is tokens boundaries[b] to boundaries[b + 1]
     slots       0 1 2 3 6 7      where each stands in attention's padded (R × S) matrix: here each has a row, S = 3
 
-Sequences may share a row, so that little is padding: here b and c, with slots 0 1 2 5 3 4. And a batch may be filled up
-with more sequences, of [PAD], so that T is a round number. Training does both, see `pack`.
+Padding is in two places. Attention's kernels for the CPU (eager and sdpa) pad to R rows of S inside; sequences may
+share a row, so that little of it is padding: here b and c, with slots 0 1 2 5 3 4. And batches in bf16 and fp16 are
+filled up with sequences of [PAD], so that T is a multiple of 8 or more. Everything but attention computes on (T, …).
 
-Everything but attention works on the (T, …) form and never sees where a sequence ends. Uneven sequences packed like
-this are the usual input of variable-length attention (Dao 2023, FlashAttention-2, arXiv:2307.08691).
+Packed sequences are the input of variable-length attention (Dao 2023, FlashAttention-2, arXiv:2307.08691).
+
+Letters: B sequences in a batch, T tokens in the packed batch, S tokens of the longest sequence, R rows of S.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +26,7 @@ from torch import Tensor
 
 
 class Encoded(Protocol):
-    """What `pack` needs of one encoded text: two equally long sequences of integers."""
+    """One encoded text: two equally long sequences of integers."""
 
     @property
     def ids(self) -> Any: ...
@@ -43,29 +43,29 @@ class Encodings(Protocol):
 
 @dataclass
 class Packed:
-    """B sequences as T tokens. All tensors lie on one device."""
+    """B sequences as T tokens. All tensors are on one device."""
 
     ids: Tensor  # (T,) int64 token ids
     type_ids: Tensor  # (T,) int64 segments: 0 for the first text, 1 for the second
     positions: Tensor  # (T,) int64
     slots: Tensor  # (T,) int64
     boundaries: Tensor  # (B + 1,) int32, the type that variable-length kernels take; longer where it is filled up
-    longest: int  # S, known to Python so that nothing waits for the device
+    longest: int  # S, an int so that nothing waits for the device
     owners: Tensor | None = None  # (R, S) the sequence in each slot, -1 for padding; None where each has its own row
-    fillers: int = 0  # how many sequences, the last ones, are only there to fill the batch up
+    fillers: int = 0  # how many sequences, the last ones, are of [PAD]
 
     def __len__(self) -> int:
-        """B, the number of sequences, without those that fill up."""
+        """B, without the sequences of [PAD]."""
         return len(self.boundaries) - 1 - self.fillers
 
     @property
     def first(self) -> Tensor:
-        """(B,) where each sequence begins: the index of its [CLS]."""
+        """(B,) the index of each sequence's first token, its [CLS]."""
         return self.boundaries[: len(self)]
 
     @property
     def rows(self) -> int:
-        """R, in attention's padded matrix."""
+        """R."""
         return len(self.boundaries) - 1 if self.owners is None else len(self.owners)
 
     @property
@@ -74,7 +74,7 @@ class Packed:
         return torch.repeat_interleave(self.boundaries.diff().long(), output_size=len(self.ids))
 
     def sums(self, x: Tensor) -> Tensor:
-        """(T, …) → (B, …), summed over the tokens of each sequence, in fp32; what fills up is left out."""
+        """(T, …) → (B, …), summed over the tokens of each sequence, in fp32."""
         found = x.new_zeros(len(self.boundaries) - 1, *x.shape[1:], dtype=torch.float32)
         return found.index_add(0, self.sequence, x.float())[: len(self)]
 
@@ -83,25 +83,17 @@ class Packed:
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Packed":
-        """The batch with every tensor changed alike."""
-        return Packed(
-            change(self.ids),
-            change(self.type_ids),
-            change(self.positions),
-            change(self.slots),
-            change(self.boundaries),
-            self.longest,
-            None if self.owners is None else change(self.owners),
-            self.fillers,
-        )
+        """The batch with `change` made to every tensor."""
+        changed: dict[str, Any] = {name: change(x) for name, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass
 class Output:
-    """What a forward pass gives; None where it was not asked for or the model has no such part."""
+    """A model's output; None where it was not requested or the model has no such part."""
 
-    hidden: Tensor  # (T, H) the last layer; (B, H) where only [CLS] was asked for
-    pooled: Tensor | None = None  # (B, H) one vector a sequence; of a Model, the one that its head reads
+    hidden: Tensor  # (T, H) the last layer; (B, H) with `first_only`
+    pooled: Tensor | None = None  # (B, H) one vector a sequence; of a Model, its head's input
     logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
     class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels
     hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (T, H): embeddings, then every layer
@@ -112,13 +104,12 @@ def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: 
     """Lay encoded texts end to end.
 
     Args:
-        encodings: B encodings, each with `ids` and `type_ids` of its own length.
-        multiple: fill T up to a multiple of it; from 64 times that on to one of twice as much, from 128 times that on
-            of four times as much, and so on, which adds one token in 100 on average. Libraries of matrix products
-            (oneDNN) make a program for each size that they meet, which takes milliseconds and memory: thousands of
-            batches should have few sizes.
-        share_rows: let short sequences share a row of attention's padded matrix. Worth it where lengths differ much, as
-            in a random batch; the attention of such a batch cannot be shown.
+        encodings: B encodings, each of its own length.
+        multiple: fill T up with [PAD] to a multiple of it; from 64 times that on to one of twice as much, from 128
+            times that on of four times as much, and so on: one token in 100 on average. Libraries of matrix products
+            (oneDNN) compile a program for each size, so thousands of batches should have few sizes.
+        share_rows: let short sequences share a row of attention's padded matrix, which is faster where lengths differ
+            much; the attention of such a batch cannot be shown.
 
     Raises:
         ValueError: no encodings, or one without a single token.
@@ -127,10 +118,12 @@ def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: 
     if not len(lengths) or not lengths.all():
         what = f"sequence {int(lengths.argmin())} has no tokens" if len(lengths) else "there is no sequence"
         raise ValueError(f"cannot pack: {what}; encode() gives at least [CLS] and [SEP]")
+    # Sequences of [PAD] fill the batch up.
     longest, tokens = int(lengths.max()), int(lengths.sum())
     filler = -tokens % (multiple << (tokens // (64 * multiple)).bit_length()) if multiple else 0
     fillers = [min(longest, filler - start) for start in range(0, filler, longest)]
     lengths = np.append(lengths, fillers).astype(np.int64)
+    # Where each token stands, in its sequence and in attention's padded matrix.
     boundaries = np.concatenate([[0], lengths.cumsum()])
     positions = np.arange(boundaries[-1]) - boundaries[:-1].repeat(lengths)
     starts = shared_rows(lengths, longest) if share_rows else longest * np.arange(len(lengths))
@@ -140,7 +133,7 @@ def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: 
     if rows < len(lengths):
         owners = torch.full((rows, longest), -1)
         owners.view(-1)[torch.from_numpy(slots)] = torch.from_numpy(np.arange(len(lengths)).repeat(lengths))
-    padding = np.zeros(filler, dtype=np.int64)  # [PAD] has id 0 in every BERT; any other would do, as nobody reads it
+    padding = np.zeros(filler, dtype=np.int64)  # the id of [PAD] in most BERTs; nothing reads what becomes of it
     return Packed(
         ids=torch.from_numpy(np.concatenate([*(e.ids for e in encodings), padding]).astype(np.int64)),
         type_ids=torch.from_numpy(np.concatenate([*(e.type_ids for e in encodings), padding]).astype(np.int64)),
@@ -154,7 +147,7 @@ def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: 
 
 
 def shared_rows(lengths: np.ndarray, longest: int) -> np.ndarray:
-    """(B,) the slot where each sequence begins: the longest ones first, each in the first row with room for it."""
+    """(B,) the first slot of each sequence: the longest sequences first, each in the first row with room for it."""
     starts = np.zeros(len(lengths), dtype=np.int64)
     room: list[int] = []  # in each row
     for number in np.argsort(-lengths, kind="stable"):

@@ -1,7 +1,6 @@
-"""On which device to compute, and with how many bits.
+"""The device and the precision of a computation.
 
 Mixed precision (Micikevicius et al. 2018, arXiv:1710.03740): weights stay in fp32, matrix products run in bf16 or fp16.
-It stands here and not with the training loop because prediction and evaluation ask the same questions.
 """
 
 from contextlib import AbstractContextManager
@@ -28,20 +27,19 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.index is not None and ranks() > 1:
         raise ValueError(f"several processes cannot share {name}: choose cuda, for a GPU each, or cpu")
     if device.type == "cuda" and ranks() > torch.cuda.device_count() > 0:
-        raise ValueError(f"{ranks()} processes want a GPU each, but there are {torch.cuda.device_count()}: start fewer")
+        raise ValueError(f"{ranks()} processes need a GPU each, but there are {torch.cuda.device_count()}: start fewer")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no {name} here: torch sees {torch.cuda.device_count()} GPUs; choose cpu or auto")
     return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`fp32`, `bf16` or `fp16`; `auto` is the fastest that the device computes itself, without emulation.
+    """`fp32`, `bf16` or `fp16`; `auto` is the fastest without emulation.
 
-    That is bf16 on a GPU from Ampere on and on a CPU that multiplies it, fp16 on an older GPU
-    such as the T4, else fp32.
+    That is bf16 on a GPU from Ampere on and on a CPU that multiplies it, fp16 on an older GPU, else fp32.
 
     Raises:
-        ValueError: an unknown name, or fp16 on a CPU, where it has no use and gradients no scaler.
+        ValueError: an unknown name, or fp16 on a CPU.
     """
     if name == "auto":
         if device.type == "cuda":
@@ -63,12 +61,11 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def name_of(precision: torch.dtype) -> str:
-    """`bf16` for torch.bfloat16, and so on."""
     return next(name for name, dtype in PRECISIONS.items() if dtype == precision)
 
 
 def round_size(precision: torch.dtype) -> int | None:
-    """What the tokens of a batch should be a multiple of (see `pack`): 8 in half precision, where products want it."""
+    """`pack`'s `multiple`: 8 in bf16 and fp16, whose products are faster so, None in fp32."""
     return None if precision == torch.float32 else 8
 
 

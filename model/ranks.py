@@ -1,8 +1,7 @@
-"""Several processes on one job, as torchrun starts them: `torchrun --nproc-per-node 2 scripts/finetune.py …`.
+"""Synchronous data parallelism: several processes ("ranks"), as `torchrun --nproc-per-node 2 scripts/finetune.py …`.
 
-Each process ("rank") has the whole model and computes on its share of every batch; then gradients are added up over all
-of them, so that the model of each takes the same step as that of one process alone would, but for dropout (synchronous
-data parallelism; Li et al. 2020, arXiv:2006.15704). The sum is taken after the backward pass, in plain sight.
+Each has the whole model and computes on its share of every batch; after the backward pass gradients are summed over
+all, so that each takes the step that one process alone would, but for dropout (Li et al. 2020, arXiv:2006.15704).
 """
 
 import os
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 def start() -> None:
     """Join the other processes, if torchrun started any; each has a GPU of its own where there are enough.
 
-    What lies on a GPU is added up by NCCL, what lies on the CPU by gloo.
+    NCCL sums on GPUs, gloo on CPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         if int(os.environ["LOCAL_RANK"]) < torch.cuda.device_count():
@@ -30,24 +29,23 @@ def stop() -> None:
 
 
 def rank() -> int:
-    """The number of this process, from 0; that one prints and writes files."""
+    """The number of this process; 0 prints and writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def ranks() -> int:
-    """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def sum_over_ranks(tensors: Iterable[Tensor]) -> None:
-    """Put into each tensor its sum over all ranks; every rank must give tensors of the same shapes."""
+    """Put into each tensor its sum over all ranks."""
     if ranks() > 1:
         for pending in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
             pending.wait()
 
 
 def sum_gradients(model: nn.Module) -> None:
-    """Put into each gradient its sum over all ranks. One whose share of a short batch was empty adds zeros."""
+    """Put into each gradient its sum over all ranks; a rank whose share of a short batch is empty adds zeros."""
     if ranks() > 1:
         for parameter in model.parameters():
             if parameter.grad is None and parameter.requires_grad:

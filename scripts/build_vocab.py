@@ -2,12 +2,11 @@
 
     python scripts/build_vocab.py --text wiki.txt.gz talk.txt.gz --size 8192 --output vocabulary/
 
-The pieces are found by the `tokenizers` package (pip install "tezukuri[pretrain]"); the folder then serves
-`pretrain.py --tokenizer`, `finetune.py --tokenizer`, and transformers' BertJapaneseTokenizer.
+It needs the `tokenizers` package (pip install "tezukuri[pretrain]"); the folder is for `pretrain --tokenizer`,
+`finetune --tokenizer`, and transformers' BertJapaneseTokenizer.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,16 +14,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tezukuri.data.passages import count_lines, passages
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
 from tezukuri.tokenize.vocabulary import word_splitter
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="build_vocab", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
-    )
+    options = parser_of("build_vocab", __doc__)
     options.add_argument("--text", nargs="+", type=Path, required=True, help="files, a passage a line, plain or .gz")
     options.add_argument("--size", type=int, default=8192, help="tokens of the vocabulary (%(default)s)")
     options.add_argument("--characters", type=int, default=2500, help="different characters at most (%(default)s)")
@@ -36,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(arguments)
     settings = Settings(mecab_dic=options.dictionary, do_lower_case=options.lower)
     split = word_splitter(settings)
     sizes = [count_lines(path) for path in options.text]
@@ -50,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def learn(texts: Iterator[str], size: int, characters: int, settings: Settings) -> list[str]:
-    """The vocabulary of texts whose words stand apart: special tokens, characters, then pieces, the frequent first."""
+    """A vocabulary of texts with spaces between words: special tokens, characters, then pieces, the frequent first."""
     try:
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     except ModuleNotFoundError as error:

@@ -1,26 +1,23 @@
-"""Look through labelled texts: label balance, duplicates, contradictions, near-duplicates across splits, lengths.
+"""Check labelled texts: label balance, duplicates, contradictions, near-duplicates across splits, lengths.
 
 python scripts/check_data.py --data jrte
 python scripts/check_data.py --data reviews.csv --text-column review --label-column stars --threshold 0.9
 """
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 
 from tezukuri.data.check import balance, contradictions, duplicates, near_duplicates
 from tezukuri.data.dataset import SPLITS, Dataset, Example
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_data_options, plan_of, positive
 from tezukuri.train.plan import DataOptions
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="check_data", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("check_data", __doc__)
     add_data_options(options)
-    options.add_argument(
-        "--threshold", type=ratio, default=0.85, help="more alike than this (difflib's ratio) is near (%(default)s)"
-    )
+    options.add_argument("--threshold", type=ratio, default=0.85, help="difflib's ratio of near texts (%(default)s)")
     options.add_argument("--show", type=positive, default=10, help="list so many of each finding (%(default)s)")
     return options
 
@@ -33,7 +30,7 @@ def ratio(text: str) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(arguments)
     data = plan_of(DataOptions, options).read_data()
     print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
     print("\n".join([*data.notes, "", *table(data)]))
@@ -86,7 +83,7 @@ def line(example: Example) -> str:
 
 
 def printable(text: str) -> str:
-    """Without control codes, and cut where it gets long."""
+    """Without control codes, at most 80 characters."""
     shown = "".join(character if character.isprintable() else " " for character in text)
     return shown if len(shown) <= 80 else shown[:79] + "…"
 

@@ -1,5 +1,6 @@
 """The console command `tezukuri <script> …`, which is also what `python scripts/<script>.py …` runs."""
 
+import argparse
 import ctypes
 import importlib
 import io
@@ -13,37 +14,37 @@ from pathlib import Path
 
 SCRIPTS = {
     "finetune": "train a classifier on labelled texts",
-    "compare": "train in several ways, and tell which differ",
-    "evaluate": "judge a ready classifier on labelled texts",
+    "compare": "train in several ways, and compare the results",
+    "evaluate": "judge a trained classifier on labelled texts",
     "predict": "label texts with a classifier",
     "pretrain": "train a BERT to guess masked words",
     "build_vocab": "make a WordPiece vocabulary from texts",
-    "inside": "show the walk of a sentence through a model",
-    "failures": "show all mistakes of a run, and what stands out, on one page",
+    "inside": "show every computation of a model on a sentence",
+    "failures": "show all mistakes of a run on one page",
     "probe": "try a classifier on texts made from templates",
-    "check_data": "look through labelled texts before training",
+    "check_data": "check labelled texts before training",
     "verify": "check a downloaded model against its published answers",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one script; what went wrong comes as one line (with TEZUKURI_TRACEBACK=1 in full), 1 as the exit status."""
+    """Run one script. An error is one line (in full with TEZUKURI_TRACEBACK=1), and 1 the exit status."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     write_utf8()
     keep_freed_memory()
     if name not in SCRIPTS:
-        print("usage: tezukuri SCRIPT …    (tezukuri SCRIPT --help tells more)\n")
+        print("usage: tezukuri SCRIPT …    (tezukuri SCRIPT --help for more)\n")
         print("\n".join(f"  {script:<13}{what}" for script, what in SCRIPTS.items()))
         return 0 if name in ("-h", "--help") else 2
     try:
         with one_of_several():
             return importlib.import_module(f"tezukuri.scripts.{name}").main(rest)
-    except BrokenPipeError:  # who reads the output has seen enough (… | head)
+    except BrokenPipeError:  # the reader of the output has stopped (… | head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
         if type(error) is RuntimeError or os.environ.get("TEZUKURI_TRACEBACK"):
-            raise  # torch's own errors are RuntimeErrors: their place in the code tells more than their message
+            raise  # torch's own errors need their traceback
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def one_of_several() -> Iterator[None]:
-    """Join the processes that torchrun started, where it did; only the first of them prints, but for errors."""
+    """Join the processes that torchrun started, if any; only the first prints, but for errors."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
@@ -71,23 +72,28 @@ def one_of_several() -> Iterator[None]:
 
 
 def write_utf8() -> None:
-    """Into files and pipes write UTF-8 whatever the system's own encoding is; on a terminal, what it can show."""
+    """Write UTF-8 into files and pipes, whatever the system's encoding is; on a terminal, what it can show."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
 
 
 def keep_freed_memory() -> None:
-    """Let freed memory stay with the process, where the system's C library is glibc.
+    """Keep freed memory in the process, where the C library is glibc.
 
-    By default it gives large blocks back to the kernel at once; the next step of training asks for the same gradients
-    again, and gets them page by page, each cleared first: a good part of the time of a step (docs/benchmarks.md).
+    By default it gives large blocks back to the kernel at once, and gets them again, page by page and cleared, at the
+    next step of training, which takes a good part of its time (docs/benchmarks.md).
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         mmap_threshold, trim_threshold = -3, -1  # malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
         mallopt = ctypes.CDLL(None).mallopt
-        if mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25):  # older ones take 32 MB at most
+        if mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25):  # older versions take 32 MB at most
             mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def parser_of(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of a script, described by the first line of its docstring."""
+    return argparse.ArgumentParser(prog=name, description=(doc or "").split("\n")[0], allow_abbrev=False)
 
 
 def command_line() -> str:

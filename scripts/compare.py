@@ -1,4 +1,4 @@
-"""Compare ways of training: every method with every seed on the same texts, and what can be said of the differences.
+"""Compare ways of training: every method with every seed on the same texts, and their differences.
 
 python scripts/compare.py --method r-drop --method "fgm + ema:decay=0.999" --seeds 5 -- --model mini --data jrte
 python scripts/compare.py --method "--hidden-dropout 0.2" --method "--epochs 8 --patience 2" -- --data reviews.csv
@@ -9,14 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_options, plan_of, positive
 from tezukuri.train.plan import Plan
 from tezukuri.train.study import Study, compare
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="compare", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("compare", __doc__)
     options.add_argument(
         "--method",
         action="append",
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def study_of(options: argparse.Namespace) -> Study:
-    """The study that a command line asks for."""
+    """The study of a command line."""
     finetune = argparse.ArgumentParser(prog="finetune", allow_abbrev=False)
     add_options(finetune, Plan)
     return Study(

@@ -1,6 +1,6 @@
 """Show every mistake of a run, why it may have happened, and what stands out, on one page.
 
-`finetune` and `evaluate` make the page by themselves; this makes it again, in another language or with more on it.
+`finetune` and `evaluate` make the page too; this makes it again, in another language or with more on it.
 
 python scripts/failures.py outputs/mini/2026-11-24/12-00-00 --language ja
 python scripts/failures.py RUN --slices mine.tsv --against RUN
@@ -8,13 +8,12 @@ python scripts/failures.py RUN --retrain 5
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from tezukuri.eval.failures.probes import read_probes
 from tezukuri.eval.failures.slices import read_rules
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_device_option
 from tezukuri.train.evaluation import Evaluation
 from tezukuri.train.plan import LANGUAGES
@@ -24,7 +23,7 @@ from tezukuri.weights.files import read_json
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="failures", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("failures", __doc__)
     options.add_argument("run", type=Path, metavar="RUN", help="a run folder of finetune, with its model, or evaluate")
     options.add_argument("--language", choices=LANGUAGES, default="en", help="of the page (%(default)s)")
     options.add_argument("--against", type=Path, metavar="RUN", help="another run, to stand beside this one")
@@ -34,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         "--retrain",
         type=number_of_folds,
         metavar="K",
-        help="name labels to look at by K fine-tunings, each on the other folds; takes K times the time of the run",
+        help="find suspicious labels by K fine-tunings, each on the other folds; takes K times as long as the run",
     )
     add_device_option(options)
     return options
@@ -47,19 +46,15 @@ def number_of_folds(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(arguments)
     if not (options.run / "config.json").is_file():
         raise ValueError(f"{options.run} is no run: it has no config.json")
     config = read_json(options.run / "config.json")
     if not {"options", "data"} <= set(config):
-        raise ValueError(
-            f"{options.run} is no run of finetune or evaluate: its config.json does not tell of labelled texts"
-        )
+        raise ValueError(f"{options.run} is no run of finetune or evaluate: its config.json has no labelled texts")
     trained = "settings" in config
     if options.retrain and not trained:
-        raise ValueError(
-            f"{options.run} is a run of evaluate, which trains nothing: --retrain is for those of finetune"
-        )
+        raise ValueError(f"{options.run} is a run of evaluate, which trains nothing: --retrain is for finetune")
     extras: dict[str, Any] = {"own_rules": read_rules(options.slices) if options.slices else []}
     extras["probes"] = read_probes(options.probes) if options.probes else None
     if trained:

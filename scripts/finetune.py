@@ -1,4 +1,4 @@
-"""Fine-tune a BERT on labelled texts, and judge it; without options, the small one that comes with this package.
+"""Fine-tune a BERT on labelled texts, and judge it; without options, the one that comes with this package.
 
 python scripts/finetune.py
 python scripts/finetune.py --model tohoku-nlp/bert-base-japanese-v3 --data jrte
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tezukuri.data.jrte import LABELS
-from tezukuri.scripts.command import command_line, run_file
+from tezukuri.scripts.command import command_line, parser_of, run_file
 from tezukuri.scripts.options import add_options, plan_of, refuse_beside_resume
 from tezukuri.train.finetune import finetune
 from tezukuri.train.plan import Plan
@@ -21,7 +21,7 @@ SENTENCES = ["駅から近くて、夜も静かでした。", "お湯がぬる�
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="finetune", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("finetune", __doc__)
     add_options(options, Plan)
     options.add_argument("--list-regularizers", action="store_true", help="name them, with defaults, and end")
     options.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped; takes no other option")
@@ -60,7 +60,7 @@ def what_next(model: Path, has_page: bool) -> str:
         f"predict --model {shlex.quote(str(model))} 文": "label texts of your own",
         **page,
         "finetune --data jrte": "the same on 5,553 real hotel reviews",
-        "finetune --model tohoku-nlp/bert-base-japanese-v3 --data jrte": "a BERT of full size; it wants a GPU",
+        "finetune --model tohoku-nlp/bert-base-japanese-v3 --data jrte": "a BERT of full size; it needs a GPU",
         "finetune --data FILE.csv --text-column … --label-column …": "your own labelled texts",
     }
     return "next    " + "\n        ".join(f"{tezukuri} {what}\n            {why}" for what, why in commands.items())

@@ -1,4 +1,4 @@
-"""Show the trace of one sentence through a model, from characters to probabilities.
+"""Show every computation of a model on one sentence, from characters to probabilities.
 
 python scripts/inside.py "駅から近くて[MASK]でした。"
 python scripts/inside.py "駅から近くて[MASK]でした。" --layer 2 --head 3 --picture attention.svg
@@ -6,23 +6,13 @@ python scripts/inside.py "駅から近くて便利でした。" --model outputs/
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from tezukuri.eval import inside_lines as lines_of
 from tezukuri.eval.inside import load, trace
-from tezukuri.eval.inside_lines import (
-    answer_lines,
-    attention_lines,
-    shown,
-    size_line,
-    stage_lines,
-    text_lines,
-    token_lines,
-    word_lines,
-)
 from tezukuri.eval.plots import attention_map
 from tezukuri.eval.runs import write_whole
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import positive
 from tezukuri.weights.load import log
 
@@ -30,11 +20,9 @@ PICTURES = (".png", ".svg")
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="inside", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("inside", __doc__)
     options.add_argument("text", help="the sentence; a masked-language model guesses the words at [MASK] in it")
-    options.add_argument(
-        "--model", default="mini", help="folder or hub id of a classifier or masked-language model (%(default)s)"
-    )
+    options.add_argument("--model", default="mini", help="folder or hub id, of a classifier or MaskedLM (%(default)s)")
     options.add_argument("--revision", help="branch, tag or commit of the hub")
     options.add_argument("--layer", type=positive, default=1, help="whose attention to show, from 1 (%(default)s)")
     options.add_argument("--head", type=positive, default=1, help="which of its heads, from 1 (%(default)s)")
@@ -53,33 +41,34 @@ def picture_file(name: str) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(arguments)
     loaded = load(options.model, options.revision)
     if loaded.report.notes:
         log.warning("%s", loaded.report)
     traced = trace(loaded.model, loaded.tokenizer, options.text)
     attention = traced.attention(options.layer, options.head)  # before anything is printed: there may be no such head
+    # The lines of each computation, then the picture.
     title = f"attention of layer {options.layer}, head {options.head}"
     blocks = [
-        (f"model {shown(options.model)}", [size_line(traced)]),
-        ("text", text_lines(traced)),
-        ("words", word_lines(traced)),
-        ("tokens", token_lines(traced)),
+        (f"model {lines_of.shown(options.model)}", [lines_of.size_line(traced)]),
+        ("text", lines_of.text_lines(traced)),
+        ("words", lines_of.word_lines(traced)),
+        ("tokens", lines_of.token_lines(traced)),
         (
             f"stages, with the first values at token {traced.token} (head {options.head})",
-            stage_lines(traced, traced.stages, options.head),
+            lines_of.stage_lines(traced, traced.stages, options.head),
         ),
-        (f"{title}: each row looks at the columns", attention_lines(traced, options.layer, options.head)),
-        ("answers", answer_lines(traced, traced.answers)),
+        (f"{title}: each row attends to the columns", lines_of.attention_lines(traced, options.layer, options.head)),
+        ("answers", lines_of.answer_lines(traced, traced.answers)),
     ]
     for number, (heading, lines) in enumerate(blocks):
         print("\n" * bool(number) + heading)
         for line in lines:
             print(f"  {line}")
     if options.picture:
-        labels = [f"{i} {shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
+        labels = [f"{i} {lines_of.shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
         write_whole(options.picture, attention_map(attention, labels, title, options.picture.suffix[1:]))
-        print(f"\npicture {shown(str(options.picture))}")
+        print(f"\npicture {lines_of.shown(str(options.picture))}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Options of the scripts: made from the fields of a plan, and those that several scripts take."""
+"""Options of the scripts: from the fields of a plan, and those of several scripts."""
 
 import argparse
 import types
@@ -19,7 +19,7 @@ def positive(text: str) -> int:
 
 
 def label_list(text: str) -> list[str]:
-    """`negative, positive` → their names; empty and double ones are an error, for argparse."""
+    """`negative, positive` → their names, which must differ, for argparse."""
     names = [name.strip() for name in text.split(",")]
     if "" in names or len(set(names)) != len(names):
         raise argparse.ArgumentTypeError(f"{text!r} must be different names with commas between them")
@@ -27,38 +27,46 @@ def label_list(text: str) -> list[str]:
 
 
 def add_options(options: argparse.ArgumentParser, plan: type[Options], only: Sequence[str] | None = None) -> None:
-    """An option for each field of a plan, under its name; `only` those groups, where given."""
+    """An option for each field of a plan, by its name; of `only` some groups, where given."""
     groups: dict[str, Any] = {"": options}
     hints = get_type_hints(plan)
     for one in fields(plan):
-        told = dict(one.metadata)
-        title = told.pop("group")
+        arguments = dict(one.metadata)
+        title = arguments.pop("group")
         if only is not None and title not in only:
             continue
         if title not in groups:
             groups[title] = options.add_argument_group(title)
-        if "{shelf}" in told["help"]:
-            from tezukuri.train.regularizers.shelf import SHELF  # only here: other commands want to start soon
+        if "{shelf}" in arguments["help"]:
+            from tezukuri.train.regularizers.shelf import SHELF  # other commands start faster without it
 
-            told["help"] = told["help"].replace("{shelf}", ", ".join(SHELF))
+            arguments["help"] = arguments["help"].replace("{shelf}", ", ".join(SHELF))
         hint = hints[one.name]
         kinds = [kind for kind in get_args(hint) if kind is not types.NoneType] or [hint]
-        if told.pop("positive", False):
-            told["type"] = positive
-        elif told.pop("names", False):
-            told["type"] = label_list
+        if arguments.pop("positive", False):
+            arguments["type"] = positive
+        elif arguments.pop("names", False):
+            arguments["type"] = label_list
         elif kinds == [bool]:
             negatable = one.default is not False
-            told["action"] = argparse.BooleanOptionalAction if negatable else "store_true"
+            arguments["action"] = argparse.BooleanOptionalAction if negatable else "store_true"
         elif kinds[0] in (int, float):
-            told["type"] = kinds[0]
-        if not told.get("required"):
-            told["default"] = one.default
-        groups[title].add_argument(f"--{one.name.replace('_', '-')}", **told)
+            arguments["type"] = kinds[0]
+        if not arguments.get("required"):
+            arguments["default"] = one.default
+        groups[title].add_argument(f"--{one.name.replace('_', '-')}", **arguments)
 
 
 def add_data_options(options: argparse.ArgumentParser) -> None:
     add_options(options, DataOptions, only=[DATA])
+
+
+def add_classifier_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--model", required=True, help="folder or hub id of a classifier")
+    options.add_argument("--revision", help="branch, tag or commit of the hub")
+    names = "names of the head's rows, in order, with commas: negative,positive"
+    options.add_argument("--labels", type=label_list, help=names)
+    add_device_option(options)
 
 
 def add_device_option(options: argparse.ArgumentParser) -> None:
@@ -66,7 +74,7 @@ def add_device_option(options: argparse.ArgumentParser) -> None:
 
 
 def plan_of(kind: type[P], options: argparse.Namespace) -> P:
-    """The plan that a command line has filled."""
+    """The plan of a command line."""
     names = {one.name for one in fields(kind)}
     return kind.of(**{name: value for name, value in vars(options).items() if name in names})
 

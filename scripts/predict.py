@@ -15,29 +15,25 @@ from tezukuri.data.texts import read_texts
 from tezukuri.eval.classifier import READ_AHEAD, Classifier, Prediction
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.ranks import ranks
-from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_device_option, label_list, positive
+from tezukuri.scripts.command import parser_of, run_file
+from tezukuri.scripts.options import add_classifier_options, positive
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="predict", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("predict", __doc__)
     options.add_argument("texts", nargs="*", help="the texts; without any, a line each from --file or standard input")
-    options.add_argument("--model", required=True, help="folder or hub id of a classifier")
-    options.add_argument("--revision", help="branch, tag or commit of the hub")
-    options.add_argument(
-        "--labels", type=label_list, help="names of the head's rows, in order, with commas: negative,positive"
-    )
+    add_classifier_options(options)
     options.add_argument("--file", help="a text a line, or .jsonl")
     options.add_argument("--text-column", metavar="NAME", help="lines are JSON objects with the text in this column")
     options.add_argument("--format", choices=["table", "jsonl"], default="table")
     options.add_argument("--batch-size", type=positive, help="texts at a time (default 64; 16 in int8)")
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
-    add_device_option(options)
+    options.add_argument("--top-k", type=positive, help="so many labels of each text, with --format jsonl (all)")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(arguments)
     if options.texts and (options.file or options.text_column):
         raise ValueError("texts come as arguments, or from --file or standard input (--text-column), not both")
     if not options.texts and not options.file and ranks() > 1:
@@ -49,18 +45,22 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         rows = read_texts(options.file or sys.stdin.buffer, options.text_column)
     show = jsonl if options.format == "jsonl" else table
-    read_ahead = READ_AHEAD if options.texts or options.file else 1  # who types or pipes wants answers soon
-    for line in show(predictions(classifier, rows, options.batch_size, read_ahead)):
+    read_ahead = READ_AHEAD if options.texts or options.file else 1  # each line of a pipe is answered at once
+    for line in show(predictions(classifier, rows, options.batch_size, read_ahead, options.top_k)):
         print(line)
     return 0
 
 
 def predictions(
-    classifier: Classifier, rows: Iterable[tuple[str, str]], batch_size: int | None, read_ahead: int = READ_AHEAD
+    classifier: Classifier,
+    rows: Iterable[tuple[str, str]],
+    batch_size: int | None,
+    read_ahead: int = READ_AHEAD,
+    top_k: int | None = None,
 ) -> Iterator[tuple[str, str, Prediction]]:
-    """(id, text) → (id, text, prediction), a few batches at a time, so that a file of any length fits into memory."""
+    """(id, text) → (id, text, prediction), a few batches at a time."""
     rows, again = tee(rows)
-    answers = classifier.stream((text for _, text in again), batch_size, read_ahead)
+    answers = classifier.stream((text for _, text in again), batch_size, read_ahead, top_k)
     for (name, text), prediction in zip(rows, answers, strict=True):
         yield name, text, prediction
 

@@ -9,13 +9,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_options, plan_of, refuse_beside_resume
 from tezukuri.train.pretrain import PretrainingPlan, run_pretraining
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="pretrain", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("pretrain", __doc__)
     add_options(options, PretrainingPlan)
     options.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped; takes no other option")
     return options
@@ -26,9 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.resume:
         refuse_beside_resume(arguments)
-    model = (
-        run_pretraining(plan_of(PretrainingPlan, options), Path(options.resume) if options.resume else None) / "model"
-    )
+    run = run_pretraining(plan_of(PretrainingPlan, options), Path(options.resume) if options.resume else None)
+    model = run / "model"
     print(f"\nmodel   {model}\n\nnext    tezukuri finetune --model {shlex.quote(str(model))} --data …")
     return 0
 

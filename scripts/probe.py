@@ -1,13 +1,12 @@
-"""Try a classifier on texts made from templates: what it can do, what should not change its answer, and what should.
+"""Probe a classifier with texts from templates: what it can do, what should not change its answer, and what should.
 
 python scripts/probe.py --model outputs/…/model
 python scripts/probe.py mine.toml --model outputs/…/model --output probes.json
 
-How a file is written stands in eval/failures/probes.py; without one, the probes for hotel reviews of this package.
+eval/failures/probes.py describes the file; without one, the probes are those of this package, for hotel reviews.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,28 +19,23 @@ from tezukuri.eval.runs import write_json
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.precision import choose_device
 from tezukuri.model.ranks import rank
-from tezukuri.scripts.command import run_file
-from tezukuri.scripts.options import add_device_option, label_list
+from tezukuri.scripts.command import parser_of, run_file
+from tezukuri.scripts.options import add_classifier_options
 from tezukuri.weights.load import load_ready_classifier
 
 SHOWN = 3  # failing examples of a template
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="probe", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("probe", __doc__)
     options.add_argument("file", nargs="?", type=Path, default=BUNDLED, metavar="FILE", help="probes, as TOML")
-    options.add_argument("--model", required=True, help="folder or hub id of a classifier")
-    options.add_argument("--revision", help="branch, tag or commit of the hub")
-    options.add_argument(
-        "--labels", type=label_list, help="names of the head's rows, in order, with commas: negative,positive"
-    )
+    add_classifier_options(options)
     options.add_argument("--output", type=Path, metavar="FILE", help="write all of it as JSON too")
-    add_device_option(options)
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(arguments)
     probes = read_probes(options.file)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
     model = loaded.model.to(choose_device(options.device))
@@ -55,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def table(rows: Sequence[ProbeRow]) -> Iterator[str]:
-    """The pass rate of each template, a few examples of what fails, and the sum."""
+    """The pass rate of each template, with failing examples, and of all."""
     name, translate = None, translator("en")
     for row in rows:
         if row.name != name:

@@ -4,15 +4,14 @@ python scripts/verify.py tohoku-nlp/bert-base-japanese-v3
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from tezukuri.scripts.command import run_file
+from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.weights.verify import ANSWERS, COSINE, ODDS, verify
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="verify", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    options = parser_of("verify", __doc__)
     options.add_argument("model", help="hub id")
     options.add_argument("--revision", help="branch, tag or commit of the hub")
     options.add_argument("--answers", type=Path, default=ANSWERS, help="JSON file of answers (those of this package)")
@@ -20,13 +19,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0 when all agree, 1 otherwise."""
-    options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    """Exit status 0 where all agree, else 1."""
+    options = parser().parse_args(arguments)
     wrong = 0
     for check in verify(options.model, options.revision, options.answers):
-        print(
-            f"{'ok   ' if check.agrees else 'WRONG'}  {check.published:<24} {check.found:<24} {check.what}", flush=True
-        )
+        mark = "ok   " if check.agrees else "WRONG"
+        print(f"{mark}  {check.published:<24} {check.found:<24} {check.what}", flush=True)
         wrong += not check.agrees
     print(f"\nTolerances: ids exactly, probabilities within {ODDS} in log-odds, cosines within {COSINE:g}.")
     print(f"{wrong} checks are WRONG." if wrong else "This model and this code agree with what is published.")

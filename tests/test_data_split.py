@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tezukuri.data.dataset import DataError, Example
 from tezukuri.data.load import load
-from tezukuri.data.split import cut
+from tezukuri.data.split import draw_splits
 
 SHARES = {"dev": 0.1, "test": 0.1}
 
@@ -28,14 +28,14 @@ def counts(examples: list[Example], label: str) -> dict[str, int]:
 
 @given(st.integers(5, 300), st.integers(0, 5))
 def test_shares_are_exact_within_one_example(size: int, seed: int) -> None:
-    found = counts(cut(distinct(a=size), SHARES, seed), "a")
+    found = counts(draw_splits(distinct(a=size), SHARES, seed), "a")
     assert abs(found["dev"] - size / 10) <= 1
     assert abs(found["test"] - size / 10) <= 1
     assert abs(found["train"] - size * 0.8) <= 1
 
 
 def test_a_class_of_three_is_in_every_split_and_a_smaller_one_in_train() -> None:
-    examples = cut(distinct(a=100, b=3, c=2), SHARES, seed=0)
+    examples = draw_splits(distinct(a=100, b=3, c=2), SHARES, seed=0)
     assert counts(examples, "a") == {"train": 80, "dev": 10, "test": 10}
     assert counts(examples, "b") == {"train": 1, "dev": 1, "test": 1}
     assert counts(examples, "c") == {"train": 2}
@@ -44,7 +44,7 @@ def test_a_class_of_three_is_in_every_split_and_a_smaller_one_in_train() -> None
 @given(st.lists(st.tuples(st.sampled_from("abcdefghijklmnop"), st.sampled_from("xyz"))), st.integers(0, 3))
 def test_a_text_is_in_one_split_and_nothing_else_changes(pairs: list[tuple[str, str]], seed: int) -> None:
     before = examples_of(*pairs)
-    after = cut(before, SHARES, seed)
+    after = draw_splits(before, SHARES, seed)
     assert [(e.id, e.text, e.label) for e in after] == [(e.id, e.text, e.label) for e in before]
     splits = defaultdict(set)
     for example in after:
@@ -55,23 +55,23 @@ def test_a_text_is_in_one_split_and_nothing_else_changes(pairs: list[tuple[str, 
 @given(st.lists(st.integers(1, 30), min_size=3, max_size=8), st.integers(0, 3))
 def test_three_texts_are_enough_for_every_split_however_often_they_occur(times: list[int], seed: int) -> None:
     pairs = [(f"text {number}", "a") for number, count in enumerate(times) for _ in range(count)]
-    assert counts(cut(examples_of(*pairs), SHARES, seed), "a").keys() == {"train", "dev", "test"}
+    assert counts(draw_splits(examples_of(*pairs), SHARES, seed), "a").keys() == {"train", "dev", "test"}
 
 
 def test_repeated_texts_do_not_spoil_the_shares() -> None:
     repeated = [("同じ", "a")] * 30 + [(f"別 {number}", "a") for number in range(70)]
     for seed in range(10):
-        found = counts(cut(examples_of(*repeated), SHARES, seed), "a")
+        found = counts(draw_splits(examples_of(*repeated), SHARES, seed), "a")
         assert found == {"train": 80, "dev": 10, "test": 10}
     twice = [(f"{number // 2}", "a") for number in range(100)]
-    assert counts(cut(examples_of(*twice), SHARES, seed=0), "a") == {"train": 80, "dev": 10, "test": 10}
+    assert counts(draw_splits(examples_of(*twice), SHARES, seed=0), "a") == {"train": 80, "dev": 10, "test": 10}
 
 
 def test_the_seed_decides() -> None:
     examples = distinct(a=50, b=50)
-    first = cut(examples, SHARES, seed=1)
-    assert first == cut(examples, SHARES, seed=1)
-    assert first != cut(examples, SHARES, seed=2)
+    first = draw_splits(examples, SHARES, seed=1)
+    assert first == draw_splits(examples, SHARES, seed=1)
+    assert first != draw_splits(examples, SHARES, seed=2)
     assert [e.split for e in first[:10]] != ["test"] * 10  # not the first ones of the file
 
 

@@ -1,6 +1,7 @@
 """A trace shows what the model computes and what the tokenizer says; the tour shows a trace."""
 
 import importlib.util
+import math
 import re
 import shlex
 from pathlib import Path
@@ -276,6 +277,22 @@ def test_the_tour_shows_what_mini_computes(tour):
     text = tour.TOUR.read_text(encoding="utf-8")
     assert tour.differences(text, tour.rewrite(text, tour.values(load("mini")))) == []
     assert f"> {tour.SENTENCE}" in text and f'tezukuri inside "{tour.SENTENCE}"' in text
+
+
+def test_every_word_that_mini_guesses_has_its_meaning_beside_it(tour):
+    blocks = tour.values(load("mini"))
+    guess = r"\S+ \([a-z, ]+\)"
+    for line in blocks["depth"]:
+        assert re.fullmatch(rf"(embeddings only|after layer \d)( +0\.\d{{3}} {guess}){{3}}", line), line
+    for line in (*blocks["answers"][2:], *blocks["loss"][1:]):
+        assert re.match(rf"{guess} +\d", line), line
+    assert len(blocks["answers"]) == 2 + 5 and len(blocks["loss"]) == 1 + 5
+
+
+def test_the_loss_of_the_tour_is_the_negative_logarithm_of_the_probability(tour):
+    for line in tour.values(load("mini"))["loss"][1:]:
+        probability, loss = map(float, line.split()[-2:])
+        assert loss == pytest.approx(-math.log(probability), abs=0.02)
 
 
 def test_another_models_values_are_found_and_the_prose_stays(tour, folders):

@@ -24,7 +24,7 @@ from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.train import pretrain as pretrain_run
 from tezukuri.train.masking import Masker
-from tezukuri.train.pretraining import NO_LABEL, Sample, batches, guesses, look
+from tezukuri.train.pretraining import NO_LABEL, Sample, batches, evaluate, guesses
 from tezukuri.train.pretraining import pretrain as train
 from tezukuri.train.settings import Pretraining
 from tezukuri.weights.architectures import config_json
@@ -153,7 +153,7 @@ def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next
     torch.testing.assert_close(guess.loss, expected.loss, rtol=1e-5, atol=1e-5)
     right = sum(int(logits.argmax()) == c for logits, c in zip(expected.seq_relationship_logits, classes, strict=True))
     assert (int(guess.class_right), guess.labelled) == (right, 3)
-    row = look(ours, [batch, batch], masker, torch.float32)
+    row = evaluate(ours, [batch, batch], masker, torch.float32)
     seen = [guesses(ours, batch, masker, np.random.default_rng([0, n]), torch.float32) for n in (0, 1)]
     masked = sum(guess.masked for guess in seen)
     assert row == pytest.approx(

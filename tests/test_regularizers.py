@@ -19,7 +19,7 @@ from tezukuri.train.loop import TrainingError, fine_tune
 from tezukuri.train.regularizers.class_balanced import ClassBalanced, class_weights
 from tezukuri.train.regularizers.ema import EMA
 from tezukuri.train.regularizers.fgm import FGM
-from tezukuri.train.regularizers.nudge import unit
+from tezukuri.train.regularizers.perturbation import unit
 from tezukuri.train.regularizers.r_drop import RDrop
 from tezukuri.train.regularizers.regularizer import Regularizer
 from tezukuri.train.regularizers.shelf import SHELF, listing, regularizers_of

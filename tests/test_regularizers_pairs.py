@@ -11,8 +11,9 @@ from tiny import TASK
 
 from tezukuri.train.batch import Texts
 from tezukuri.train.loop import fine_tune
-from tezukuri.train.regularizers.regularizer import Regularizer, Team
+from tezukuri.train.regularizers.regularizer import Regularizer
 from tezukuri.train.regularizers.shelf import SHELF
+from tezukuri.train.team import Team
 
 REFUSED = {
     frozenset(pair.split(" and "))

@@ -30,7 +30,6 @@ from tezukuri.train.regularizers.label_smoothing import LabelSmoothing
 from tezukuri.train.regularizers.layer_drop import LayerDrop
 from tezukuri.train.regularizers.multi_sample_dropout import MultiSampleDropout
 from tezukuri.train.regularizers.r_drop import RDrop
-from tezukuri.train.regularizers.regularizer import Team
 from tezukuri.train.regularizers.shelf import SHELF, regularizer_of, regularizers_of
 from tezukuri.train.regularizers.simcse import SimCSE
 from tezukuri.train.regularizers.smart import SMART
@@ -39,6 +38,7 @@ from tezukuri.train.regularizers.temperature import Temperature, best_temperatur
 from tezukuri.train.regularizers.word_dropout import WordDropout
 from tezukuri.train.regularizers.word_noise import WordNoise
 from tezukuri.train.seen_words import only_seen_words
+from tezukuri.train.team import Team
 from tezukuri.weights.save import save
 
 LABELS = ("a", "b", "c")

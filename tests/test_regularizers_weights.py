@@ -23,10 +23,10 @@ from tezukuri.train.regularizers.l2_sp import L2SP
 from tezukuri.train.regularizers.layer_decay import LayerDecay
 from tezukuri.train.regularizers.lora import LoRA
 from tezukuri.train.regularizers.mixout import Mixout
-from tezukuri.train.regularizers.regularizer import Team
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.regularizers.swa import SWA
 from tezukuri.train.seen_words import only_seen_words
+from tezukuri.train.team import Team
 
 MINE = [
     "mixout", "l2-sp", "layer-decay:decay=0.8", "fresh-top", "gradual-unfreezing", "child-tuning", "awp", "swa", "lora",
@@ -498,7 +498,7 @@ def test_there_is_a_neutral_setting_of_each():
      ("fresh-top:layers=-1", "the layers of fresh-top are -1"), ("gradual-unfreezing:until=2", "until of gradual-unf"),
      ("child-tuning:p=0", "the p of child-tuning is 0"), ("awp:gamma=-1", "the gamma of awp is -1"),
      ("swa:start=1.5", "the start of swa is 1.5"), ("lora:rank=-1", "the rank of lora is -1"),
-     ("lora:alpha=0", "the alpha of lora is 0"), ("lora:rank=1.5", "is not a number")],
+     ("lora:alpha=0", "the alpha of lora is 0"), ("lora:rank=1.5", "rank=1.5 .* must be a whole number")],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_name(description, message):
     with pytest.raises(ValueError, match=message):

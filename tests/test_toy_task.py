@@ -9,7 +9,8 @@ from tiny import tiny
 from torch import nn
 from torch.nn import functional as F
 
-from tezukuri.data.dataset import Example
+import tezukuri
+from tezukuri.data.dataset import Dataset, Example
 from tezukuri.eval.judge import judge
 from tezukuri.eval.predict import Scorer, predict
 from tezukuri.eval.report import write_report
@@ -18,6 +19,7 @@ from tezukuri.eval.tasks.task import Task
 from tezukuri.model.bert import Bert
 from tezukuri.model.heads import Head
 from tezukuri.model.model import Model
+from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.vocabulary import vocabulary_of
 from tezukuri.train.batch import Texts
@@ -67,8 +69,12 @@ class Compare(Task):
     head = ScoreHead
     best = "pearson"
 
+    @classmethod
+    def of(cls, data):
+        return cls(["more dogs"])
+
     def targets(self, examples):
-        return np.array([[example.label] for example in examples], dtype=np.float32)
+        return np.array([[float(example.label)] for example in examples], dtype=np.float32)
 
     def answers(self, logits):
         return logits[:, 0].tolist()
@@ -239,3 +245,26 @@ def test_two_texts_are_read_apart_and_the_order_does_not_matter():
     np.testing.assert_allclose(scorer.logits(scorer.encode(turned)), logits, rtol=1e-4, atol=1e-5)
     same = [Example(e.id, e.text, 1.0, e.split, pair=e.text) for e in data[1]]
     np.testing.assert_allclose(scorer.logits(scorer.encode(same)), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["compare", "siamese"])
+def test_a_whole_run_of_it_from_python_and_from_the_command(task, tmp_path, capsys):
+    """A plan names it like any other; the folder knows its pairs and its numbers."""
+    alike = task == "siamese"
+    data = Dataset("dogs", ("x",), [example(i, "train" if i % 5 else "dev", alike=alike) for i in range(160)])
+    told = {"task": task, "model": "scratch", "epochs": 6, "lr": 3e-3, "batch_size": 8, "precision": "fp32"}
+    run = tezukuri.finetune(data, output_dir=tmp_path / "a", **told)
+    assert "train_r-drop" in run.log[-1] and "pearson" in capsys.readouterr().out
+    assert run.scores["dev"]["pearson"] > 0.3 and not (run.folder / "report.html").exists()
+    pair = ("犬と犬と犬", "猫と鳥と馬")
+    score = run.classifier(pair).label
+    again = tezukuri.Run.load(run.folder, "cpu")
+    assert again.judge("dev").metrics == run.judgements["dev"].metrics
+    assert again.classifier([pair, pair])[1].label == pytest.approx(score, abs=1e-5)
+    with pytest.raises(ValueError, match=f"the page of mistakes is for classes; the task of .* is {task}"):
+        again.page()
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in told.items()]
+    file = ["--data", str(run.folder / "data.jsonl"), "--pair-column", "pair", "--output-dir", str(tmp_path / "b")]
+    assert command(["finetune", *arguments, *file]) == 0
+    (other,) = (tmp_path / "b").glob("*/*/*/val-metrics.json")
+    assert json.loads(other.read_text())["pearson"] == pytest.approx(run.scores["dev"]["pearson"])

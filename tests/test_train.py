@@ -21,8 +21,9 @@ from tezukuri.model.packing import pack
 from tezukuri.train import loop
 from tezukuri.train.batch import Texts
 from tezukuri.train.checkpoint import FILE
+from tezukuri.train.finetune import finetune
 from tezukuri.train.loop import Progress, TrainingError, chosen_epoch, fine_tune, out_of_patience
-from tezukuri.train.optimizer import adamw, cut_gradients, learning_rate, parameter_groups
+from tezukuri.train.optimizer import adamw, clip_gradients, learning_rate, parameter_groups
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, Settings
@@ -178,7 +179,7 @@ def test_gradients_cut_by_the_optimizer_make_the_same_step(longest):
             torch.manual_seed(step)
             for p in model.parameters():
                 p.grad = torch.randn_like(p)
-            length = cut_gradients(model, optimizer, longest, fold)
+            length = clip_gradients(model, optimizer, longest, fold)
             optimizer.step()
         moments = torch.cat([state["exp_avg_sq"].ravel() for state in optimizer.state.values()])
         results.append((length, weights(model), moments))
@@ -264,7 +265,7 @@ def test_a_run_that_stops_in_the_middle_of_an_epoch_goes_on_after_the_last_whole
     next(stopped), next(stopped)
     with monkeypatch.context() as patch:
         calls = iter(range(3))
-        patch.setattr(loop, "cut_gradients", lambda *a: (next(calls), cut_gradients(*a))[1])
+        patch.setattr(loop, "clip_gradients", lambda *a: (next(calls), clip_gradients(*a))[1])
         with pytest.raises(RuntimeError):  # the generator's own StopIteration, in the fourth step of epoch 2
             next(stopped)
     resumed = model_of(seed=5)
@@ -464,3 +465,9 @@ def test_the_course_recipe_is_the_courses():
 def test_settings_that_cannot_be_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=name):
         settings(**{name: value})
+
+
+def test_texts_and_labels_may_be_arrays(monkeypatch):
+    monkeypatch.setattr("tezukuri.train.finetune.run_plan", lambda plan, given, resume: given)
+    texts, labels = np.array([f"{i}階の部屋でした。" for i in range(20)]), np.array([0, 1] * 10)
+    assert finetune(texts=texts, labels=labels).labels == ("0", "1")

@@ -1,4 +1,4 @@
-"""What the tokenizer hands over, one text or many, and how a text too long for the model is cut.
+"""Encoded texts, one or many, and the truncation of those too long for the model.
 
 Letters: B texts in a batch, T tokens of all of them.
 """
@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 class Piece(NamedTuple):
-    """A token's id, and the characters of the text (or of the word that is cut) that it covers."""
+    """A token's id, and the characters of the text (or of the word) that it covers."""
 
     id: int
     start: int
@@ -26,18 +26,13 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoding:
-    """One text (or pair of texts) as tokens, with special tokens where the tokenizer's `Template` puts them.
-
-    offsets: (start, end) of each token in the original text, for the pair's tokens in the pair; added tokens have
-        (0, 0).
-    truncated: whether tokens were left out.
-    """
+    """One text (or pair of texts) as tokens, with the special tokens of the tokenizer's `Template`."""
 
     ids: list[int]
     type_ids: list[int]
     tokens: list[str]
-    offsets: list[Span]
-    truncated: bool
+    offsets: list[Span]  # of each token in its own text, first or second; (0, 0) for special tokens
+    truncated: bool  # whether tokens were left out
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,20 +47,14 @@ class EncodedText(NamedTuple):
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """B texts laid end to end, without padding.
+    """B texts laid end to end, without padding: text i is ids[boundaries[i]:boundaries[i + 1]]."""
 
-    ids, type_ids: (T,) int64. boundaries: (B + 1,) int64, text i is ids[boundaries[i]:boundaries[i + 1]].
-    truncated: (B,) bool, whether tokens were left out.
-    offsets: (T, 2) int64, those of `Encoding`; None where they were not asked for.
-    special_ids: those of the tokens that were added to the texts.
-    """
-
-    ids: np.ndarray
-    type_ids: np.ndarray
-    boundaries: np.ndarray
-    truncated: np.ndarray
-    offsets: np.ndarray | None = None
-    special_ids: frozenset[int] = frozenset()
+    ids: np.ndarray  # (T,) int64
+    type_ids: np.ndarray  # (T,) int64
+    boundaries: np.ndarray  # (B + 1,) int64
+    truncated: np.ndarray  # (B,) bool, whether tokens were left out
+    offsets: np.ndarray | None = None  # (T, 2) int64, those of `Encoding`; None where they were not asked for
+    special_ids: frozenset[int] = frozenset()  # of the tokens that were added to the texts
 
     def __len__(self) -> int:
         return len(self.truncated)
@@ -82,12 +71,12 @@ class EncodedBatch:
 
     @property
     def truncated_share(self) -> float:
-        """The share of texts that were cut, 0 to 1: to be reported, never silent."""
+        """The share of texts that were truncated, 0 to 1."""
         return float(self.truncated.mean()) if len(self) else 0.0
 
 
 def check_truncation(truncation: str, paired: bool, max_length: int | None, added: int) -> None:
-    """Raise ValueError for settings that no text could be cut by; `added`: the number of special tokens around it."""
+    """Raise ValueError for settings that fit no text; `added` is the number of special tokens."""
     if truncation not in TRUNCATIONS:
         raise ValueError(f"truncation {truncation!r} is not known: use one of {', '.join(TRUNCATIONS)}")
     if truncation == "only_second" and not paired:
@@ -99,12 +88,12 @@ def check_truncation(truncation: str, paired: bool, max_length: int | None, adde
 def truncate(
     first: list[Item], second: list[Item] | None, max_length: int | None, truncation: str, added: int
 ) -> tuple[list[Item], list[Item] | None, bool]:
-    """Cut one text or two to `max_length` tokens, the `added` special ones counted; also whether anything was cut.
+    """Shorten one text or two to `max_length` tokens, the `added` special ones counted; also whether that was needed.
 
     longest_first: the longer text, and when both are equally long, each in turn.
     only_first, only_second: that text; ValueError when the other alone is too long.
-    head_tail: a quarter of the room for a text's head, three quarters for its tail (Sun et al. 2019,
-        arXiv:1905.05583, section 5.3.1: 128 and 382 of 510); a pair shares the room as with longest_first.
+    head_tail: a quarter of the room for a text's head, the rest for its tail (Sun et al. 2019, arXiv:1905.05583,
+        section 5.3.1: 128 and 382 of 510); a pair shares the room as with longest_first.
     """
     if max_length is None:
         return first, second, False
@@ -112,18 +101,19 @@ def truncate(
     excess = sum(lengths) + added - max_length
     if excess <= 0:
         return first, second, False
-    rooms = [length - cut for length, cut in zip(lengths, cuts(*lengths, excess, truncation), strict=True)]
+    removed = removed_tokens(*lengths, excess, truncation)
+    rooms = lengths[0] - removed[0], lengths[1] - removed[1]
     if min(rooms) < 0:
         raise ValueError(
             f"truncation {truncation!r} cannot reach max_length {max_length}: the texts have {lengths[0]} and "
             f"{lengths[1]} tokens; use 'longest_first' or a larger max_length"
         )
-    shorten = head_and_tail if truncation == "head_tail" else head_only
-    return shorten(first, rooms[0]), None if second is None else shorten(second, rooms[1]), True
+    first = shortened(first, rooms[0], truncation)
+    return first, None if second is None else shortened(second, rooms[1], truncation), True
 
 
-def cuts(first: int, second: int, excess: int, truncation: str) -> tuple[int, int]:
-    """How many tokens each of two texts loses."""
+def removed_tokens(first: int, second: int, excess: int, truncation: str) -> tuple[int, int]:
+    """How many tokens each of two texts, of `first` and `second` tokens, loses."""
     if truncation == "only_first":
         return excess, 0
     if truncation == "only_second":
@@ -134,10 +124,6 @@ def cuts(first: int, second: int, excess: int, truncation: str) -> tuple[int, in
     return from_first, excess - from_first
 
 
-def head_only(items: list[Item], room: int) -> list[Item]:
-    return items[:room]
-
-
-def head_and_tail(items: list[Item], room: int) -> list[Item]:
-    head = (room + 2) // 4  # the nearest whole number to a quarter
+def shortened(items: list[Item], room: int, truncation: str) -> list[Item]:
+    head = (room + 2) // 4 if truncation == "head_tail" else room  # the nearest whole number to a quarter
     return items[:head] + items[len(items) - (room - head) :]

@@ -1,12 +1,10 @@
 """The tokenizer of Japanese BERTs, and of BERT itself: words, then WordPiece or characters.
 
-One sentence's way, from characters to ids:
+1. `words.py` normalizes the text (`normalize.py`) and splits it into words:  サ店でｺｰﾋｰ → サ店 で コーヒー
+2. `wordpiece.py` splits every word into pieces of the vocabulary:  サ ##店 で コーヒー
+3. `encoding.py` truncates what is too long for the model; `template.py` puts [CLS] and [SEP] around it.
 
-1. `words.py` puts it into a normal form (`normalize.py`) and parts it into words:  サ店でｺｰﾋｰ → サ店 で コーヒー
-2. `wordpiece.py` cuts every word into pieces that the vocabulary has:  サ ##店 で コーヒー
-3. `encoding.py` cuts what is too long for the model; `template.py` puts [CLS] and [SEP] around it.
-
-Ids are those of transformers' BertJapaneseTokenizer and BertTokenizer, which the tests hold it against.
+Its ids equal those of transformers' BertJapaneseTokenizer and BertTokenizer.
 """
 
 import json
@@ -26,7 +24,7 @@ from .vocabulary import read_vocabulary, word_splitter, write_vocabulary
 from .wordpiece import CONTINUES, TEXT_END, WordIds, character_ids, characters, wordpiece, wordpiece_ids
 from .words import MecabWords
 
-TEXTS_AT_ONCE = 1024  # MeCab's turn in a batch
+TEXTS_AT_ONCE = 1024  # that MeCab reads before their words are looked up: both keep to the processor's cache
 
 
 class JapaneseTokenizer(Tokenizer):
@@ -42,15 +40,15 @@ class JapaneseTokenizer(Tokenizer):
         self.cls_id, self.sep_id = self.special_ids[settings.cls_token], self.special_ids[settings.sep_token]
         self.split = word_splitter(self.settings)
         by_wordpiece = self.settings.subword_tokenizer_type == "wordpiece"
-        cut, cut_to_ids = (wordpiece, wordpiece_ids) if by_wordpiece else (characters, character_ids)
-        self.cut = partial(cut, ids=self.piece_ids, unknown=self.unk_id)
-        self.word_ids = WordIds(partial(cut_to_ids, ids=self.piece_ids, unknown=self.unk_id))
+        to_pieces, to_ids = (wordpiece, wordpiece_ids) if by_wordpiece else (characters, character_ids)
+        self.pieces_of_word = partial(to_pieces, ids=self.piece_ids, unknown=self.unk_id)
+        self.word_ids = WordIds(partial(to_ids, ids=self.piece_ids, unknown=self.unk_id))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "JapaneseTokenizer":
         """From vocab.txt, and tokenizer_config.json where there is one.
 
-        ValueError for settings that cannot be honoured, ModuleNotFoundError for a dictionary that is not installed.
+        ValueError for settings that are not supported, ModuleNotFoundError for a dictionary that is not installed.
         """
         folder = Path(folder)
         vocabulary = read_vocabulary(folder / "vocab.txt")
@@ -73,13 +71,12 @@ class JapaneseTokenizer(Tokenizer):
     def pieces_of(self, text: str) -> list[Piece]:
         pieces = []
         for word in self.split.aligned(text):
-            for piece in self.cut(word.text):
+            for piece in self.pieces_of_word(word.text):
                 start, end = word.span(piece.start, piece.end)
                 pieces.append(Piece(piece.id, start, end))
         return pieces
 
     def ids_of_many(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """First MeCab reads many texts, then all their words are looked up: so both keep to the processor's cache."""
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             some = texts[start : start + TEXTS_AT_ONCE]
             if isinstance(self.split, MecabWords):
@@ -87,7 +84,7 @@ class JapaneseTokenizer(Tokenizer):
             else:
                 words = [word for text in some for word in (*self.split(text), "")]
             ids = list(chain.from_iterable(map(self.word_ids.__getitem__, words)))
-            begin = 0
+            begin = 0  # of the next text: each ends with a TEXT_END
             for end in np.flatnonzero(np.array(ids) == TEXT_END).tolist():
                 yield ids[begin:end]
                 begin = end + 1
@@ -96,7 +93,7 @@ class JapaneseTokenizer(Tokenizer):
         return np.array([token.startswith(CONTINUES) for token in self.vocabulary])
 
     def joined(self, tokens: Iterable[str]) -> str:
-        """これ は テスト です 。, the form of transformers' `convert_tokens_to_string`."""
+        """これ は テスト です 。, as transformers' `convert_tokens_to_string`."""
         return " ".join(tokens).replace(f" {CONTINUES}", "").strip()
 
     def normal_form(self, text: str) -> str:
@@ -104,5 +101,5 @@ class JapaneseTokenizer(Tokenizer):
 
     def words_of(self, text: str) -> Iterator[Word]:
         for word, part_of_speech in self.split.tagged(text):
-            pieces = [self.vocabulary[piece.id] for piece in self.cut(word.text)]
+            pieces = [self.vocabulary[piece.id] for piece in self.pieces_of_word(word.text)]
             yield Word(word.text, word.span(0, len(word.text)), part_of_speech, pieces)

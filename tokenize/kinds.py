@@ -1,4 +1,4 @@
-"""The kinds of tokenizers, by the names of classes that models' files have for them."""
+"""The registry of tokenizers, by the class names in models' files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ KINDS: dict[str, type[Tokenizer]] = {
     "BertTokenizer": JapaneseTokenizer,
     "BertTokenizerFast": JapaneseTokenizer,
 }
-UNNAMED = JapaneseTokenizer  # where no file names a class: it assumes one of its own, and notes that
+UNNAMED = JapaneseTokenizer  # where no file names a class: it assumes one, and notes that
 
 
 def tokenizer_of(folder: str | Path) -> Tokenizer:
@@ -29,5 +29,5 @@ def tokenizer_of(folder: str | Path) -> Tokenizer:
 
 
 def files_of(folder: Path) -> Mapping[str, str]:
-    """What the tokenizer whose settings are in `folder` is read from → what a repository without that file is."""
+    """`Tokenizer.files` of the tokenizer whose settings are in `folder`."""
     return KINDS.get(str(class_of(folder)), UNNAMED).files

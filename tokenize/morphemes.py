@@ -1,7 +1,6 @@
-"""Text → morphemes: the words of MeCab with the dictionary's own form of each (lemma) and its part of speech (品詞).
+"""Text → morphemes: the words of MeCab with their dictionary form (lemma) and part of speech (品詞).
 
-Always by unidic-lite (Den et al. 2007, 日本語科学 22), whatever words a model reads, so that rules about words mean the
-same for every model.
+Always by unidic-lite (Den et al. 2007, 日本語科学 22), whatever dictionary a model reads with.
 """
 
 import unicodedata
@@ -14,11 +13,10 @@ LEMMA = 7  # the field of UniDic's features; the four levels of 品詞 come firs
 
 
 class Morpheme(NamedTuple):
-    """One word (形態素) of a text.
+    """One word (形態素) of a text, all after NFKC.
 
-    surface: as it stands in the text after NFKC.
-    lemma: 語彙素, one for all forms and spellings: 無い for ない, なかっ and 無く; after NFKC, and without what UniDic
-        tells homonyms and loanwords apart by (サービス for サービス-service). The surface, for an unknown word.
+    lemma: 語彙素, one for all forms and spellings: 無い for ない, なかっ and 無く; サービス where UniDic has
+        サービス-service. The surface, for an unknown word.
     pos: the levels of its 品詞, largest first: 助詞-接続助詞.
     """
 
@@ -33,7 +31,7 @@ def mecab() -> MecabWords:
 
 
 def morphemes(text: str) -> list[Morpheme]:
-    """The morphemes of a text, cut where `MecabWords` cuts it."""
+    """The morphemes of a text, split as by `MecabWords`."""
     return [morpheme(node.surface, tuple(node.feature)) for node in mecab().nodes(mecab().normal(text))]
 
 
@@ -45,5 +43,4 @@ def morpheme(surface: str, features: tuple[str, ...]) -> Morpheme:
 
 
 def normal(text: str) -> str:
-    """After NFKC, as all that rules look at is."""
     return unicodedata.normalize("NFKC", text)

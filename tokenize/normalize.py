@@ -1,11 +1,10 @@
-"""Changing a text's characters while remembering where each came from: NFKC, lower case, dropped accents.
+"""Normalization with alignment: NFKC, lower case, dropped accents, and where each character came from.
 
-A tokenizer reads normalized text (full-width ＡＢＣ becomes ABC, half-width ｶﾞ becomes ガ, ㍿ becomes 株式会社), but
-offsets must point into the text that the reader knows. So every change here is made on an `Aligned`: the characters,
-and beside each the span of the original that it stands for.
+A tokenizer reads normalized text (ＡＢＣ becomes ABC, ｶﾞ becomes ガ, ㍿ becomes 株式会社), but offsets point into the
+original. So an `Aligned` has the characters, and beside each the span of the original that it stands for.
 
-Normalization forms: Unicode Standard Annex #15. The rule for cutting a text where normalization may be done piece by
-piece follows from its section 9 (a starter that cannot join what stands before it begins anew).
+Normalization forms: Unicode Standard Annex #15. That a text may be normalized segment by segment follows from its
+section 9 (a starter that cannot join what stands before it begins anew).
 """
 
 import unicodedata
@@ -21,8 +20,7 @@ DECOMPOSED: dict[Form, Form] = {"NFC": "NFD", "NFD": "NFD", "NFKC": "NFKD", "NFK
 class Aligned(NamedTuple):
     """A text, and for each of its characters the (start, end) of the original that it came from.
 
-    Starts never decrease from one character to the next, nor do ends; characters made from the same stretch of the
-    original (コ and ト from ヿ) share its span.
+    Starts never decrease, nor do ends; characters made from the same stretch (コ and ト from ヿ) share its span.
     """
 
     text: str
@@ -45,17 +43,14 @@ class Aligned(NamedTuple):
         return Aligned("".join(parts), spans)
 
     def lower(self) -> "Aligned":
-        """In lower case. One character may become two: İ is i and a combining dot."""
         lowered = self.text.lower()
         if len(lowered) == len(self.text):
             return Aligned(lowered, self.spans)
-        spans = [
-            span for character, span in zip(self.text, self.spans, strict=True) for _ in range(len(character.lower()))
-        ]
-        return Aligned(lowered, spans)
+        # One character may become two: İ is i and a combining dot.
+        lengths = [len(character.lower()) for character in self.text]
+        return Aligned(lowered, [span for span, n in zip(self.spans, lengths, strict=True) for _ in range(n)])
 
     def keep(self, wanted: Callable[[str], bool]) -> "Aligned":
-        """Only the characters that are `wanted`."""
         kept = [i for i, character in enumerate(self.text) if wanted(character)]
         if len(kept) == len(self.text):
             return self
@@ -65,12 +60,12 @@ class Aligned(NamedTuple):
         return Aligned(self.text[start:end], self.spans[start:end])
 
     def span(self, start: int, end: int) -> Span:
-        """Where characters start to end (at least one) lie in the original."""
+        """Where characters start to end (at least one) stand in the original."""
         return self.spans[start][0], self.spans[end - 1][1]
 
 
 def segments(form: Form, text: str) -> Iterator[Span]:
-    """Cut `text` into the shortest stretches whose normal forms, laid end to end, are the normal form of the whole."""
+    """The shortest stretches of `text` whose normal forms, laid end to end, are the normal form of the whole."""
     start = 0
     for position in range(1, len(text)):
         # A combining mark never begins a segment; asking this first keeps ten thousand marks in a row linear.

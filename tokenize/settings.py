@@ -1,8 +1,7 @@
-"""How a model's texts were tokenized: `tokenizer_config.json`, read strictly and written back.
+"""`tokenizer_config.json`, read strictly and written back.
 
-The names and defaults are those of transformers' classes BertJapaneseTokenizer and BertTokenizer. A setting that
-would change the ids and cannot be honoured here is an error that names it: a model fed with other tokens than it
-was trained on answers without complaint, and wrongly.
+The names and defaults are those of transformers' BertJapaneseTokenizer and BertTokenizer. A setting that would change
+the ids and is not supported here is an error that names it.
 """
 
 import json
@@ -11,21 +10,19 @@ from pathlib import Path
 from typing import Any
 
 JAPANESE, BERT = "BertJapaneseTokenizer", "BertTokenizer"
-
-# tokenizer_class in files → the class meant.
-CLASSES = {JAPANESE: JAPANESE, BERT: BERT, "BertTokenizerFast": BERT}
+CLASSES = {JAPANESE: JAPANESE, BERT: BERT, "BertTokenizerFast": BERT}  # tokenizer_class in files → the class meant
 WORD_TOKENIZERS = ("mecab", "basic")
 SUBWORD_TOKENIZERS = ("wordpiece", "character")
 SPECIAL_TOKENS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
-# Which settings each class reads; transformers passes over the others without a word, so they may stand in a file.
+# Which settings each class reads; transformers ignores the others, so they may stand in a file.
 READ = {
     JAPANESE: ("do_lower_case", "do_word_tokenize", "word_tokenizer_type", "subword_tokenizer_type"),
     BERT: ("do_lower_case", "strip_accents", "tokenize_chinese_chars"),
 }
 MECAB = ("mecab_dic", "mecab_option", "normalize_text")
 
-# Settings that are not honoured, with the values that ask for nothing.
+# Settings that are not supported, with the values that change nothing.
 REFUSED: dict[str, tuple[Any, ...]] = {
     "never_split": (None, []),
     "do_subword_tokenize": (None, True),
@@ -34,7 +31,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "additional_special_tokens": (None, []),
     "extra_special_tokens": (None, [], {}),
 }
-UNLIMITED = 10**9  # transformers writes 10³⁰ for a model_max_length that nobody gave
+UNLIMITED = 10**9  # transformers writes 10³⁰ for an unknown model_max_length
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,8 @@ class Settings:
         one_of("tokenizer_class", self.tokenizer_class, (JAPANESE, BERT))
         one_of("word_tokenizer_type", self.word_tokenizer_type, WORD_TOKENIZERS)
         one_of("subword_tokenizer_type", self.subword_tokenizer_type, SUBWORD_TOKENIZERS)
-        if self.tokenizer_class == BERT and (self.word_tokenizer_type, self.subword_tokenizer_type) != (
-            "basic",
-            "wordpiece",
-        ):
+        types = self.word_tokenizer_type, self.subword_tokenizer_type
+        if self.tokenizer_class == BERT and types != ("basic", "wordpiece"):
             raise ValueError(f"a {BERT} has word_tokenizer_type 'basic' and subword_tokenizer_type 'wordpiece' only")
         for field in fields(self):
             value = getattr(self, field.name)
@@ -81,8 +76,9 @@ class Settings:
     def of_folder(cls, folder: Path) -> tuple["Settings", list[str]]:
         """The settings of a model's folder, and a sentence for each thing that had to be assumed.
 
-        Raises ValueError for broken JSON and for settings that cannot be honoured, with the file's name.
+        ValueError for broken JSON, or a setting that is not supported; the message names the file.
         """
+        # The class, named in a file or assumed.
         path = folder / "tokenizer_config.json"
         given = read_object(path)
         notes = []
@@ -93,7 +89,7 @@ class Settings:
             found = "names no tokenizer_class" if given else "has no settings" if path.is_file() else "is missing"
             why = "as its other settings are those of one" if japanese else "with the defaults of transformers"
             notes.append(f"{path} {found}: assumed the tokenizer to be a {name}, {why}")
-        # As transformers has it: the older file for special tokens counts, unless the newer one lists them all.
+        # As in transformers, the older file for special tokens counts unless the newer one lists them all.
         if "added_tokens_decoder" not in given:
             given |= read_object(folder / "special_tokens_map.json")
         added_tokens = read_object(folder / "added_tokens.json")
@@ -106,14 +102,19 @@ class Settings:
     @classmethod
     def of_json(cls, given: dict[str, Any], added_tokens: dict[str, Any]) -> "Settings":
         """From the contents of tokenizer_config.json (with its tokenizer_class) and added_tokens.json."""
+        # What the class reads, over its defaults in transformers.
         name = given["tokenizer_class"]
-        values = {key: given[key] for key in READ[name] if given.get(key) is not None}
-        if name == JAPANESE:
-            values = {"word_tokenizer_type": "basic"} | values
-        else:
-            values = {"do_lower_case": True, "tokenize_chinese_chars": True, "word_tokenizer_type": "basic"} | values
+        values: dict[str, Any] = {"word_tokenizer_type": "basic"}
+        if name == BERT:
+            values |= {"do_lower_case": True, "tokenize_chinese_chars": True}
+        values |= {key: given[key] for key in READ[name] if given.get(key) is not None}
         if values["word_tokenizer_type"] == "mecab":
-            values |= mecab_settings(given.get("mecab_kwargs") or {})
+            mecab = given.get("mecab_kwargs") or {}
+            for key in mecab:
+                if key not in MECAB:
+                    raise ValueError(f"setting mecab_kwargs.{key} is not supported: only {', '.join(MECAB)} are")
+            values |= mecab
+        # The special tokens and the length.
         for key in SPECIAL_TOKENS:
             if given.get(key) is not None:
                 values[key] = content(given[key])
@@ -141,7 +142,7 @@ def class_of(folder: Path) -> Any:
 
 
 def refuse(given: dict[str, Any], added_tokens: dict[str, Any], settings: Settings) -> None:
-    """Raise ValueError, by name, for settings that would change the ids and are not honoured."""
+    """Raise ValueError, by name, for settings that would change the ids and are not supported."""
     for key, harmless in REFUSED.items():
         if given.get(key) not in harmless:
             raise ValueError(f"setting {key} = {given[key]!r} is not supported")
@@ -151,15 +152,8 @@ def refuse(given: dict[str, Any], added_tokens: dict[str, Any], settings: Settin
             raise ValueError(f"added token {token!r} is not supported: only the five special tokens are")
 
 
-def mecab_settings(given: dict[str, Any]) -> dict[str, Any]:
-    unknown = [key for key in given if key not in MECAB]
-    if unknown:
-        raise ValueError(f"setting mecab_kwargs.{unknown[0]} is not supported: only {', '.join(MECAB)} are")
-    return given
-
-
 def content(token: Any) -> str:
-    """A token as files write it: itself, or an object that holds it beside its bookkeeping."""
+    """A token as files write it: itself, or an object that holds it."""
     return token["content"] if isinstance(token, dict) and "content" in token else token
 
 

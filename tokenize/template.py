@@ -4,8 +4,7 @@
     RoBERTa   <s> A </s>        <s> A </s></s> B </s>    type ids 0
     Gemma     <bos> A           <bos> A B
 
-Devlin et al. 2019 (arXiv:1810.04805), figure 2; Liu et al. 2019 (arXiv:1907.11692). It is said here alone: whatever
-counts special tokens, or leaves them as they are, asks the tokenizer's template.
+Devlin et al. 2019 (arXiv:1810.04805), figure 2; Liu et al. 2019 (arXiv:1907.11692).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,15 +17,12 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True)
 class Template(Generic[Token]):
-    """`before` A `after`, and for a pair `before` A `between` B `after`; of tokens, their ids, or what stands for them.
-
-    second_type: the type id of B and of what comes after it; all else has 0.
-    """
+    """`before` A `after`, and for a pair `before` A `between` B `after`; of tokens, their ids, or their `Piece`s."""
 
     before: tuple[Token, ...]
     between: tuple[Token, ...]
     after: tuple[Token, ...]
-    second_type: int = 0
+    second_type: int = 0  # the type id of B and of what comes after it; all else has 0
 
     @property
     def special(self) -> frozenset[Token]:
@@ -44,13 +40,13 @@ class Template(Generic[Token]):
         return len(self.before) + len(self.after), 0
 
     def around(self, first: Sequence[Token], second: Sequence[Token] | None = None) -> list[Token]:
-        """The tokens of one text, or of a pair, with those that are added."""
+        """The tokens of one text, or of a pair, with the special tokens."""
         tokens: list[Token] = []
         self.lay(tokens, first, second)
         return tokens
 
     def lay(self, tokens: list[Token], first: Sequence[Token], second: Sequence[Token] | None) -> None:
-        """`around`, behind the tokens that are there already: the many texts of a batch are copied once."""
+        """Append `around` to `tokens`, so that the many texts of a batch are copied once."""
         tokens += self.before
         tokens += first
         if second is not None:
@@ -59,7 +55,7 @@ class Template(Generic[Token]):
         tokens += self.after
 
     def inside(self, length: int) -> range:
-        """Where the text's own tokens stand in an encoding of one text that has `length` tokens."""
+        """Where the text's own tokens stand in the encoding of one text, of `length` tokens."""
         return range(len(self.before), length - len(self.after))
 
     def map(self, change: Callable[[Token], Other]) -> "Template[Other]":

@@ -1,4 +1,4 @@
-"""What every kind of tokenizer has in common: text → ids and back, with the places of the tokens in the text.
+"""The base of all tokenizers: text → ids and back, with the offsets of the tokens in the text.
 
 A kind brings a `Template`, the names of its files, and the methods at the end of `Tokenizer`; `kinds.py` lists them.
 
@@ -22,25 +22,25 @@ from .template import Template
 
 @dataclass(frozen=True)
 class Word:
-    """A word as the tokenizer sees it, before it is cut into pieces."""
+    """A word, before it is split into pieces."""
 
-    text: str  # in normal form
+    text: str  # normalized
     span: Span  # where it stands in the original text
-    part_of_speech: str  # 品詞 and its finer classes by MeCab's dictionary (名詞-普通名詞-一般); empty without MeCab
+    part_of_speech: str  # 品詞 by MeCab's dictionary (名詞-普通名詞-一般); empty without MeCab
     pieces: list[str]
 
 
 class Tokenizer(ABC):
-    """A vocabulary with a way to cut texts into its tokens; can be pickled, and used in worker processes.
+    """A vocabulary with a way to split texts into its tokens; can be pickled.
 
-    vocabulary: the tokens; a token's id is its place. Raises ValueError when a special token is not among them.
+    vocabulary: the tokens; a token's id is its place. ValueError where a special token is not among them.
     special_tokens: by name, pad_token, unk_token and mask_token among them: {"pad_token": "[PAD]", …}.
-    template: those that are put around texts.
+    template: the special tokens around texts.
     model_max_length: the most tokens that the model takes, None where nothing says it.
-    notes: what had to be assumed about the settings, a sentence each, for a report on loading.
+    notes: what had to be assumed about the settings, a sentence each, for the load report.
     """
 
-    files: ClassVar[Mapping[str, str]]  # what a kind is read from → what a repository without that file is
+    files: ClassVar[Mapping[str, str]]  # file that a kind is read from → what a repository without it is
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Tokenizer(ABC):
                     f"the vocabulary of {len(ids)} tokens has no {token!r}: add it, or name the {name} that it has "
                     "in tokenizer_config.json"
                 )
-        # Taken out of the pieces that words are cut into: a text may say [SEP], but it cannot mean it.
+        # Words are never split into these: [SEP] in a text is plain text.
         self.special_ids = {token: ids.pop(token) for token in dict.fromkeys(special_tokens.values())}
         self.piece_ids = ids
         self.pad_id, self.unk_id, self.mask_id = (
@@ -67,12 +67,15 @@ class Tokenizer(ABC):
         self.model_max_length = model_max_length
         self.notes: list[str] = []
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.vocab_size} tokens)"
+
     @property
     def vocab_size(self) -> int:
         return len(self.vocabulary)
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of a text, and none around them; special tokens in it are plain text."""
+        """The tokens of a text, without special tokens; "[SEP]" in it is plain text."""
         return [self.vocabulary[token.id] for token in self.tokens_of(text)]
 
     def encode(
@@ -83,11 +86,11 @@ class Tokenizer(ABC):
         truncation: str = "longest_first",
         special_tokens: bool = False,
     ) -> Encoding:
-        """One text, or a pair, with the place of each token in it.
+        """One text, or a pair, with the offsets of each token.
 
         max_length: the most tokens, special tokens counted; ValueError where it cannot be reached.
         truncation: longest_first, only_first, only_second or head_tail (see `encoding.truncate`).
-        special_tokens: whether "[MASK]" and the like in the text mean those tokens; otherwise they are plain text.
+        special_tokens: whether "[MASK]" and the like in the text mean those tokens.
         """
         paired = pair is not None
         added = self.template.added(paired)
@@ -113,10 +116,8 @@ class Tokenizer(ABC):
         truncation: str = "longest_first",
         offsets: bool = False,
     ) -> EncodedBatch:
-        """The same ids as `encode`, for many texts at once: several times faster, unless offsets are asked for too.
-
-        texts: B of them, each with its pair from `pairs` where those are given. Special tokens are plain text.
-        """
+        """The same ids as `encode` for B texts (and their pairs); several times faster, unless with offsets."""
+        # The arguments.
         paired = pairs is not None
         added = self.template.added(paired)
         check_truncation(truncation, paired, max_length, added)
@@ -124,20 +125,22 @@ class Tokenizer(ABC):
         seconds = None if pairs is None else list_of_texts("pairs", pairs)
         if seconds is not None and len(seconds) != len(firsts):
             raise ValueError(f"{len(firsts)} texts but {len(seconds)} pairs: give one pair for each text")
-        # A text is read as ids, or as pieces, which are ids with their places.
+        # Texts are read as ids, or as pieces, which are ids with offsets.
         read: Callable[[Sequence[str]], Iterable[list[Any]]] = self.ids_of_many
         template: Template[Any] = self.template
         if offsets:
             read, template = lambda some: map(self.pieces_of, some), template.map(without_place)
+        # Truncated, and laid end to end.
         tokens: list[Any] = []
         lengths: list[int] = []  # of first and second text in turn
         truncated: list[bool] = []
         others = repeat(None, len(firsts)) if seconds is None else read(seconds)
         for whole, its_pair in zip(read(firsts), others, strict=True):
-            first, second, cut = truncate(whole, its_pair, max_length, truncation, added)
+            first, second, shortened = truncate(whole, its_pair, max_length, truncation, added)
             template.lay(tokens, first, second)
             lengths += (len(first), len(second or ()))
-            truncated.append(cut)
+            truncated.append(shortened)
+        # As arrays.
         by_type = np.array(lengths, dtype=np.int64).reshape(-1, 2) + template.added_by_type(paired)  # (B, 2)
         numbers = np.array(tokens, dtype=np.int64).reshape(-1, 3 if offsets else 1)
         return EncodedBatch(
@@ -150,7 +153,7 @@ class Tokenizer(ABC):
         )
 
     def tokens_of(self, text: str, special_tokens: bool = False) -> list[Piece]:
-        """Ids with the span of the text that each covers."""
+        """Text → ids with offsets."""
         if not isinstance(text, str):
             raise TypeError(f"a text must be a str, not a {type(text).__name__} ({text!r})")
         tokens: list[Piece] = []
@@ -160,11 +163,10 @@ class Tokenizer(ABC):
         return tokens
 
     def ids_of(self, text: str) -> list[int]:
-        """The ids of `tokens_of`, without places."""
         return next(iter(self.ids_of_many([text])))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """The tokens as a text; what normalization changed stays changed. IndexError for an id that there is not."""
+        """Ids → text, normalized. IndexError for an id outside the vocabulary."""
         skipped = set(self.special_ids.values()) if skip_special_tokens else set()
         tokens = []
         for i in ids:
@@ -175,19 +177,19 @@ class Tokenizer(ABC):
         return self.joined(tokens)
 
     def normalised(self, text: str, special_tokens: bool = False) -> str:
-        """The text as words are looked for in it."""
+        """The normalized text, with special tokens as they are."""
         parts = self.parts(text, special_tokens)
         return "".join(self.normal_form(part) if special_id is None else part for _, part, special_id in parts)
 
     def words(self, text: str, special_tokens: bool = False) -> Iterator[Word]:
-        """The words of a text, each special token a word of its own."""
+        """The words of a text; a special token is a word."""
         for start, part, special_id in self.parts(text, special_tokens):
             words = self.words_of(part) if special_id is None else [Word(part, (0, len(part)), "", [part])]
             for word in words:
                 yield replace(word, span=(start + word.span[0], start + word.span[1]))
 
     def parts(self, text: str, special_tokens: bool) -> Iterator[tuple[int, str, int | None]]:
-        """The stretches between special tokens, and these: where each starts, and a special token's id."""
+        """(start, part, special token's id or None) of the special tokens and of the stretches between them."""
         special = self.special_ids if special_tokens else {}
         start = 0
         for part in re.split("(" + "|".join(map(re.escape, special)) + ")", text) if special else [text]:
@@ -199,7 +201,7 @@ class Tokenizer(ABC):
     @classmethod
     @abstractmethod
     def from_pretrained(cls, folder: str | Path) -> "Tokenizer":
-        """From a model's local folder; its errors name the file."""
+        """From a model's local folder; errors name the file."""
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
@@ -207,15 +209,15 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def pieces_of(self, text: str) -> list[Piece]:
-        """Text → ids with places."""
+        """Text → ids with offsets."""
 
     def ids_of_many(self, texts: Sequence[str]) -> Iterable[list[int]]:
-        """The ids of `pieces_of`, for each text; to be brought by a kind that is faster without places."""
+        """The ids of `pieces_of` for each text; overridden by a kind that is faster without offsets."""
         return ([piece.id for piece in self.pieces_of(text)] for text in texts)
 
     @abstractmethod
     def continues(self) -> np.ndarray:
-        """(V,) bool, which tokens go on with the word that the token before them began; special tokens do not count."""
+        """(V,) bool, which tokens continue the word of the token before them; special tokens do not count."""
 
     @abstractmethod
     def joined(self, tokens: Iterable[str]) -> str:
@@ -223,15 +225,15 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def normal_form(self, text: str) -> str:
-        """The text as its words are looked for in it."""
+        """The normalized text."""
 
     @abstractmethod
     def words_of(self, text: str) -> Iterable[Word]:
-        """The words of a text; all their pieces are those of the text."""
+        """The words of a text."""
 
 
 def without_place(token_id: int) -> Piece:
-    """A token that stands for no stretch of the text."""
+    """A special token: it stands for no stretch of the text."""
     return Piece(token_id, 0, 0)
 
 

@@ -1,6 +1,6 @@
-"""The vocabulary: a list of tokens, a token's id its place in it. Read, written, or made from texts.
+"""The vocabulary, in which a token's id is its place: read, written, or made from texts.
 
-`vocab.txt` has one token a line, UTF-8, as google-research/bert began it.
+`vocab.txt` (google-research/bert) has one token a line, in UTF-8.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ def write_vocabulary(path: Path, vocabulary: list[str]) -> None:
 
 
 def word_splitter(settings: Settings) -> MecabWords | BasicWords | WholeText:
-    """What parts a text into words under these settings."""
+    """What splits a text into words under these settings."""
     if not settings.do_word_tokenize:
         return WholeText()
     if settings.word_tokenizer_type == "mecab":
@@ -49,10 +49,10 @@ def word_splitter(settings: Settings) -> MecabWords | BasicWords | WholeText:
 
 
 def vocabulary_of(texts: Iterable[str], settings: Settings | None = None, least: int = 2) -> list[str]:
-    """A vocabulary for training a model from scratch on `texts`, in an order that only their words decide.
+    """A vocabulary for training from scratch, whatever the order of the texts.
 
-    The special tokens; every character seen, alone and (for WordPiece) with ## before it, so that no seen character
-    is unknown; and for WordPiece the words seen at least `least` times, the most frequent first.
+    The special tokens; every character, alone and (for WordPiece) with ## before it; and for WordPiece the words seen
+    at least `least` times, the most frequent first.
     """
     settings = settings or Settings()
     split = word_splitter(settings)

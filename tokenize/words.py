@@ -1,7 +1,7 @@
 """Text → words: 分かち書き (putting spaces between the words of Japanese) by MeCab, or splitting at spaces and marks.
 
-Each splitter is called with a text and gives its words; `aligned` gives the same words with their places in the text,
-`tagged` these with their part of speech (品詞), and `normal` the text as words are looked for in it.
+Each splitter is called with a text and gives its words; `aligned` gives the same words with their offsets, `tagged`
+these with their part of speech (品詞), and `normal` the normalized text.
 
 - MecabWords: the lattice of dictionary words with the cheapest path through it (Kudo, Yamamoto & Matsumoto 2004,
   "Applying Conditional Random Fields to Japanese Morphological Analysis"); the tokenizer of the Tohoku BERTs.
@@ -25,11 +25,14 @@ from .normalize import Aligned
 
 DICTIONARIES = {"unidic_lite": "unidic-lite", "ipadic": "ipadic", "unidic": "unidic"}  # module → package to install
 # What MeCab prints: each word, known or unknown, and ASCII's unit separator after it; after the last another one, and a
-# full stop, because fugashi takes away whatever counts as space at the end.
+# full stop, because fugashi strips white space at the end.
 WORD_END = "\x1f"
 PRINTING = f'-O "" --bos-format= --node-format="%m{WORD_END}" --unk-format="%m{WORD_END}" --eos-format="{WORD_END}."'
-LONGEST_TEXT = 50_000  # characters; MeCab's time grows with the square, and at a million its stack overflows
+LONGEST_TEXT = 50_000  # characters; MeCab's time grows with the square, and a million overflow its stack
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+IDEOGRAPHS = (
+    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
+)  # fmt: skip
 
 
 class MecabWords:
@@ -42,7 +45,7 @@ class MecabWords:
     def __init__(self, dictionary: str | None, option: str | None, normalize: bool, lower: bool) -> None:
         self.dictionary = f"{dictionary_options(dictionary)} {option or ''}"
         self.options = f"{self.dictionary} {PRINTING}"
-        self.by_nodes = bool(option)  # who knows what it makes MeCab print
+        self.by_nodes = bool(option)  # further options may change what MeCab prints
         self.normalize = normalize
         self.lower = lower
 
@@ -52,11 +55,11 @@ class MecabWords:
 
     @cached_property
     def spacing_tagger(self) -> Any:
-        """Prints the words with spaces between them, which it does sooner than in any other form."""
+        """Prints the words with spaces between them, the fastest form."""
         return mecab(f"{self.dictionary} -O wakati", threading.get_ident())
 
     def __getstate__(self) -> dict[str, Any]:
-        # MeCab itself cannot be pickled: a worker process makes its own when it first needs one.
+        # MeCab itself cannot be pickled: another process makes its own.
         return {name: value for name, value in vars(self).items() if not name.endswith("tagger")}
 
     def __call__(self, text: str) -> list[str]:
@@ -72,7 +75,7 @@ class MecabWords:
 
     def printed(self, text: str) -> str:
         """The text with a WORD_END after each word, and another after the last."""
-        if " " in text or text[-1:].isspace():  # a space may be part of a word, and fugashi takes away what ends in one
+        if " " in text or text[-1:].isspace():  # a space may be part of a word, and fugashi strips it at the end
             return self.tagger.parse(text)[:-1]
         spaced = self.spacing_tagger.parse(text)
         return (spaced.replace(" ", WORD_END) + WORD_END if spaced else "") + WORD_END
@@ -88,7 +91,7 @@ class MecabWords:
         words = []
         cursor = 0
         for surface in self.surfaces(whole.text):
-            # MeCab passes over spaces between words but keeps the order, so the next occurrence is the word.
+            # MeCab skips spaces between words but keeps the order, so the next occurrence is the word.
             start = whole.text.find(surface, cursor)
             if start < 0:
                 raise ValueError(
@@ -101,34 +104,31 @@ class MecabWords:
         return words
 
     def tagged(self, text: str) -> list[tuple[Aligned, str]]:
-        """品詞 is the first fields of MeCab's features, which unidic and ipadic have alike: 名詞-普通名詞-一般."""
+        """品詞 is the first fields of MeCab's features, in unidic as in ipadic: 名詞-普通名詞-一般."""
         features = (node.feature[:4] for node in self.nodes(self.normal(text)))
         kinds = ["-".join(field for field in fields if field and field != "*") for fields in features]
         return list(zip(self.aligned(text), kinds, strict=True))
 
     def nodes(self, text: str) -> Iterator[Any]:
-        """MeCab's own words of a text in normal form, cut where `surfaces` cuts it."""
+        """MeCab's nodes of a normalized text."""
         for start in range(0, len(text), LONGEST_TEXT):
             yield from self.tagger(text[start : start + LONGEST_TEXT])
 
     def surfaces(self, text: str) -> list[str]:
-        """The words as they stand in `text`."""
-        if len(text) > LONGEST_TEXT:
-            starts = range(0, len(text), LONGEST_TEXT)
-            return [word for start in starts for word in self.surfaces(text[start : start + LONGEST_TEXT])]
-        if self.by_nodes or WORD_END in text:
-            return [node.surface for node in self.tagger(text)]
+        """The words as they stand in a normalized text."""
+        if self.by_nodes or WORD_END in text or len(text) > LONGEST_TEXT:
+            return [node.surface for node in self.nodes(text)]
         return self.tagger.parse(text).split(WORD_END)[:-2]  # the same, and nearly twice as fast
 
 
 @cache
 def mecab(options: str, thread: int) -> Any:
-    """One for all tokenizers of a thread: fugashi frees none, and each has mapped the whole dictionary for itself."""
+    """One for all tokenizers of a thread: fugashi frees none, and each maps the whole dictionary."""
     return fugashi.GenericTagger(options)
 
 
 def dictionary_options(dictionary: str | None) -> str:
-    """MeCab's options for a dictionary that comes as a Python package; raises ValueError, ModuleNotFoundError."""
+    """MeCab's options for a dictionary that is a Python package; raises ValueError, ModuleNotFoundError."""
     if dictionary is None:
         return ""
     if dictionary not in DICTIONARIES:
@@ -149,19 +149,16 @@ def dictionary_options(dictionary: str | None) -> str:
 
 
 def writable(text: str) -> str:
-    """`text` as it can be handed to a C program, at the same length."""
-    # A NUL ends a string in C and MeCab would lose all that follows (transformers does lose it): make it a space.
-    text = text.replace("\0", " ")
-    # Half of a surrogate pair has no UTF-8 form (transformers raises): make it the replacement character.
-    return LONE_SURROGATE.sub("\ufffd", text)
+    """`text` as a C program takes it, at the same length."""
+    # A NUL ends a string in C: it becomes a space. Half of a surrogate pair has no UTF-8 form: it becomes U+FFFD.
+    return LONE_SURROGATE.sub("\ufffd", text.replace("\0", " "))
 
 
 class BasicWords:
     """Words by whitespace, with each punctuation mark (and, if asked, each Chinese character) a word of its own.
 
     strip_accents: drop combining marks, é → e; None means the same as `lower`.
-    compose: join letters and marks first (NFC), and give Greek its final sigma in lower case. BertJapaneseTokenizer
-        does, the BertTokenizer of transformers does not.
+    compose: join letters and marks first (NFC), and lower a final Σ to ς, as BertJapaneseTokenizer does.
     """
 
     def __init__(self, lower: bool, strip_accents: bool | None, chinese_chars: bool, compose: bool) -> None:
@@ -203,36 +200,29 @@ class BasicWords:
             whole = whole.normalize("NFD").keep(lambda character: unicodedata.category(character) != "Mn")
         if self.lower:
             if not self.compose:
-                whole = Aligned(whole.text.replace("Σ", "σ"), whole.spans)  # else lower() may write a final ς
+                whole = Aligned(whole.text.replace("Σ", "σ"), whole.spans)  # which lower() could make ς
             whole = whole.lower()
         return whole
 
 
 @lru_cache(maxsize=1 << 16)
 def is_text(character: str) -> bool:
-    """Whether BERT keeps it: not NUL, not the replacement character, no control or unassigned character."""
+    """Whether BERT keeps it: not U+FFFD, no control or unassigned character."""
     return character in "\t\n\r" or (character != "\ufffd" and not unicodedata.category(character).startswith("C"))
 
 
 @lru_cache(maxsize=1 << 16)
 def is_punctuation(character: str) -> bool:
-    """Punctuation by Unicode, and all ASCII marks ($, +, ^ and others, which Unicode calls symbols)."""
+    """Punctuation by Unicode, and all ASCII marks ($, +, ^ and others are symbols in Unicode)."""
     if character.isascii():
         return character.isprintable() and not character.isalnum() and character != " "
     return unicodedata.category(character).startswith("P")
 
 
+@lru_cache(maxsize=1 << 16)
 def is_chinese(character: str) -> bool:
     """In a block of CJK ideographs: kanji, but not kana or hangul."""
-    code = ord(character)
-    return (
-        0x4E00 <= code <= 0x9FFF
-        or 0x3400 <= code <= 0x4DBF
-        or 0x20000 <= code <= 0x2A6DF
-        or 0x2A700 <= code <= 0x2CEAF
-        or 0xF900 <= code <= 0xFAFF
-        or 0x2F800 <= code <= 0x2FA1F
-    )
+    return any(first <= ord(character) <= last for first, last in IDEOGRAPHS)
 
 
 class WholeText:

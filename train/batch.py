@@ -1,4 +1,4 @@
-"""What the training loop is given, and what it hands to the model and to the regularizers.
+"""The input of the training loop, and of the model and the regularizers in it.
 
 Letters: n texts of a split, B texts in a micro-batch, C columns of logits.
 """
@@ -15,37 +15,37 @@ from ..model.packing import Encoded, Encodings
 
 
 class Texts(NamedTuple):
-    """One split of the data. A text is of `parts` sequences, mostly one."""
+    """One split of the data."""
 
     encodings: Encodings  # n · parts
-    targets: np.ndarray  # (n, C) float32, what the head's loss asks for
+    targets: np.ndarray  # (n, C) float32, as the head's loss takes them
     sentences: Sequence[Any] | None = None  # n, as they were before the tokenizer; of pairs the examples
-    votes: np.ndarray | None = None  # (n, C) how many judges chose each class, where the corpus tells
-    parts: int = 1
+    votes: np.ndarray | None = None  # (n, C) how many judges chose each class, where the corpus has votes
+    parts: int = 1  # sequences of a text
 
     @property
     def gold(self) -> np.ndarray:
-        """(n,) the likeliest class of each, where the columns are classes."""
+        """(n,) class numbers, where the columns are classes."""
         return self.targets.argmax(axis=1)
 
     @property
     def special_ids(self) -> list[int]:
-        """Of the tokens around the texts, which no noise may touch; none where the encodings do not say."""
+        """Ids of special tokens, which no noise may change; empty where the encodings have none."""
         return sorted(getattr(self.encodings, "special_ids", ()))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch on its way into the model. All tensors lie on the model's device."""
+    """A micro-batch. All tensors are on the model's device."""
 
-    texts: Sequence[Encoded]  # B, times the sequences that a text is of
-    rows: Tensor  # (B,) which of the n training texts each is
+    texts: Sequence[Encoded]  # encodings, B · parts
+    rows: Tensor  # (B,) the number of each among the n training texts
     classes: Tensor  # (B,) its class number, where the columns are classes
     targets: Tensor  # (B, C)
     doubled: bool = False  # whether the second half repeats the first
 
     def twice(self) -> "Batch":
-        """All texts, and then all of them again; a batch that is so already stays as it is."""
+        """The batch with all texts repeated once; a doubled batch stays as it is."""
         if self.doubled:
             return self
         return replace(
@@ -58,12 +58,11 @@ class Batch:
         )
 
     def spread(self, values: Tensor) -> Tensor:
-        """(B, …) values of the texts → of the rows of the logits, which are more where a text gets several."""
+        """(B, …) values of the texts → of the rows of the logits, of which a text may have several."""
         return values.repeat_interleave(len(self.targets) // len(self.rows), dim=0)
 
 
 def batch_of(texts: Texts, chosen: np.ndarray, device: torch.device) -> Batch:
-    """The micro-batch of the chosen (B,) texts."""
     targets = torch.from_numpy(texts.targets[chosen]).to(device)
     return Batch(
         texts=[texts.encodings[i * texts.parts + part] for i in chosen for part in range(texts.parts)],

@@ -1,7 +1,4 @@
-"""Everything that a stopped run needs to go on as if it had never stopped, in one file.
-
-The file is written with torch.save and read with weights_only=True: it can hold tensors and plain values, no code.
-"""
+"""Checkpoints: the whole state of a run in one file, of tensors and plain values (weights_only=True)."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +20,7 @@ def save_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler,
 ) -> None:
-    """Write the state of a run, and how far it has come; the file before stays until this one is whole."""
+    """Write the state of a run, and how far it has come; the file appears whole or not at all."""
     state = {
         "progress": progress,
         "model": model.state_dict(),
@@ -40,24 +37,18 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], scaler: torch.amp.GradScaler
 ) -> dict[str, Any]:
-    """Put a run's state back, and return how far it had come; the random numbers go on where they stopped.
-
-    Raises:
-        ValueError: there is no checkpoint, or it is broken.
-    """
+    """Restore a run's state, also of random numbers, and return its progress; ValueError without a whole checkpoint."""
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{folder} has no {FILE}: it was finished, stopped before its first one, or is no run")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a broken file makes it stumble over
+    except Exception as error:  # torch.load raises many kinds of errors for a broken file
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): start the run anew") from error
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:  # other names or shapes
-        raise ValueError(
-            f"{path} is of another model, or of another version of this code: start the run anew"
-        ) from error
+        raise ValueError(f"{path} is of another model, or another version of this code: start the run anew") from error
     for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(before)
     scaler.load_state_dict(state["scaler"])
@@ -68,11 +59,7 @@ def load_checkpoint(
 
 
 def config_of_stopped_run(run: Path) -> dict[str, Any]:
-    """The `config.json` of a run that can go on.
-
-    Raises:
-        ValueError: there is nothing to resume.
-    """
+    """The `config.json` of a run; ValueError where there is nothing to resume."""
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is no run: it has no config.json")
     if not (run / FILE).is_file():

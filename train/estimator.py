@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..data.dataset import DataError
 from ..data.lists import dataset_of, in_a_list
@@ -67,12 +68,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: texts or labels that cannot be learned from.
         """
-        texts, labels = texts_of(X), np.asarray(in_a_list("y", y))
-        if labels.ndim != 1 or len(labels) != len(texts):
+        if y is None:
+            raise ValueError("TextClassifier requires y to be passed, but the target y is None")
+        texts, labels = texts_of(X), column_or_1d(np.asarray(in_a_list("y", y)), warn=True)
+        check_classification_targets(labels)
+        if len(labels) != len(texts):
             raise ValueError(f"X has {len(texts)} texts, but y has the shape {labels.shape}: give one label for each")
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"there is one class only, {self.classes_[0]!r}: a classifier needs two")
+            raise ValueError(f"there is only one class, {self.classes_[0]!r}: a classifier needs two")
         # Classes are called by their numbers, so that labels of any type come back as they were.
         splits = self.split(numbers)
         data = dataset_of(texts, [str(number) for number in numbers], splits=splits)
@@ -102,7 +106,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Iterable[str]) -> np.ndarray:  # noqa: N803
         """(n,) of `classes_`."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:  # noqa: N803
         """(n, C), a column for each of `classes_`."""
@@ -113,7 +118,6 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False, True
-        tags.non_deterministic = True
         return tags
 
 

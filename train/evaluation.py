@@ -1,7 +1,7 @@
-"""A ready classifier on labelled texts, from what is asked to the files: `tezukuri.evaluate`, and the command."""
+"""Evaluation of a trained classifier from a plan to its files: `tezukuri.evaluate`, and the command of that name."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import Dataset, Example
+from ..data.lists import dataset_of
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
 from ..eval.failures.page import write_page
@@ -23,57 +24,51 @@ from ..model.precision import PRECISIONS, name_of
 from ..tokenize.encoding import TRUNCATIONS
 from ..weights.files import read_json
 from ..weights.load import LoadReport, load_ready_classifier
-from .plan import MODEL, DataOptions, told
+from .plan import MODEL, DataOptions, option
 
 
 @dataclass(frozen=True, repr=False)
 class EvaluationPlan(DataOptions):
-    """What an evaluation is told. Errors are those of Options."""
+    """The options of an evaluation. Errors are those of Options."""
 
-    model: str = told("mini", "folder or hub id of a classifier", MODEL, required=True)
-    revision: str | None = told(None, "branch, tag or commit of the hub", MODEL)
-    labels: Sequence[str] | None = told(
-        None, "names of the head's rows, in order, with commas: negative,positive", MODEL, names=True
-    )
-    neutral_band: str = told(
+    model: str = option("mini", "folder or hub id of a classifier", MODEL, required=True)
+    revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
+    labels: Sequence[str] | None = option(None, "names of the head's rows: negative,positive", MODEL, names=True)
+    neutral_band: str = option(
         "none",
         "for two labels against three: a prediction whose two probabilities differ by less is called by the label that "
         "the model lacks; auto finds the width on the dev split",
         MODEL,
         metavar="none|auto|WIDTH",
     )
-    split: str = told("test", "(%(default)s)", choices=["train", "dev", "test"])
-    max_length: int | None = told(
-        None, "tokens of a text; longer ones are cut (what the model can read)", positive=True
+    split: str = option("test", "(%(default)s)", choices=["train", "dev", "test"])
+    max_length: int | None = option(None, "tokens; longer texts are truncated (those of the model)", positive=True)
+    truncation: str = option(
+        "longest_first", "how (%(default)s)", choices=[t for t in TRUNCATIONS if t != "only_second"]
     )
-    truncation: str = told("longest_first", "how (%(default)s)", choices=[t for t in TRUNCATIONS if t != "only_second"])
-    batch_size: int | None = told(None, "texts at a time (default 64; 16 in int8)", positive=True)
-    precision: str = told("auto", "(%(default)s)", choices=["auto", *PRECISIONS, "int8"])
+    batch_size: int | None = option(None, "texts at a time (default 64; 16 in int8)", positive=True)
+    precision: str = option("auto", "(%(default)s)", choices=["auto", *PRECISIONS, "int8"])
 
 
 @dataclass
 class Evaluation:
-    """A split that was judged, and what judged it.
-
-    band: label and width of a band of doubt. scorer: with the model in fp32, as one in int8 has no gradients to explain
-    it by.
-    """
+    """A judged split, and the model that judged it."""
 
     folder: Path
     plan: EvaluationPlan
     data: Dataset
     judgement: Judgement
-    band: dict[str, Any] | None
-    scorer: Scorer
+    band: dict[str, Any] | None  # label and width of a neutral band
+    scorer: Scorer  # with the model in fp32: in int8 it has no gradients for explanations
     report: LoadReport
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> "Evaluation":
-        """Judge again what a folder tells of, with the band of doubt that it had."""
+        """Judge the split of an evaluation's folder again, with its neutral band."""
         config = read_json(Path(folder) / "config.json")
         plan = replace(EvaluationPlan.of_run(config), device=device)
         if config.get("neutral_band"):
-            plan = replace(plan, neutral_band=str(config["neutral_band"]["width"]))  # also where dev decided it
+            plan = replace(plan, neutral_band=str(config["neutral_band"]["width"]))  # also where it was auto
         return replace(judge_split(plan), folder=Path(folder))
 
     @property
@@ -81,7 +76,7 @@ class Evaluation:
         return dict(self.judgement.metrics)
 
     def page(self, language: str | None = None, against: str | Path | None = None, **extras: Any) -> Path:
-        """Write the page of all mistakes; returns where it is. `extras` are arguments of `analyse`."""
+        """Write the page of all mistakes; `extras` are arguments of `analyse`."""
         train = [example for example in self.data.examples if example.split == "train"]
         analysis = analyse(self.scorer, [self.judgement], train, self.data.labels, **extras)
         write_page(self.folder, analysis, language or self.plan.language, Path(against) if against else None)
@@ -92,18 +87,29 @@ class Evaluation:
         return f"Evaluation({self.judgement.split}, {len(self.judgement.examples)} texts, {shown})"
 
 
-def evaluate(plan: EvaluationPlan | None = None, data: Dataset | None = None, **options: Any) -> Evaluation:
-    """Judge a ready classifier, and leave a folder: the same as the command.
+def evaluate(
+    data: str | Path | Dataset | EvaluationPlan | tuple[Iterable[Any], Iterable[Any]] | None = None, **options: Any
+) -> Evaluation:
+    """Judge a trained classifier, and write a folder: the same as the command.
 
-    >>> tezukuri.evaluate(model="outputs/…/model", data="reviews.csv").scores["f1"]
+    >>> tezukuri.evaluate("reviews.csv", model="outputs/…/model").scores["f1"]
 
     Args:
-        plan, options: a plan, or fields of one.
-        data: texts that are in memory, in the place of those that the plan names.
+        data: "sample", "jrte", a file, a Dataset, a pair (texts, labels) all of which are judged, or a whole plan.
+        options: fields of EvaluationPlan, which are the options of the command: model, split, …
     """
-    plan = EvaluationPlan.of(**options) if plan is None else replace(plan, **options)
+    # The plan, and data in memory.
+    given = data if isinstance(data, Dataset) else None
+    if isinstance(data, tuple):
+        texts, labels = (list(column) for column in data)
+        given = dataset_of(texts, labels, splits=["test"] * len(texts))
+    if isinstance(data, EvaluationPlan):
+        plan = replace(data, **options)
+    else:
+        plan = EvaluationPlan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     plan = plan.whole_paths().with_own_folder()
-    found = judge_split(plan, data)
+    # The judgement, and its files.
+    found = judge_split(plan, given)
     found.folder = new_run(Path(plan.output_dir), plan.model)
     facts = {
         "options": asdict(plan),
@@ -127,7 +133,7 @@ def evaluate(plan: EvaluationPlan | None = None, data: Dataset | None = None, **
 
 
 def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation:
-    """Load the model, find the width of the band of doubt where one is wanted, and judge the split."""
+    # The data and the model.
     data = plan.read_data() if data is None else data
     loaded = load_ready_classifier(plan.model, plan.labels, plan.revision)
     whole = deepcopy(loaded.model) if plan.precision == "int8" else loaded.model
@@ -142,9 +148,10 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
     def logits_of(examples: Sequence[Example], title: str) -> np.ndarray:
         encodings = scorer.encode(examples)
         share = encodings.truncated_share
-        print(f"{title:<7} {len(examples)} texts" + (f"; {share:.1%} cut to {longest} tokens" if share else ""))
+        print(f"{title:<7} {len(examples)} texts" + (f"; {share:.1%} truncated to {longest} tokens" if share else ""))
         return scorer.logits(encodings, progress=title)
 
+    # The neutral band: its label, and its width.
     neutral, width = None, 0.0
     if plan.neutral_band != "none":
         neutral = neutral_label(classifier.labels, data.labels)
@@ -154,6 +161,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
             width = tune_width(softmax(logits_of(dev, "dev")), gold, classifier.labels, data.labels)
         else:
             width = band_width(plan.neutral_band)
+    # The split.
     examples = data.split(plan.split)
     logits = logits_of(examples, plan.split)
     judgement = judge(classifier.task, plan.split, examples, logits, data.labels, neutral, width)

@@ -1,10 +1,10 @@
-"""A run of fine-tuning from its plan to its files: `tezukuri.finetune`, and what the command of that name calls."""
+"""Fine-tuning from a plan to the files of its run: `tezukuri.finetune`, and the command of that name."""
 
 import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run
 from .loop import chosen_epoch, fine_tune
 from .plan import Plan
+from .regularizers.regularizer import Regularizer
 from .regularizers.shelf import regularizers_of
 from .run import Run, Split
 from .scratch import scratch
@@ -42,23 +43,21 @@ def finetune(
     resume: str | Path | None = None,
     **options: Any,
 ) -> Run:
-    """Fine-tune a model on labelled texts, judge it, and leave a folder: the same run as the command `finetune`.
+    """Fine-tune a model on labelled texts, and judge it: the same run as the command `finetune`, with its folder.
 
     >>> run = tezukuri.finetune("jrte", model="mini", epochs=4)
     >>> run = tezukuri.finetune(texts=["駅から近い。", …], labels=["positive", …])
 
     Args:
         data: "sample" (the default), "jrte", a file, a Dataset, or a whole Plan.
-        texts, labels: instead of data: lists, arrays or columns of a table. Where there are no splits they are cut as
-            those of a file are.
-        resume: the folder of a run that was stopped, to go on with; takes nothing else.
+        texts, labels: instead of data: lists, arrays or columns of a table; splits are drawn.
+        resume: the folder of a run that was stopped; takes nothing else.
         options: fields of Plan, which are the options of the command: model, epochs, lr, regularizer, …
 
     Raises:
         ValueError: an option, a file, a text or a label that cannot be used; DataError and CheckpointError are such.
         TrainingError: the loss became infinite or no number.
     """
-    # What is asked for.
     if (texts is None) != (labels is None):
         raise ValueError("texts and labels go together: give both")
     if texts is not None and data is not None:
@@ -72,13 +71,13 @@ def finetune(
         plan = replace(data, **options)
     else:
         plan = Plan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
-    if texts is not None:
-        given = dataset_of(texts, labels or (), seed=plan.split_seed)
+    if texts is not None and labels is not None:
+        given = dataset_of(texts, labels, seed=plan.split_seed)
     return run_plan(plan.whole_paths().with_own_folder(), given, Path(resume).resolve() if resume is not None else None)
 
 
 def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = None) -> Run:
-    """Carry a plan out; `given` are data that are in memory, `resume` is the folder of a run that was stopped."""
+    """Carry a plan out; `given` are data in memory, `resume` is the folder of a run that was stopped."""
     # The data, the task, the recipe.
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else given
@@ -86,7 +85,7 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
         raise ValueError(f"task {plan.task!r} is not known; choose one of {', '.join(TASKS)}")
     task = TASKS[plan.task].of(data)
     settings = plan.settings(voted=any(example.votes for example in data.split("train")))
-    if resume:  # as it was started, also where the recipe has changed since
+    if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]["regularizers"]
         settings = replace(settings, regularizers=tuple(before))
     regularizers = regularizers_of(settings.regularizers)
@@ -99,8 +98,8 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
     splits = run.splits()
     for name, split in splits.items():
-        print(f"{name:<7} {told_of(split, run)}")
-    run.folder = begin(run, splits, loaded, given is not None, resume)
+        print(f"{name:<7} {summary_of(split, run)}")
+    run.folder = begin(run, splits, loaded, regularizers, given is not None, resume)
 
     # Train.
     train, dev = (splits[name].texts(task) for name in ("train", "dev"))
@@ -123,7 +122,7 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
             print(f"\ngo on with    tezukuri finetune --resume {shlex.quote(str(run.folder))}", file=sys.stderr)
         raise
 
-    # Judge dev and test by the weights that were kept; show the test split, or dev where there is no other.
+    # Judge dev and test, and print the scores of test, or of dev where there is no test split.
     best = chosen_epoch(run.log, settings.select, task)
     write_whole(run.folder / "curves.png", curves(run.log, best))
     for name in [name for name in ("dev", "test") if name in splits]:
@@ -137,7 +136,7 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     pictures = [run.folder / name for name in ("curves.png", "confusion_matrix.png")]
     print("\n        ".join([f"\nrun     {run.folder}", *(str(path) for path in pictures if path.is_file())]))
 
-    # Keep the model, and make the page.
+    # Save the model, and make the page of mistakes.
     if plan.save_model == "best" and not rank():
         save(model, loaded.tokenizer, run.folder / "model")
         print(f"model   {run.folder / 'model'}")
@@ -145,57 +144,59 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
         run.judge("train", splits["train"])
     if plan.judge_train:
         write_metrics(run.folder, run.judgements["train"])
-    (run.folder / CHECKPOINT).unlink(missing_ok=True)  # the run has ended: what follows can be made again
+    (run.folder / CHECKPOINT).unlink(missing_ok=True)  # the page can be made again
     if plan.report and task.classes:
         run.page()
     return run
 
 
 def wide(column: str) -> int:
-    """Of a column of the table of epochs."""
+    """The width of a column in the table of epochs."""
     return max(11, len(column.removeprefix("dev_")) + 2)
 
 
 def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
-    """The model to be trained, its head ready for the task, and its tokenizer."""
+    """The model to be trained, with the task's head, and its tokenizer."""
     if plan.model == "scratch":
         texts = [text for e in data.split("train") for text in (e.text, e.pair) if text is not None]
         return scratch(
-            task.labels, texts, plan.tokenizer, plan.revision, plan.changes(), head=task.head, kernel=plan.attention
+            task.labels, texts, plan.tokenizer, plan.revision, plan.changes(), task.head, kernel=plan.attention
         )
     if plan.tokenizer:
-        raise ValueError("--tokenizer is for --model scratch; a checkpoint brings the tokenizer it was trained with")
+        raise ValueError("--tokenizer is for --model scratch; a checkpoint has its own")
     loaded = load_with_report(
-        plan.model,
-        "classify",
-        task.labels,
-        revision=plan.revision,
-        reset_head=plan.reset_head,
-        changes=plan.changes(),
-        head=task.head,
-        kernel=plan.attention,
-    )
+        plan.model, "classify", task.labels, revision=plan.revision, reset_head=plan.reset_head,
+        changes=plan.changes(), head=task.head, kernel=plan.attention,
+    )  # fmt: skip
     if plan.random_weights:
         loaded.model.apply(lambda module: initialise(module, loaded.model.config.initializer_range))
         loaded.report.notes.append("all weights were made anew (--random-weights)")
     return loaded
 
 
-def told_of(split: Split, run: Run) -> str:
-    """How many texts a split has, of which classes, and how many were cut."""
+def summary_of(split: Split, run: Run) -> str:
+    """How many texts a split has, of which classes, and how many were truncated."""
     counts = ""
     if run.task.classes:
         numbers = split.targets.sum(axis=0).astype(int)
         counts = f" ({', '.join(f'{number} {label}' for number, label in zip(numbers, run.task.labels, strict=True))})"
     share = split.encodings.truncated_share
-    cut = f"; {share:.1%} cut to {run.scorer.cut['max_length']} tokens" if share else ""
-    return f"{len(split.examples)} texts{counts}{cut}"
+    truncated = f"; {share:.1%} truncated to {run.scorer.cut['max_length']} tokens" if share else ""
+    return f"{len(split.examples)} texts{counts}{truncated}"
 
 
-def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool, resume: Path | None) -> Path:
-    """Make the run folder, with all that is needed to repeat the run, or check that a resumed one is the same."""
+def begin(
+    run: Run,
+    splits: Mapping[str, Split],
+    loaded: Loaded,
+    regularizers: Sequence[Regularizer],
+    in_memory: bool,
+    resume: Path | None,
+) -> Path:
+    """Make the run folder, with all that is needed to repeat the run, or check that a resumed run has the same data."""
+    # The data in figures.
     data, plan = run.data, run.plan
-    content = json.dumps([[e.id, e.text, e.label, e.split] for e in data.examples])
+    content = json.dumps([[e.id, e.text, str(e.label), e.split] for e in data.examples])
     facts = {
         "name": data.name,
         "labels": list(data.labels),
@@ -208,29 +209,31 @@ def begin(run: Run, splits: Mapping[str, Split], loaded: Loaded, in_memory: bool
     device = next(run.model.parameters()).device
     precision = name_of(choose_precision(run.settings.precision, device))
     if resume and read_json(resume / "config.json")["data"]["sha256"] != facts["sha256"]:
-        raise ValueError(
-            f"the data is not what {resume} was started with: texts, labels or splits of {data.name} changed"
-        )
+        raise ValueError(f"the data is not what {resume} began with: texts, labels or splits of {data.name} changed")
+    # The folder, with its configuration.
     if resume and not rank():
         folder = resume
     else:
         folder = new_run(Path(plan.output_dir), plan.model)
         if in_memory:
             run.plan = plan = keep_data(data, plan, folder / "data.jsonl")
-        told = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
-        write_json(folder / "config.json", told | {"load_report": asdict(loaded.report)} | circumstances(device))
+        config = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
+        config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}
+        write_json(folder / "config.json", config | {"load_report": asdict(loaded.report)} | circumstances(device))
+    # What the reader of the data noted.
     for note in data.notes:
         print(f"data    {note}")
     if data.bad_rows:
         write_jsonl(folder / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
         print(f"data    {len(data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
     print(f"model   {loaded.report}\ndevice  {device}, {precision}\nrun     {folder}")
+    print(f"regularizers  {', '.join(regularizer.described for regularizer in regularizers) or 'none'}")
     return folder
 
 
 def keep_data(data: Dataset, plan: Plan, file: Path) -> Plan:
-    """Write data that are in memory to a file, from which the run can be repeated, and name it in the plan."""
-    names = ("id", "text", "pair", "label", "split")
+    """Write data in memory to a file, from which the run can be repeated, and put it into the plan."""
+    names = ("id", "text", "pair", "label", "split", "votes")
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
     print(f"data    kept in {file}")
     paired = "pair" if any(example.pair is not None for example in data.examples) else None

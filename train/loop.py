@@ -24,17 +24,18 @@ from ..model.precision import autocast, choose_precision, round_size
 from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .batch import Batch, Texts, batch_of
 from .checkpoint import load_checkpoint, save_checkpoint
-from .optimizer import adamw, cut_gradients, learning_rate
-from .regularizers.regularizer import Regularizer, Team
+from .optimizer import adamw, clip_gradients, learning_rate
+from .regularizers.regularizer import Regularizer
 from .settings import Settings
+from .team import Team
 
 log = logging.getLogger("tezukuri")
 
-LOOK_EVERY = 20  # steps between two looks at the loss, since each look waits for the GPU
+CHECK_EVERY = 20  # steps between two checks of the loss, since each waits for the device
 
 
 class TrainingError(RuntimeError):
-    """Training that cannot go on; the message says where it stopped and the likely cause."""
+    """Training that cannot go on."""
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Progress:
 
     epoch: int = 0  # finished
     rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv, from epoch 0 (before training) on
-    best_weights: dict[str, Tensor] | None = None  # of the epoch chosen so far, on the CPU; None where it is the last
+    best_weights: dict[str, Tensor] | None = None  # of the best epoch so far, on the CPU; None where it is the last
     regularizers: list[dict[str, Any]] = field(default_factory=list)  # the state of each
 
 
@@ -57,31 +58,36 @@ def fine_tune(
     resume: bool = False,
     regularizers: Sequence[Regularizer] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Train a model; a generator of one row of the log for each epoch, beginning with epoch 0, before training.
+    """Train a model; yields one row of the log for each epoch, beginning with epoch 0, before training.
 
     When it ends, the model has the weights of the epoch that `settings.select` chooses.
 
     Args:
-        model: on the device to train on, its head already made.
-        train: n encoded texts with their class numbers.
-        dev: the split that is looked at after each epoch.
+        model: on the device to train on.
+        train: n encoded texts with their targets.
+        dev: the split that is evaluated after each epoch.
         checkpoints: folder for a checkpoint after each epoch; none are written without it.
         resume: go on from the checkpoint that is there. On a CPU the end is bit for bit that of an unbroken run.
-        regularizers: each is asked in this order, wherever one is asked.
+        regularizers: their methods are called in this order.
 
     Raises:
         TrainingError: the loss is no longer a finite number.
         ValueError: there is nothing to train on, or no checkpoint to resume; or regularizers do not go together.
     """
-    n = len(train.targets)
+    n, device = len(train.targets), next(model.parameters()).device
     if not n or not len(dev.targets):
         raise ValueError("training needs texts in the train split and in the dev split")
-    device = next(model.parameters()).device
+    window_size = settings.batch_size * settings.accumulate  # texts in a step
+    micro_batch = math.ceil(settings.batch_size / ranks())  # texts of it that one process takes at a time
+    steps_per_epoch = math.ceil(n / window_size)
+    steps = settings.epochs * steps_per_epoch
     precision = choose_precision(settings.precision, device)
     team = Team(regularizers)
     with team.at_work(model, train, dev):
+        # Optimizer, forward pass and loss.
         optimizer = adamw(model, settings, team.rate)
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+        clip_in_step = device.type == "cpu" and not scaler.is_enabled()
         forward = compiled(model) if settings.compile else model
         loss_of = team.own_loss or model.classifier.loss  # fp32 (B, C), (B, C) -> (B,) or (B, C), to be summed
 
@@ -91,12 +97,7 @@ def fine_tune(
                 output = forward(packed)  # logits (B, C)
             return output, portion * loss_of(output.logits.float(), batch.targets).sum()
 
-        window_size = settings.batch_size * settings.accumulate  # texts in a step
-        micro_batch = math.ceil(settings.batch_size / ranks())  # texts of it that one process takes at a time
-        steps_per_epoch = math.ceil(n / window_size)
-        steps = settings.epochs * steps_per_epoch
-
-        # Begin, or go on where a run was stopped.
+        # Go on from a checkpoint, or begin with epoch 0: dev before training.
         progress = Progress()
         if resume and checkpoints:
             progress = Progress(**load_checkpoint(checkpoints, model, [optimizer], scaler))
@@ -104,12 +105,13 @@ def fine_tune(
         if not progress.rows:
             unknown = dict.fromkeys(["train_loss", *(f"train_{name}" for name in team.logged), "grad_norm"])
             with team.evaluation(model):
-                row = {"epoch": 0, "lr": 0.0, **unknown, "seconds": 0.0} | look(model, task, dev, precision)
-            progress.rows.append(row)
+                scores = evaluate_dev(model, task, dev, precision)
+            progress.rows.append({"epoch": 0, "lr": 0.0, **unknown, "seconds": 0.0} | scores)
         score_of(progress.rows[0], settings.select, task)  # refused now rather than after an epoch
         yield from progress.rows
 
         while progress.epoch < settings.epochs and not out_of_patience(progress, settings, task):
+            # Begin an epoch: all texts in a random order.
             epoch, started = progress.epoch + 1, time.perf_counter()
             model.train()
             if rank():  # the same weights as the first process, other dropout
@@ -119,72 +121,77 @@ def fine_tune(
             penalties = {name: torch.zeros((), device=device) for name in team.logged}  # over the texts of the epoch
             bar = step_bar(steps_per_epoch, epoch, settings)
             for step_of_epoch in bar:
+                # Set the learning rate.
                 step = (epoch - 1) * steps_per_epoch + step_of_epoch
                 lr = learning_rate(step, steps, settings)
                 for group in optimizer.param_groups:
                     group["lr"] = lr * group["factor"]
 
-                # Gradients of a window of texts, in micro-batches; each text weighs the same, also in a short window.
+                # Draw the window of texts of this step, and go through it in micro-batches.
                 window = order[step_of_epoch * window_size :][:window_size]
                 share = window[rank() :: ranks()]  # all of it, unless there are several processes
                 loss = torch.zeros((), device=device)
                 for start in range(0, len(share), micro_batch):
                     chosen = share[start : start + micro_batch]
                     batch = team.change_batch(batch_of(train, chosen, device))
-                    portion = len(chosen) / len(batch.targets) / len(window)  # repeated texts count once
+                    portion = len(chosen) / len(batch.targets) / len(window)  # a repeated text counts once
                     packed = pack(batch.texts, round_size(precision), share_rows=True).to(device)
 
-                    # Forward and backward.
+                    # Forward: the task loss, then the penalties; a mean over the texts of the window.
                     output, part = one_pass(packed, batch, portion)
                     loss += part.detach()
                     part = part * team.first_share
                     for name, penalty in team.penalties(output, batch).items():
                         part = part + penalty * len(chosen) / len(window)
                         penalties[name] += penalty.detach() * len(chosen)
+
+                    # Backward, and what regularizers add by further passes.
                     scaler.scale(part).backward()
                     team.second_pass(lambda *at: scaler.scale(one_pass(*at)[1]), packed, batch, portion)
                 sum_gradients(model)
                 sum_over_ranks([loss])
 
-                # Clip the gradients, take the step.
+                # Clip the gradients.
                 scaler.unscale_(optimizer)
                 team.change_gradients(model)
-                fold = device.type == "cpu" and not scaler.is_enabled()
-                norms.append(cut_gradients(model, optimizer, settings.max_grad_norm, fold))
+                norms.append(clip_gradients(model, optimizer, settings.max_grad_norm, clip_in_step))
+
+                # Take the step.
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()
                 team.after_step(model, (step + 1) / steps)
 
-                # Look at the losses now and then: each look waits for the device.
+                # Check the losses now and then.
                 losses.append(loss)
                 sizes.append(len(window))
-                if len(losses) % LOOK_EVERY == 0 or len(losses) == steps_per_epoch:
-                    lately = require_finite(losses, penalties, epoch, settings, precision)
-                    bar.set_postfix(loss=f"{np.mean(lately):.3f}")
+                if len(losses) % CHECK_EVERY == 0 or len(losses) == steps_per_epoch:
+                    recent = require_finite(losses, penalties, epoch, settings, precision)
+                    bar.set_postfix(loss=f"{np.mean(recent):.3f}")
 
-            # Judge the epoch on dev, keep its weights if it is the best so far, write a checkpoint.
+            # Evaluate on dev, and keep the weights of the best epoch.
             sum_over_ranks(penalties.values())
             with team.evaluation(model):
                 try:
-                    seen = look(model, task, dev, precision)
+                    scores = evaluate_dev(model, task, dev, precision)
                 except NotFiniteError as error:
                     raise stopped(f"after the last step of epoch {epoch}, {error}", settings, precision) from error
                 row = {
                     "epoch": epoch,
                     "lr": lr,
-                    # Over all texts, with dropout.
-                    "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),
+                    "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # with dropout
                     **{f"train_{name}": float(total) / n for name, total in penalties.items()},
                     "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
-                    **seen,
+                    **scores,
                     "seconds": time.perf_counter() - started,
                 }
                 progress.epoch = epoch
                 progress.rows.append(row)
-                keep = settings.select != "last" or team.members  # else the weights at the end are those wanted
+                keep = settings.select != "last" or team.members  # else the last weights are in the model
                 if keep and chosen_epoch(progress.rows, settings.select, task) == epoch:
                     progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+
+            # Write a checkpoint.
             progress.regularizers = team.states()
             if checkpoints and not rank():
                 save_checkpoint(checkpoints, vars(progress), model, [optimizer], scaler)
@@ -204,21 +211,21 @@ def step_bar(steps: int, epoch: int, settings: Settings) -> tqdm:
 def require_finite(
     losses: list[Tensor], penalties: dict[str, Tensor], epoch: int, settings: Settings, precision: torch.dtype
 ) -> list[float]:
-    """The losses of the last steps; TrainingError where one of them, or a penalty, is no finite number."""
+    """The losses since the last check; TrainingError where one of them, or a penalty, is no finite number."""
     for name, total in penalties.items():
         if not total.isfinite():
             where = f"by step {len(losses)} of epoch {epoch}"
             raise stopped(f"the penalty of {name} became {float(total)} {where}", settings, precision)
-    lately = torch.stack(losses[-LOOK_EVERY:]).tolist()
-    bad = [i for i, value in enumerate(lately) if not math.isfinite(value)]
+    recent = torch.stack(losses[-CHECK_EVERY:]).tolist()
+    bad = [i for i, value in enumerate(recent) if not math.isfinite(value)]
     if bad:
-        at = len(losses) - len(lately) + bad[0] + 1
-        raise stopped(f"the loss is {lately[bad[0]]} at step {at} of epoch {epoch}", settings, precision)
-    return lately
+        at = len(losses) - len(recent) + bad[0] + 1
+        raise stopped(f"the loss is {recent[bad[0]]} at step {at} of epoch {epoch}", settings, precision)
+    return recent
 
 
 def compiled(model: Model) -> Callable[[Packed], Any]:
-    """The model compiled, for batches of any size; where this machine cannot, it says so and goes on without."""
+    """The model compiled, for batches of any size; a warning, and the model itself, where that cannot be done."""
     from torch._dynamo.exc import TorchDynamoException  # takes a second
 
     fast: Callable[[Packed], Any] = torch.compile(model, dynamic=True)
@@ -235,14 +242,14 @@ def compiled(model: Model) -> Callable[[Packed], Any]:
     return forward
 
 
-def look(model: Model, task: Task, dev: Texts, precision: torch.dtype) -> dict[str, float]:
+def evaluate_dev(model: Model, task: Task, dev: Texts, precision: torch.dtype) -> dict[str, float]:
     """The scores of the dev split, by the task's own loss, whatever the training loss is."""
     logits = predict(model, dev.encodings, precision=precision, progress="dev", parts=task.parts)
     return {f"dev_{name}": value for name, value in task.measure(logits.numpy(), dev.targets).items()}
 
 
 def score_of(row: dict[str, Any], select: str, task: Task) -> float:
-    """What an epoch is chosen by; higher is better."""
+    """The score that an epoch is chosen by; higher is better."""
     if select == "last":
         return float(row["epoch"])
     name = task.best if select == "best" else select.removeprefix("best-")
@@ -253,12 +260,12 @@ def score_of(row: dict[str, Any], select: str, task: Task) -> float:
 
 
 def chosen_epoch(rows: list[dict[str, Any]], select: str, task: Task) -> int:
-    """The epoch whose weights the model ends with; of equally good ones that with the lower loss, then the first."""
+    """The epoch with the best score; of equally good ones that with the lower loss, then the first."""
     return max(rows[1:], key=lambda row: (score_of(row, select, task), -row["dev_loss"]))["epoch"]
 
 
 def out_of_patience(progress: Progress, settings: Settings, task: Task) -> bool:
-    """Whether the last `patience` epochs brought nothing better; with `last`, dev loss decides."""
+    """Whether the last `patience` epochs were no better than one before; with `last`, by dev loss."""
     if not settings.patience or not progress.epoch:
         return False
     select = settings.select if settings.select != "last" else "best-loss"

@@ -1,9 +1,8 @@
-"""Whole-word masking: which tokens a masked-language model has to guess.
+"""Whole-word masking: which tokens a masked-language model has to predict.
 
 Devlin et al. 2019 (arXiv:1810.04805), section 3.1 and appendix A.1: 15 % are chosen; of these, 80 % become [MASK],
-10 % a random token, 10 % stay. Whole words (the release of May 2019; Cui et al. 2019, arXiv:1906.08101): the pieces
-of a word are chosen together, since a piece is too easily guessed from its neighbours. What goes on with a word, like
-##pieces, the tokenizer knows.
+10 % a random token, 10 % stay. Whole words (Cui et al. 2019, arXiv:1906.08101): the pieces of a word are chosen
+together.
 
 Letters: T tokens in a packed batch, M of them chosen, V vocabulary.
 """
@@ -17,10 +16,10 @@ from ..tokenize.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Masker:
-    """Knows of every token whether it is special and whether it goes on with a word."""
+    """Masks the tokens of a batch."""
 
-    special: np.ndarray  # (V,) bool
-    continues: np.ndarray  # (V,) bool
+    special: np.ndarray  # (V,) bool, special tokens
+    continues: np.ndarray  # (V,) bool, tokens that continue a word
     mask_id: int
     rate: float = 0.15
 
@@ -31,16 +30,13 @@ class Masker:
         return cls(special, tokenizer.continues() & ~special, tokenizer.mask_id, rate)
 
     def __call__(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(T,) ids → (T,) ids to be shown, (M,) places to be guessed, (M,) the ids that stood there.
-
-        [UNK] is never asked for: there is nothing to be learned from it.
-        """
+        """(T,) ids → (T,) masked ids, (M,) places to predict, (M,) the ids there; special tokens are never chosen."""
         word = np.cumsum(~self.continues[ids])  # (T,) the number of each token's word, from 1
         chosen = (rng.random(word[-1] + 1) < self.rate)[word] & ~self.special[ids]
         at = np.flatnonzero(chosen)
-        lot = rng.random(len(at))
-        shown = ids.copy()
-        shown[at[lot < 0.8]] = self.mask_id
-        swapped = at[lot >= 0.9]
-        shown[swapped] = rng.choice(np.flatnonzero(~self.special), len(swapped))
-        return shown, at, ids[at]
+        draws = rng.random(len(at))
+        masked = ids.copy()
+        masked[at[draws < 0.8]] = self.mask_id
+        random = at[draws >= 0.9]
+        masked[random] = rng.choice(np.flatnonzero(~self.special), len(random))
+        return masked, at, ids[at]

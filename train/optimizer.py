@@ -16,10 +16,9 @@ from .settings import Pretraining, Settings
 def parameter_groups(
     model: nn.Module, weight_decay: float, factor: Callable[[str], float] = lambda name: 1.0
 ) -> list[dict[str, Any]]:
-    """Groups of parameters that are treated alike: weight decay for matrices, none for biases and normalisations.
+    """Weight decay for matrices, none for vectors: biases and normalisations.
 
-    The kind of a parameter is read off its shape: every bias and every weight of a LayerNorm is a vector. `factor` says
-    with what the rate of a parameter is multiplied, by its name; it stands in the group under that word.
+    `factor` gives a multiple of the learning rate by a parameter's name; its group has it as "factor".
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -34,27 +33,27 @@ def adamw(
     return torch.optim.AdamW(parameter_groups(model, settings.weight_decay, factor), lr=settings.lr, fused=True)
 
 
-def cut_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, longest: float, fold: bool) -> Tensor:
-    """Cut the gradient of all parameters to a length (Pascanu et al. 2013, arXiv:1211.5063); returns what it had.
+def clip_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float, in_step: bool) -> Tensor:
+    """Clip the norm of all gradients (Pascanu et al. 2013, arXiv:1211.5063); returns the norm before.
 
-    With `fold` the fused AdamW does it: it divides by `grad_scale` as it reads, so that no pass over all gradients is
-    made for it alone. That is where a GradScaler at work puts its own factor, beside which this cannot be done.
+    With `in_step` the fused AdamW divides by `grad_scale` as it reads the gradients, which saves a pass over them; a
+    GradScaler sets `grad_scale` too, so it must be off.
     """
-    if not fold:
-        return torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
-    # Row by row, which torch shares out among the cores; the length of a whole gradient it works out on one.
+    if not in_step:
+        return torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    # Row by row, which torch shares out among the cores; a norm of the whole gradient runs on one.
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     rows = [torch.linalg.vector_norm(gradient, dim=-1).flatten() for gradient in gradients]
-    length = torch.linalg.vector_norm(torch.cat(rows))
-    optimizer.grad_scale = (length / longest).clamp(min=1)  # type: ignore[attr-defined]
-    return length
+    norm = torch.linalg.vector_norm(torch.cat(rows))
+    optimizer.grad_scale = (norm / max_norm).clamp(min=1)  # type: ignore[attr-defined]
+    return norm
 
 
 def muon_and_adamw(model: nn.Module, settings: Pretraining) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the hidden layers, AdamW for embeddings, biases and normalisations.
 
-    Muon makes the step of a matrix orthogonal, so that all its directions move alike, also those with a small gradient.
-    Its steps are scaled to be as large as AdamW's (Liu et al. 2025, arXiv:2502.16982, section 2.2): one rate for both.
+    Muon makes the step of a matrix orthogonal, scaled here to be as large as AdamW's (Liu et al. 2025,
+    arXiv:2502.16982, section 2.2): one rate for both.
     """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     hidden = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
@@ -64,7 +63,7 @@ def muon_and_adamw(model: nn.Module, settings: Pretraining) -> list[torch.optim.
 
 
 def learning_rate(step: int, steps: int, settings: Settings | Pretraining) -> float:
-    """The rate of step 0, 1, …: a straight rise from 0 over the warm-up, then a straight fall to 0 at the end."""
+    """The rate of step 0, 1, …: a linear rise from 0 over the warm-up, then a linear fall to 0 at the end."""
     warmup = settings.warmup_steps if settings.warmup_steps is not None else round(steps * settings.warmup_ratio)
     if step < warmup:
         return settings.lr * step / warmup

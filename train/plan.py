@@ -1,6 +1,6 @@
 """A run as a dataclass: the command line and Python only fill it, and `config.json` keeps it.
 
-Each field has beside it what `--help` says of it; scripts/options.py makes the options from them.
+Each field has its text for `--help`; scripts/options.py makes the options of the commands from them.
 """
 
 import atexit
@@ -26,14 +26,14 @@ from .settings import RECIPES, Settings, rate_for, regularizers_for
 LANGUAGES = ("en", "ja")
 
 
-def told(default: Any, help: str, group: str = "", **more: Any) -> Any:
-    """A field with its help and more of what argparse takes."""
+def option(default: Any, help: str, group: str = "", **more: Any) -> Any:
+    """A field with its help, and further arguments for argparse."""
     return field(default=default, metadata={"help": help, "group": group, **more})
 
 
 def of_recipe(help: str, **more: Any) -> Any:
-    """A value of the recipe; None leaves it as the recipe has it."""
-    return told(None, help, RECIPE, **more)
+    """A field that changes the recipe, unless it is None."""
+    return option(None, help, RECIPE, **more)
 
 
 MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
@@ -42,14 +42,10 @@ PAGE = "page of all mistakes (report.html)"
 
 @dataclass(frozen=True)
 class Options:
-    """What every run is told: where it computes, and where its folder is made. Every field has a default.
+    """The options of every run; a value of the wrong type or out of its range is a ValueError."""
 
-    Raises:
-        ValueError: a value that cannot be; the message names the field.
-    """
-
-    device: str = told("auto", "cpu, cuda, cuda:1, … (auto: a GPU where there is one)")
-    output_dir: str = told("outputs", "where the run folder is made (%(default)s)", OUTPUT)
+    device: str = option("auto", "cpu, cuda, cuda:1, … (auto: a GPU where there is one)")
+    output_dir: str = option("outputs", "where the run folder is made (%(default)s)", OUTPUT)
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -68,11 +64,7 @@ class Options:
 
     @classmethod
     def of(cls, **options: Any) -> Self:
-        """A plan of some of its fields; numbers may be numpy's, and paths be paths.
-
-        Raises:
-            ValueError: there is no field of that name.
-        """
+        """A plan from some of its fields (numbers may be numpy's, paths `Path`s); ValueError for an unknown one."""
         names = [one.name for one in fields(cls)]
         for name in options:
             if name not in names:
@@ -85,12 +77,12 @@ class Options:
 
     @classmethod
     def of_run(cls, config: Mapping[str, Any]) -> Self:
-        """The plan in a run's `config.json`; what other versions of this code keep there besides is passed over."""
+        """The plan in a run's `config.json`; options of other versions of this code are ignored."""
         names = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in config["options"].items() if name in names})
 
     def whole_paths(self) -> Self:
-        """With files and folders given from the root, so that a run can be resumed from anywhere."""
+        """With absolute paths, so that a run can be resumed from any folder."""
         changed: dict[str, Any] = {}
         for name in ("data", "data_path", "model", "tokenizer", "leave_out"):
             value = getattr(self, name, None)
@@ -103,7 +95,7 @@ class Options:
         return replace(self, **changed)
 
     def with_own_folder(self) -> Self:
-        """Of several processes only the first keeps its files: what the others write goes away with them."""
+        """With a temporary folder for the output, unless this is the first of several processes."""
         if not rank():
             return self
         folder = tempfile.mkdtemp(prefix="tezukuri-")
@@ -117,21 +109,20 @@ class Options:
 
 @dataclass(frozen=True, repr=False)
 class DataOptions(Options):
-    """What a run on labelled texts is told of them. Errors are those of Options."""
+    """The options of a run on labelled texts. Errors are those of Options."""
 
-    data: str = told("sample", f"{', '.join(READERS)}, or a .tsv, .csv or .jsonl file (%(default)s)", DATA)
-    data_path: str | None = told(None, "jrte's pn.tsv on this disk, instead of a download", DATA, metavar="FILE")
-    text_column: str = told("text", "(%(default)s)", DATA, metavar="NAME")
-    label_column: str = told("label", "(%(default)s)", DATA, metavar="NAME")
-    pair_column: str | None = told(None, "holds a second text, for tasks about two", DATA, metavar="NAME")
-    split_column: str | None = told(None, "holds train, dev, test (split, where there is one)", DATA, metavar="NAME")
-    split_seed: int = told(0, "for a file without splits (%(default)s)", DATA)
-    bad_rows: str = told("error", "stop, or go on without them", DATA, choices=["error", "skip"])
-    report: bool = told(True, "make it at the end", PAGE)
-    language: str = told("en", "of the page (%(default)s)", PAGE, choices=list(LANGUAGES))
+    data: str = option("sample", f"{', '.join(READERS)}, or a .tsv, .csv or .jsonl file (%(default)s)", DATA)
+    data_path: str | None = option(None, "jrte's pn.tsv on this disk, instead of a download", DATA, metavar="FILE")
+    text_column: str = option("text", "(%(default)s)", DATA, metavar="NAME")
+    label_column: str = option("label", "(%(default)s)", DATA, metavar="NAME")
+    pair_column: str | None = option(None, "holds a second text, for tasks about two", DATA, metavar="NAME")
+    split_column: str | None = option(None, "holds train, dev, test (split, where there is one)", DATA, metavar="NAME")
+    split_seed: int = option(0, "for a file without splits (%(default)s)", DATA)
+    bad_rows: str = option("error", "stop, or go on without them", DATA, choices=["error", "skip"])
+    report: bool = option(True, "make it at the end", PAGE)
+    language: str = option("en", "of the page (%(default)s)", PAGE, choices=list(LANGUAGES))
 
     def read_data(self) -> Dataset:
-        """The data that it names."""
         return load(
             self.data,
             path=self.data_path,
@@ -146,24 +137,22 @@ class DataOptions(Options):
 
 @dataclass(frozen=True, repr=False)
 class Plan(DataOptions):
-    """What a run of fine-tuning is told. Errors are those of Options."""
+    """The options of fine-tuning. Errors are those of Options."""
 
-    model: str = told("mini", "mini, scratch, a folder or a hub id (%(default)s)", MODEL)
-    revision: str | None = told(None, "branch, tag or commit of the hub", MODEL)
-    tokenizer: str | None = told(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
-    reset_head: bool = told(False, "put a new classifier in place of the model's own", MODEL)
-    random_weights: bool = told(False, "forget what the model learned: to compare with", MODEL)
-    hidden_dropout: float | None = told(None, "rate after each layer (model's own)", MODEL, metavar="P")
-    attention_dropout: float | None = told(None, "rate on attention (model's own)", MODEL, metavar="P")
-    classifier_dropout: float | None = told(None, "rate before the classifier (model's own)", MODEL, metavar="P")
-    attention: str = told("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
+    model: str = option("mini", "mini, scratch, a folder or a hub id (%(default)s)", MODEL)
+    revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
+    tokenizer: str | None = option(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
+    reset_head: bool = option(False, "put a new classifier in place of the model's own", MODEL)
+    random_weights: bool = option(False, "initialise all weights anew, to compare with", MODEL)
+    hidden_dropout: float | None = option(None, "rate after each layer (model's own)", MODEL, metavar="P")
+    attention_dropout: float | None = option(None, "rate on attention (model's own)", MODEL, metavar="P")
+    classifier_dropout: float | None = option(None, "rate before the classifier (model's own)", MODEL, metavar="P")
+    attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
 
-    leave_out: str | None = told(
-        None, "train without the texts that it lists by id (suspects.csv)", DATA, metavar="FILE.csv"
-    )
-    task: str = told("classify", "what is asked of a text (%(default)s)", DATA)
+    leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
+    task: str = option("classify", "what is predicted (%(default)s)", DATA)
 
-    recipe: str = told("default", "(%(default)s)", RECIPE, choices=list(RECIPES))
+    recipe: str = option("default", "(%(default)s)", RECIPE, choices=list(RECIPES))
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
     batch_size: int | None = of_recipe("texts in a micro-batch, of all processes together", positive=True)
     accumulate: int | None = of_recipe("micro-batches in a step", positive=True)
@@ -171,8 +160,8 @@ class Plan(DataOptions):
     weight_decay: float | None = of_recipe("of matrices")
     warmup_ratio: float | None = of_recipe("share of all steps in which the rate rises")
     warmup_steps: int | None = of_recipe("the same as a number")
-    max_grad_norm: float | None = of_recipe("longer gradients are cut to this length")
-    max_length: int | None = of_recipe("tokens of a text; longer ones are cut", positive=True)
+    max_grad_norm: float | None = of_recipe("gradients are clipped to this norm")
+    max_length: int | None = of_recipe("tokens of a text; longer ones are truncated", positive=True)
     truncation: str | None = of_recipe("how", choices=[t for t in TRUNCATIONS if t != "only_second"])
     label_smoothing: float | None = of_recipe("--regularizer label-smoothing:epsilon=E", metavar="E")
     class_weights: str | None = of_recipe("--regularizer class-balanced:beta=1", choices=["none", "balanced"])
@@ -181,17 +170,15 @@ class Plan(DataOptions):
         action="append",
         metavar="NAME[:key=value,…]",
     )
-    select: str | None = of_recipe(
-        "which epoch is kept: best by the dev split, best-NAME (best-loss, …) or last", metavar="HOW"
-    )
+    select: str | None = of_recipe("which epoch is kept: best on dev, best-NAME (best-loss, …) or last", metavar="HOW")
     patience: int | None = of_recipe("stop after so many epochs without a better one (0: never)")
     precision: str | None = of_recipe("of matrix products", choices=["auto", *PRECISIONS])
     compile: bool | None = of_recipe("torch.compile the model")
     seed: int | None = of_recipe("of head, dropout and order of the texts")
 
-    save_model: str = told("best", "keep the chosen epoch's model", OUTPUT, choices=["best", "none"])
-    judge_train: bool = told(False, "also score the training texts, without dropout", OUTPUT)
-    checkpoint: bool = told(True, "allow --resume", OUTPUT)
+    save_model: str = option("best", "keep the chosen epoch's model", OUTPUT, choices=["best", "none"])
+    judge_train: bool = option(False, "also score the training texts, without dropout", OUTPUT)
+    checkpoint: bool = option(True, "allow --resume", OUTPUT)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -205,10 +192,7 @@ class Plan(DataOptions):
         return without(data, Path(self.leave_out)) if self.leave_out else data
 
     def settings(self, voted: bool = False, hidden_size: int | None = None) -> Settings:
-        """The recipe with what the plan changes of it.
-
-        voted: whether the training texts have votes of judges. hidden_size: the model's, which decides the rate.
-        """
+        """The recipe with the plan's changes; `voted` is whether the training texts have votes of judges."""
         given = {one.name: getattr(self, one.name, None) for one in fields(Settings)}
         changed = {name: value for name, value in given.items() if value is not None}
         ours = self.recipe == "default"
@@ -228,7 +212,7 @@ class Plan(DataOptions):
         return replace(RECIPES[self.recipe], **changed)
 
     def changes(self) -> dict[str, float]:
-        """Of the model's configuration."""
+        """Changes of the model's configuration."""
         rates = {
             "hidden_dropout_prob": self.hidden_dropout,
             "attention_probs_dropout_prob": self.attention_dropout,
@@ -238,7 +222,10 @@ class Plan(DataOptions):
 
 
 def whole_path(regularizer: str) -> str:
-    """`mine.py:Mine` and `distillation:teacher=FOLDER` with the path given from the root."""
+    """`mine.py:Mine`, `mine:Mine` and `distillation:teacher=FOLDER` with an absolute path."""
+    module, colon, kind = regularizer.partition(":")
+    if colon and module.isidentifier() and Path(f"{module}.py").is_file():
+        regularizer = f"{module}.py:{kind}"
     file, _, rest = regularizer.partition(".py:")
     if rest:
         return f"{Path(file).resolve()}.py:{rest}"

@@ -1,4 +1,4 @@
-"""A run of pretraining from its plan to its files: what the command `pretrain` calls."""
+"""Pretraining from a plan to the files of its run, for the command of that name."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,7 +21,7 @@ from ..weights.load import Loaded, LoadReport, load_with_report
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run
-from .plan import MODEL, Options, told
+from .plan import MODEL, Options, option
 from .pretraining import pretrain
 from .settings import OPTIMIZERS, Pretraining
 
@@ -30,34 +30,32 @@ RECIPE = "recipe"
 
 @dataclass(frozen=True, repr=False)
 class PretrainingPlan(Options):
-    """What a run of pretraining is told. Errors are those of Options."""
+    """The options of pretraining. Errors are those of Options."""
 
-    model: str = told("scratch", "folder or hub id to go on from, or scratch (%(default)s)", MODEL)
-    revision: str | None = told(None, "branch, tag or commit of the hub", MODEL)
-    tokenizer: str | None = told(None, "for --model scratch: folder or hub id of the vocabulary", MODEL)
-    layers: int = told(4, "for --model scratch (%(default)s)", MODEL)
-    hidden_size: int = told(256, "for --model scratch (%(default)s)", MODEL)
-    heads: int = told(4, "for --model scratch (%(default)s)", MODEL)
-    attention: str = told("auto", "kernel (%(default)s)", MODEL, choices=["auto", "eager", "sdpa"])
-    dropout: float | None = told(None, "rate for now (0 from scratch, else its own)", MODEL, metavar="P")
-    text: Sequence[str] | None = told(
-        None, "files, a passage a line, plain or .gz; a file twice counts twice", nargs="+"
+    model: str = option("scratch", "folder or hub id to go on from, or scratch (%(default)s)", MODEL)
+    revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
+    tokenizer: str | None = option(None, "for --model scratch: folder or hub id of the vocabulary", MODEL)
+    layers: int = option(4, "for --model scratch (%(default)s)", MODEL)
+    hidden_size: int = option(256, "for --model scratch (%(default)s)", MODEL)
+    heads: int = option(4, "for --model scratch (%(default)s)", MODEL)
+    attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", "eager", "sdpa"])
+    dropout: float | None = option(None, "rate for now (0 from scratch, else its own)", MODEL, metavar="P")
+    text: Sequence[str] | None = option(None, "files, a passage a line, plain or .gz; twice counts twice", nargs="+")
+    labels: Sequence[str] | None = option(
+        None, "predict these too, where a line begins with one and a tab", names=True, metavar="A,B,…"
     )
-    labels: Sequence[str] | None = told(
-        None, "guess these too, where a line begins with one and a tab", names=True, metavar="A,B,…"
-    )
-    steps: int = told(Pretraining.steps, "(%(default)s)", RECIPE)
-    batch_tokens: int = told(Pretraining.batch_tokens, "tokens in a step (%(default)s)", RECIPE)
-    max_length: int = told(Pretraining.max_length, "tokens of a sequence (%(default)s)", RECIPE)
-    mask_rate: float = told(Pretraining.mask_rate, "(%(default)s)", RECIPE)
-    optimizer: str | None = told(None, "(muon from scratch, else adamw)", RECIPE, choices=list(OPTIMIZERS))
-    lr: float = told(Pretraining.lr, "highest learning rate (%(default)s)", RECIPE)
-    weight_decay: float = told(Pretraining.weight_decay, "(%(default)s)", RECIPE)
-    warmup_ratio: float = told(Pretraining.warmup_ratio, "(%(default)s)", RECIPE)
-    look_every: int = told(Pretraining.look_every, "steps between checkpoints (%(default)s)", RECIPE)
-    precision: str = told(Pretraining.precision, "(%(default)s)", RECIPE, choices=["auto", *PRECISIONS])
-    seed: int = told(Pretraining.seed, "(%(default)s)", RECIPE)
-    half: bool = told(False, "save the model in half precision, 2 bytes a weight")
+    steps: int = option(Pretraining.steps, "(%(default)s)", RECIPE)
+    batch_tokens: int = option(Pretraining.batch_tokens, "tokens in a step (%(default)s)", RECIPE)
+    max_length: int = option(Pretraining.max_length, "tokens of a sequence (%(default)s)", RECIPE)
+    mask_rate: float = option(Pretraining.mask_rate, "(%(default)s)", RECIPE)
+    optimizer: str | None = option(None, "(muon from scratch, else adamw)", RECIPE, choices=list(OPTIMIZERS))
+    lr: float = option(Pretraining.lr, "highest learning rate (%(default)s)", RECIPE)
+    weight_decay: float = option(Pretraining.weight_decay, "(%(default)s)", RECIPE)
+    warmup_ratio: float = option(Pretraining.warmup_ratio, "(%(default)s)", RECIPE)
+    look_every: int = option(Pretraining.look_every, "steps between checkpoints (%(default)s)", RECIPE)
+    precision: str = option(Pretraining.precision, "(%(default)s)", RECIPE, choices=["auto", *PRECISIONS])
+    seed: int = option(Pretraining.seed, "(%(default)s)", RECIPE)
+    half: bool = option(False, "save the model in half precision, 2 bytes a weight")
 
     def settings(self) -> Pretraining:
         given = {one.name: getattr(self, one.name) for one in fields(Pretraining) if hasattr(self, one.name)}
@@ -67,6 +65,7 @@ class PretrainingPlan(Options):
 
 def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
     """Carry a plan out, or go on with the run in the folder `resume`; returns the run's folder."""
+    # The plan.
     if resume:
         resume = resume.resolve()
         plan = PretrainingPlan.of_run(config_of_stopped_run(resume))
@@ -75,6 +74,7 @@ def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
         raise ValueError("say what to learn from: --text FILE …")
     if ranks() > 1:
         raise ValueError("pretrain runs as one process: start it without torchrun")
+    # The model, and the run folder with its configuration.
     settings = plan.settings()
     device = choose_device(plan.device)
     torch.manual_seed(settings.seed)
@@ -83,11 +83,12 @@ def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
     settings = replace(settings, max_length=min(settings.max_length, model.config.max_position_embeddings))
     run = resume or new_run(Path(plan.output_dir), plan.model)
     if not resume:
-        told_facts = {"options": asdict(plan), "settings": asdict(settings), "load_report": asdict(loaded.report)}
-        write_json(run / "config.json", told_facts | circumstances(device))
+        config = {"options": asdict(plan), "settings": asdict(settings), "load_report": asdict(loaded.report)}
+        write_json(run / "config.json", config | circumstances(device))
     size = sum(parameter.numel() for parameter in model.parameters())
     print(f"model   {loaded.report}\n        {size:,} parameters\nrun     {run}\n")
 
+    # Train; every row of the log is written with the model of that step.
     rows: list[dict[str, Any]] = []
     print(f"{'step':>8}{'tokens':>14}{'loss':>9}{'tokens/s':>10}{'val loss':>10}{'guessed':>9}{'labels':>8}")
     for row in pretrain(model, loaded.tokenizer, [Path(t) for t in plan.text], settings, run, bool(resume)):
@@ -103,7 +104,6 @@ def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
 
 
 def make(plan: PretrainingPlan) -> Loaded:
-    """The model to be trained, and its tokenizer."""
     if plan.model != "scratch":
         loaded = load_with_report(plan.model, "fill-mask", plan.labels, revision=plan.revision, kernel=plan.attention)
         if plan.dropout is not None:
@@ -128,7 +128,7 @@ def make(plan: PretrainingPlan) -> Loaded:
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:
-    """The rate for now. The model's configuration, which is saved with it, keeps its own: that is for fine-tuning."""
+    """Set the rate of pretraining; the configuration that is saved keeps the rate for fine-tuning."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate

@@ -1,11 +1,10 @@
 """Masked-language-model pretraining, in one function to be read from top to bottom.
 
-From scratch, or going on from any checkpoint on the texts of a domain (Gururangan et al. 2020, arXiv:2004.10964:
-domain- and task-adaptive pretraining). Beside the masked words, a model with labels guesses the class of each passage
-that has one, from the [CLS] token: a supervised task in the place of the paper's next-sentence prediction (Devlin et
-al. 2019, arXiv:1810.04805, section 3.1; the idea of such tasks is that of Phang et al. 2018, arXiv:1811.01088).
+From scratch (Devlin et al. 2019, arXiv:1810.04805, section 3.1), or from a checkpoint on the texts of a domain
+(Gururangan et al. 2020, arXiv:2004.10964). A model with labels also predicts the class of each passage that has one,
+in the place of next-sentence prediction (after Phang et al. 2018, arXiv:1811.01088).
 
-Letters: B sequences in a batch, T tokens, M of them to be guessed, V vocabulary, C classes.
+Letters: B sequences in a batch, T tokens, M of them masked, V vocabulary, C classes.
 """
 
 import random
@@ -33,13 +32,13 @@ from .masking import Masker
 from .optimizer import adamw, learning_rate, muon_and_adamw
 from .settings import Pretraining
 
-HELD_OUT_BATCHES = 32  # how much of the held-out passages is looked at
+HELD_OUT_BATCHES = 32  # of the held-out passages, for evaluation
 POOL = 16  # batches whose sequences are sorted together
 NO_LABEL = -1
 
 
 class Sample(NamedTuple):
-    """One sequence of at most `settings.max_length` tokens, and the number of its class where it has one."""
+    """One sequence of at most `settings.max_length` tokens, and its class or NO_LABEL."""
 
     ids: np.ndarray
     type_ids: np.ndarray
@@ -54,7 +53,7 @@ class Progress:
     """How far a run has come."""
 
     step: int = 0
-    tokens: int = 0  # seen, each as often as it was seen
+    tokens: int = 0  # in all batches
     rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv
 
 
@@ -66,50 +65,56 @@ def pretrain(
     checkpoints: Path,
     resume: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Train a model to guess masked words; a generator of one row of the log after every `settings.look_every` steps.
+    """Train a model to predict masked words; yields one row of the log after every `settings.look_every` steps.
 
     Args:
         model: on the device to train on.
         files: texts, one passage a line, plain or .gz; one passage in five hundred is held out for validation. Where
             the model has labels, a line may begin with one of them and a tab.
         checkpoints: folder for a checkpoint with every row.
-        resume: go on from the checkpoint that is there, with the batch after the last one seen. On a CPU the end is bit
-            for bit that of an unbroken run.
+        resume: go on from the checkpoint that is there. On a CPU the end is bit for bit that of an unbroken run.
 
     Raises:
         TrainingError: the loss is no longer a finite number, or there is no text to train on.
     """
+    # Model and optimizers.
     device = next(model.parameters()).device
     precision = choose_precision(settings.precision, device)
     optimizers = muon_and_adamw(model, settings) if settings.optimizer == "muon" else [adamw(model, settings)]
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     masker = Masker.of(tokenizer, settings.mask_rate)
+
+    # Held-out passages for validation; a file that is given twice counts once here.
     sizes = [count_lines(path) for path in files]
-    once = dict(zip(files, sizes, strict=True))  # a file may be given twice, to be seen twice as often
+    once = dict(zip(files, sizes, strict=True))
     held_out_text = (text for text in passages(list(once), list(once.values()), 0) if is_held_out(text))
-    labels = model.labels
-    held_out = list(islice(batches(held_out_text, tokenizer, settings, labels), HELD_OUT_BATCHES))
+    held_out = list(islice(batches(held_out_text, tokenizer, settings, model.labels), HELD_OUT_BATCHES))
+
+    # Begin, or go on from a checkpoint, with the batches after those before it.
     progress = Progress()
     if resume:
         progress = Progress(**load_checkpoint(checkpoints, model, optimizers, scaler))
     yield from progress.rows
-
     text = training_passages(files, sizes, settings.seed)
-    source = batches(text, tokenizer, settings, labels)
-    source = islice(source, progress.step, None)  # those before a stop are passed over
+    source = islice(batches(text, tokenizer, settings, model.labels), progress.step, None)
+
     with tqdm(total=settings.steps, initial=progress.step, desc="pretraining", unit="step", disable=None) as bar:
         while progress.step < settings.steps:
             model.train()
             losses, tokens, started = [], 0, time.perf_counter()
             for step in range(progress.step, min(progress.step + settings.look_every, settings.steps)):
+                # Set the learning rate.
                 for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                     group["lr"] = learning_rate(step, settings.steps, settings)
+                # Forward and backward.
                 batch = next(source)
                 guess = guesses(model, batch, masker, np.random.default_rng([settings.seed, step]), precision)
                 scaler.scale(guess.loss).backward()
+                # Clip the gradients.
                 for optimizer in optimizers:
                     scaler.unscale_(optimizer)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                # Take the step.
                 for optimizer in optimizers:
                     scaler.step(optimizer)
                     optimizer.zero_grad()
@@ -118,19 +123,19 @@ def pretrain(
                 tokens += sum(len(sequence.ids) for sequence in batch)
                 bar.update()
 
+            # Evaluate on the held-out passages, and write a checkpoint.
             seconds = time.perf_counter() - started
             train_loss = float(torch.stack(losses).mean())
             if not np.isfinite(train_loss):
-                raise TrainingError(
-                    f"the loss is {train_loss} before step {step + 1}; likely lr {settings.lr:g} is too high"
-                )
+                likely = f"likely lr {settings.lr:g} is too high"
+                raise TrainingError(f"the loss is {train_loss} before step {step + 1}; {likely}")
             progress.step, progress.tokens = step + 1, progress.tokens + tokens
             row = {
                 "step": progress.step,
                 "tokens": progress.tokens,
                 "lr": optimizers[0].param_groups[0]["lr"],
                 "train_loss": train_loss,
-                **look(model, held_out, masker, precision),
+                **evaluate(model, held_out, masker, precision),
                 "tokens_per_second": tokens / seconds,
             }
             bar.set_postfix(loss=f"{train_loss:.3f}", tokens_per_second=f"{tokens / seconds:.0f}")
@@ -142,21 +147,19 @@ def pretrain(
 
 @dataclass
 class Guesses:
-    """What a model guessed in one batch."""
+    """A model's predictions for one batch."""
 
     loss: Tensor  # scalar: of the masked tokens, plus, where there are labels, that of the classes; each a mean
     masked_loss: Tensor  # summed over the M masked tokens
-    right: Tensor  # how many of them were guessed
+    right: Tensor  # how many of them are right
     masked: int  # M
-    class_right: Tensor | int = 0  # how many labels were guessed
-    labelled: int = 0
+    class_right: Tensor | int = 0  # how many classes are right
+    labelled: int = 0  # of so many
 
 
 def guesses(model: MaskedLM, batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype) -> Guesses:
-    """Mask a batch, and let the model guess.
-
-    Only masked tokens go through the head: V scores for each of all T would be most of the work.
-    """
+    """Mask a batch, and predict the masked tokens and the classes."""
+    # Only masked tokens go through the head: V logits for each of all T would be most of the work.
     device = next(model.parameters()).device
     packed = pack(batch, round_size(precision))
     shown, at, targets = masker(packed.ids.numpy(), rng)
@@ -178,26 +181,26 @@ def guesses(model: MaskedLM, batch: Batch, masker: Masker, rng: np.random.Genera
 
 
 @torch.inference_mode()
-def look(model: MaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype) -> dict[str, float | None]:
-    """Loss and accuracy on the masked tokens of the held-out passages, the same masks at every look.
+def evaluate(model: MaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype) -> dict[str, Any]:
+    """Loss and accuracy on the masked tokens of the held-out passages, with the same masks every time.
 
     With labels, also the accuracy of the classes; the passages are masked there too.
     """
     model.eval()
-    seen = [guesses(model, b, masker, np.random.default_rng([0, n]), precision) for n, b in enumerate(held_out)]
-    masked, labelled = sum(guess.masked for guess in seen), sum(guess.labelled for guess in seen)
+    found = [guesses(model, b, masker, np.random.default_rng([0, n]), precision) for n, b in enumerate(held_out)]
+    masked, labelled = sum(guess.masked for guess in found), sum(guess.labelled for guess in found)
     row = {
-        "val_loss": sum(float(guess.masked_loss) for guess in seen) / masked if masked else None,
-        "val_accuracy": sum(int(guess.right) for guess in seen) / masked if masked else None,
+        "val_loss": sum(float(guess.masked_loss) for guess in found) / masked if masked else None,
+        "val_accuracy": sum(int(guess.right) for guess in found) / masked if masked else None,
     }
     if model.labels:
-        right = sum(int(guess.class_right) for guess in seen)
+        right = sum(int(guess.class_right) for guess in found)
         row["val_label_accuracy"] = right / labelled if labelled else None
     return row
 
 
 def training_passages(files: Sequence[Path], sizes: Sequence[int], seed: int) -> Iterator[str]:
-    """All passages but the held-out ones, again and again, in another order each time."""
+    """All passages but the held-out ones, epoch after epoch, each in another order."""
     for epoch in count():
         empty = True
         for text in passages(files, sizes, [seed, epoch]):
@@ -214,8 +217,7 @@ def batches(
     """Passages → batches of `settings.batch_tokens` tokens or a sequence more.
 
     A passage longer than `settings.max_length` becomes several sequences, each with the label of the passage. Sequences
-    for POOL batches are gathered, sorted by length and cut into batches, which come in random order: attention pads to
-    the longest of a batch.
+    for POOL batches are sorted by length, so that attention's padding is little, and the batches shuffled.
     """
     room = settings.max_length - tokenizer.template.added()
     order = random.Random(settings.seed)
@@ -230,14 +232,14 @@ def batches(
             pool.append(Sample(sequence, np.zeros_like(sequence), number))
             size += len(sequence)
         if size >= POOL * settings.batch_tokens:
-            yield from cut(pool, settings.batch_tokens, order)
+            yield from batches_of_pool(pool, settings.batch_tokens, order)
             pool, size = [], 0
-    yield from cut(pool, settings.batch_tokens, order)
+    yield from batches_of_pool(pool, settings.batch_tokens, order)
 
 
-def cut(pool: Batch, batch_tokens: int, order: random.Random) -> list[Batch]:
+def batches_of_pool(pool: Batch, batch_tokens: int, order: random.Random) -> list[Batch]:
     """Sequences → batches of about equally long ones, in random order."""
-    order.shuffle(pool)  # so that equally long ones meet by chance
+    order.shuffle(pool)  # the order of equally long ones
     parts: list[Batch] = []
     size = batch_tokens
     for sequence in sorted(pool, key=lambda sequence: len(sequence.ids)):

@@ -1,4 +1,4 @@
-"""Fine-tunings on parts of the texts, to judge each text by a model that did not learn from it.
+"""Cross-validation: each text is judged by a model that was not trained on it.
 
 Letters: n texts, C classes.
 """
@@ -19,42 +19,38 @@ from .seen_words import only_seen_words
 
 
 def retrain(run: Run, folds: int) -> Retrained:
-    """Probabilities of each text of train, dev and test, in this order, by a model that learned from other folds.
+    """Probabilities (n, C) of the texts of train, dev and test, in this order, by a model trained on other folds.
 
-    Each begins from the same model as the run did, and is trained with its settings: on the training texts of the other
-    folds, and by those of dev among them an epoch is chosen as it was in the run. No test text teaches anything.
+    Each is trained as the run was, on the training texts of the other folds, and its epoch chosen by their dev texts;
+    test texts are never trained on.
 
     Raises:
         ValueError: there are more folds than texts.
     """
+    # Folds with equal shares of every class and split.
     data, settings = run.data, run.settings
     examples = [example for split in SPLITS for example in data.examples if example.split == split]
     if folds > len(examples):
         raise ValueError(f"{len(examples)} texts cannot be dealt out to {folds} folds: give --retrain fewer")
     parts = [len(SPLITS) * data.labels.index(e.label) + SPLITS.index(e.split) for e in examples]
-    fold = stratified_folds(np.array(parts), folds, settings.seed)  # by class and split
+    fold = stratified_folds(np.array(parts), folds, settings.seed)
     probabilities = np.zeros((len(examples), len(data.labels)))
     for number in range(folds):
         print(f"\nfold    {number + 1} of {folds}, here called test")
+        # This fold is the test split, and the real test texts of the others are left out.
         out = fold == number
-        dealt = replace(
-            data,
-            examples=[
-                replace(e, split="test") if judged else e
-                for e, judged in zip(examples, out, strict=True)
-                if judged or e.split != "test"
-            ],
-        )
+        pairs = [(e, judged) for e, judged in zip(examples, out, strict=True) if judged or e.split != "test"]
+        dealt = replace(data, examples=[replace(e, split="test") if judged else e for e, judged in pairs])
+        # A run without files.
         torch.manual_seed(settings.seed)
         loaded = make(run.plan, data, run.task)
-        part = Run(
-            run.folder, run.plan, settings, dealt, run.task, loaded.model.to(run.scorer.device), loaded.tokenizer
-        )
+        model = loaded.model.to(run.scorer.device)
+        part = Run(run.folder, run.plan, settings, dealt, run.task, model, loaded.tokenizer)
         splits = part.splits()
         train, dev = (splits[name].texts(run.task) for name in ("train", "dev"))
         regularizers = regularizers_of(settings.regularizers)
-        with only_seen_words(part.model.bert, train.encodings):
-            for row in fine_tune(part.model, run.task, train, dev, settings, regularizers=regularizers):
+        with only_seen_words(model.bert, train.encodings):
+            for row in fine_tune(model, run.task, train, dev, settings, regularizers=regularizers):
                 print(f"epoch {row['epoch']}: accuracy on dev {row['dev_accuracy']:.3f}")
         probabilities[out] = part.judge("test", splits["test"]).probabilities
     return Retrained(probabilities, folds)

@@ -1,4 +1,4 @@
-"""One run of fine-tuning, when it has ended or as its folder has kept it."""
+"""A finished run of fine-tuning, in memory or read from its folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ class Split(NamedTuple):
     targets: np.ndarray  # (n, C)
 
     def texts(self, task: Task) -> Texts:
-        """For the training loop."""
+        """The input of the training loop."""
         votes, paired = None, any(example.pair is not None for example in self.examples)
         if any(example.votes for example in self.examples):
             votes = np.array([[(e.votes or {}).get(label, 0) for label in task.labels] for e in self.examples])
@@ -49,12 +49,10 @@ class Split(NamedTuple):
 
 @dataclass
 class Run:
-    """What a run was told, what it made, and how good that is.
+    """A run: its plan and data, its model, and how good that is.
 
     >>> run = tezukuri.finetune("jrte", model="mini")
     >>> run.scores["test"]["f1"], run.classifier("駅から近くて便利でした。").label
-
-    folder: where its files are. log: a row for each epoch, from 0 (before training) on.
     """
 
     folder: Path
@@ -64,15 +62,15 @@ class Run:
     task: Task
     model: Model
     tokenizer: Tokenizer
-    log: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)  # a row for each epoch, from 0 (before training) on
     judgements: dict[str, Judgement] = field(default_factory=dict)  # by split
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> "Run":
-        """From the folder of a finished run that has kept its model; its data are read again.
+        """From the folder of a run that has kept its model; its data are read again.
 
         Raises:
-            ValueError: the folder is none of a run of fine-tuning, or has no model.
+            ValueError: the folder is not that of a run of fine-tuning, or has no model.
         """
         folder = Path(folder)
         if not (folder / "config.json").is_file():
@@ -92,13 +90,13 @@ class Run:
 
     @property
     def scores(self) -> dict[str, dict[str, float | None]]:
-        """split → score → value, of the weights that were kept."""
+        """split → score → value."""
         return {split: dict(judgement.metrics) for split, judgement in self.judgements.items()}
 
     @cached_property
     def classifier(self) -> Classifier:
         """The model with its tokenizer: texts in, labels out."""
-        return Classifier(self.model, self.tokenizer, str(self.scorer.device), self.settings.precision)
+        return Classifier(self.model, self.tokenizer, str(self.scorer.device), self.settings.precision, self.task)
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -108,7 +106,7 @@ class Run:
         return Scorer(self.model, self.tokenizer, self.task, how, choose_precision(self.settings.precision, device))
 
     def splits(self) -> dict[str, Split]:
-        """The splits train, dev and, where the data has one, test; encoded."""
+        """The splits train, dev and, where the data has it, test; encoded."""
         there = [name for name in SPLITS if name != "test" or any(e.split == "test" for e in self.data.examples)]
         return {name: self.split(self.data.split(name)) for name in there}
 
@@ -116,23 +114,16 @@ class Run:
         return Split(examples, self.scorer.encode(examples), self.task.targets(examples))
 
     def judge(self, name: str, split: Split | None = None) -> Judgement:
-        """One split by the model as it is; kept in `judgements`."""
+        """Judge one split; kept in `judgements`."""
         split = split or self.split(self.data.split(name))
         logits = self.scorer.logits(split.encodings, progress=name)
         self.judgements[name] = judge(self.task, name, split.examples, logits, self.data.labels)
         return self.judgements[name]
 
     def analysis(
-        self,
-        own_rules: Sequence[Rule] = (),
-        retrained: Retrained | None = None,
-        probes: Sequence[Probe] | None = None,
+        self, own_rules: Sequence[Rule] = (), retrained: Retrained | None = None, probes: Sequence[Probe] | None = None
     ) -> Analysis:
-        """What the page shows; args are those of `analyse`.
-
-        Raises:
-            ValueError: the task is none of classes, whose mistakes could be counted.
-        """
+        """The content of the page; args are those of `analyse`. ValueError where the task is not about classes."""
         if not self.task.classes:
             raise ValueError(f"the page of mistakes is for classes; the task of {self.folder} is {self.task.name}")
         there = [name for name in SPLITS if any(example.split == name for example in self.data.examples)]
@@ -142,10 +133,7 @@ class Run:
         return analyse(scorer, judgements, train, labels, own_rules, retrained, probes)
 
     def page(self, language: str | None = None, against: str | Path | None = None, **extras: Any) -> Path:
-        """Write the page of all mistakes, beside that of another run where one is given; returns where it is.
-
-        `extras` are arguments of `analysis`.
-        """
+        """Write the page of all mistakes, also those of the run `against`; `extras` are arguments of `analysis`."""
         analysis = self.analysis(**extras)
         write_page(self.folder, analysis, language or self.plan.language, Path(against) if against else None)
         return self.folder / "report.html"

@@ -1,4 +1,4 @@
-"""A small BERT without any pretraining, for where no checkpoint can be had, and to see what pretraining is worth."""
+"""A small BERT without pretraining."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +14,8 @@ from ..weights.find import find
 from ..weights.load import Loaded, LoadReport
 
 SIZES: dict[str, Any] = {
-    "hidden_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 1024,
-}
+    "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 1024,
+}  # fmt: skip
 
 
 def scratch(
@@ -33,10 +30,10 @@ def scratch(
     """A new classifier and its tokenizer.
 
     Args:
-        texts: those of the training split; without `vocabulary`, theirs is made.
-        vocabulary: folder or hub id of a tokenizer to use.
+        texts: of the training split, from which a vocabulary is made where `vocabulary` is None.
+        vocabulary: folder or hub id of a tokenizer.
         revision: of that hub id.
-        changes: fields of BertConfig to set differently.
+        changes: fields of BertConfig to change.
     """
     tokenizer: Tokenizer
     if vocabulary is None:

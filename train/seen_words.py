@@ -1,10 +1,8 @@
-"""While training, only the words of the training texts have vectors that the optimizer needs to know of.
+"""Word embeddings of which only the rows of the training texts' words are trained.
 
-Of the 32,768 rows of a Japanese BERT's word embeddings, the training texts of a small corpus use a few thousand. The
-others get no gradient, but the optimizer would keep two moments for each of their numbers, and read and write them all
-at every step: a fifth of BERT-base. So they stay aside as they are (weight decay would shrink them by a fraction of a
-percent), and at the end the trained rows take their places among them. Losses and gradients are those of the whole
-table.
+The other rows get no gradient, but the optimizer would read and write them and their moments at every step: a fifth of
+BERT-base. So they stay as they are (weight decay would shrink them by a fraction of a percent). Losses and gradients
+are those of the whole table.
 
 Letters: T tokens, V vocabulary, K of its words in the training texts, H hidden size.
 """
@@ -21,10 +19,10 @@ from ..model.packing import Encodings
 
 
 class SeenWords(nn.Module):
-    """A word embedding of which K rows are trained (`weight`), and the others only read."""
+    """A word embedding of which K rows are trained (`weight`)."""
 
-    row_of: Tensor  # (V,) a word's row in `weight`, -1 for those not seen
-    others: Tensor  # (V, H) all of them as they were; the memory of the whole table, not a copy
+    row_of: Tensor  # (V,) a word's row in `weight`, -1 for the others
+    others: Tensor  # (V, H) the whole table as it was; its memory, not a copy
 
     def __init__(self, whole: nn.Embedding, ids: Tensor) -> None:
         super().__init__()
@@ -43,7 +41,7 @@ class SeenWords(nn.Module):
 
 @contextmanager
 def only_seen_words(model: Bert, texts: Encodings) -> Iterator[None]:
-    """Within it, `model` trains the words of `texts` alone; afterwards it is as it was, with what they learned."""
+    """Within it, `model` trains the embeddings of the words of `texts` alone."""
     whole = model.embeddings.word
     assert isinstance(whole, nn.Embedding)
     seen = set().union(*(texts[i].ids.tolist() for i in range(len(texts))))

@@ -1,7 +1,6 @@
-"""Greedy soup: the mean of the weights of several fine-tuned models, at the cost of one.
+"""Greedy soup: the mean of the weights of several models, fine-tuned from the same pretrained weights.
 
-Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing
-inference time" (arXiv:2203.05482), recipe 1. They must come from the same pretrained weights.
+Wortsman et al. 2022, "Model soups" (arXiv:2203.05482), recipe 1.
 """
 
 from collections.abc import Sequence
@@ -22,20 +21,16 @@ from ..weights.load import load_ready_classifier
 class Soup(NamedTuple):
     model: Model
     tokenizer: Tokenizer
-    chosen: list[Path]  # the models in it, in the order in which they came
-    accuracy: float  # on the texts that chose them
+    chosen: list[Path]  # the models in it, in order
+    accuracy: float  # on the dev texts
 
 
 def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[str], device: str = "auto") -> Soup:
-    """Average models in the order of their accuracy, each where the mean is then no worse on these texts.
+    """Average models in the order of their accuracy, each where the mean is then no worse on the dev texts.
 
-    Args:
-        folders: of models with one vocabulary and the same labels.
-        texts: n of the dev split; `labels` are theirs.
-
-    Raises:
-        ValueError: there is no model, or two have different shapes or labels.
+    ValueError where there is no model, or two have different shapes or labels.
     """
+    # One model takes all weights in turn.
     if not folders:
         raise ValueError("a soup needs models: none of the runs has kept its own")
     first = load_ready_classifier(folders[0])
@@ -47,7 +42,7 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
     def weights_of(folder: Path) -> list[torch.Tensor]:
         other = load_ready_classifier(folder).model
         if other.labels != model.labels or [p.shape for p in other.parameters()] != shapes:
-            raise ValueError(f"{folder} cannot be averaged with {folders[0]}: its labels or its sizes are others")
+            raise ValueError(f"{folder} cannot be averaged with {folders[0]}: they have other labels or sizes")
         return [p.detach().to(place) for p in other.parameters()]
 
     def accuracy_with(weights: Sequence[torch.Tensor]) -> float:
@@ -56,6 +51,7 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
                 parameter.copy_(weight)
         return float((scorer.logits(encodings).argmax(axis=-1) == gold).mean())
 
+    # The best model, then each next one that does not lower the mean's accuracy.
     shapes, place = [p.shape for p in model.parameters()], next(model.parameters()).device
     ordered = sorted(folders, key=lambda folder: -accuracy_with(weights_of(folder)))
     mean, chosen = weights_of(ordered[0]), [ordered[0]]
@@ -66,5 +62,5 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
         if found >= best:
             mean, best = tried, found
             chosen.append(folder)
-    accuracy_with(mean)  # the weights are to stay in the model
+    accuracy_with(mean)  # which puts the weights into the model
     return Soup(model, tokenizer, chosen, best)

@@ -1,4 +1,4 @@
-"""A study: every method with every seed on the same texts, each run in a process of its own, and its document."""
+"""A study: every method with every seed on the same texts, each run in its own process, and its document."""
 
 import os
 import re
@@ -23,13 +23,13 @@ from ..eval.tasks.classify import Classify
 from ..weights.files import read_json
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
-from .finetune import told_of
+from .finetune import summary_of
 from .plan import Plan
 from .regularizers.shelf import regularizers_of
 from .run import Run
 from .soup import greedy_soup
 
-# Options of a run that the study sets itself, and those that no method may change: all are judged by the same texts.
+# Options of a run that the study sets itself, and those that no method may change, so that the texts are the same.
 OWN = ("seed", "lr", "output_dir", "save_model", "judge_train", "checkpoint")
 SAME = (
     "data", "data_path", "text_column", "label_column", "pair_column", "split_column", "split_seed", "bad_rows", "task",
@@ -44,34 +44,28 @@ class Cell(NamedTuple):
     """One run of the grid."""
 
     method: str
-    lr: float | None  # None: what finetune takes by itself
+    lr: float | None  # None: finetune's default
     seed: int
 
     @property
     def folder(self) -> str:
-        """Where in the study's folder it lies."""
         method = re.sub(r"[^\w.=,-]+", "_", self.method.replace("--", "")).strip("_")
         return f"{method}{'' if self.lr is None else f'-lr={self.lr:g}'}/seed-{self.seed}"
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a comparison is told.
+    """The options of a comparison."""
 
-    methods: a regularizer, several joined by " + ", or options of finetune ("--epochs 8"). The run without any, the
-        baseline, is always there.
-    finetune: options that all runs have. command: what starts a run, before its options. plan_of: options → a plan.
-    """
-
-    methods: Sequence[str]
-    finetune: Sequence[str]
-    command: Sequence[str]
-    plan_of: Callable[[Sequence[str]], Plan]
+    methods: Sequence[str]  # regularizers, joined by " + ", or options of finetune ("--epochs 8"); beside the baseline
+    finetune: Sequence[str]  # options of all runs
+    command: Sequence[str]  # that starts a run, before its options
+    plan_of: Callable[[Sequence[str]], Plan]  # options → a plan
     folder: Path
     lrs: Sequence[float] = ()
     seeds: int = 5
     jobs: int = 1  # runs at the same time
-    pairs_of: int = 0  # then the pairs of so many best ones too
+    pairs_of: int = 0  # then also the pairs of so many best ones
     soup: bool = False
 
 
@@ -79,7 +73,7 @@ def compare(study: Study) -> str:
     """Run all that is not finished, and write `comparison.md`, `runs.csv` and `curves.png`; returns the document.
 
     Raises:
-        ValueError: something cannot be compared, which is said before anything runs; or a run failed.
+        ValueError: something cannot be compared, before anything runs; or a run failed.
     """
     methods = [BASELINE, *dict.fromkeys(study.methods)]
     check(study, methods)
@@ -103,39 +97,40 @@ def compare(study: Study) -> str:
 
 
 def check(study: Study, methods: Sequence[str]) -> None:
-    """Look at all that is asked for before anything runs."""
+    """Raise ValueError for what cannot be compared."""
     if study.pairs_of == 1 or study.pairs_of < 0:
         raise ValueError("--pairs-of takes 2 or more: one method makes no pair")
+    # Each method: its options, its regularizers, the texts that it leaves out.
     usual, common = Plan(), study.plan_of(study.finetune)
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
         changed = [name for name in OWN if getattr(given, name) != getattr(usual, name)]
         changed += [name for name in SAME if getattr(given, name) != getattr(common, name)]
         if changed:
-            raise ValueError(
-                f"--{changed[0].replace('_', '-')} is one for all runs of a study: leave it out of {method}"
-            )
+            flag = f"--{changed[0].replace('_', '-')}"
+            raise ValueError(f"{flag} is one for all runs of a study: leave it out of {method}")
         if study.soup and given.model == "scratch":
             raise ValueError("a soup is of models that began with the same weights; --model scratch makes new ones")
         regularizers_of(given.settings().regularizers)
         if given.leave_out:
             given.read_data()
     common.read_data()
+    # Each run needs a folder of its own.
     folders: dict[str, Cell] = {}
     for cell in cells(study, methods):
         other = folders.setdefault(cell.folder, cell)
         if other != cell:
-            raise ValueError(f"{cell.method!r} and {other.method!r} would lie in the same folder, {cell.folder}")
+            raise ValueError(f"{cell.method!r} and {other.method!r} have the same folder, {cell.folder}")
 
 
 def begin(study: Study) -> None:
-    """Make the study's folder, or find it with runs of the same kind."""
-    told, common = study.folder / "study.json", {"finetune": list(study.finetune), "soup": study.soup}
-    if not told.is_file():
+    """Make the study's folder, or check that the one there was begun with the same options."""
+    file, common = study.folder / "study.json", {"finetune": list(study.finetune), "soup": study.soup}
+    if not file.is_file():
         study.folder.mkdir(parents=True, exist_ok=True)
-        write_json(told, common)
+        write_json(file, common)
         return
-    before = read_json(told)
+    before = read_json(file)
     if {name: before.get(name) for name in common} != common:
         soup = " and --soup" if before.get("soup") else ""
         raise ValueError(
@@ -145,9 +140,9 @@ def begin(study: Study) -> None:
 
 
 def arguments_of(study: Study, method: str) -> list[str]:
-    """What finetune is given for `fgm + ema` or `--hidden-dropout 0.2`, or both with ` + ` between them.
+    """The options of finetune for `fgm + ema` or `--hidden-dropout 0.2`, or both with ` + ` between them.
 
-    Where neither the study nor the method names regularizers there are none, whatever the recipe's are.
+    Where neither the study nor the method names regularizers, there are none.
     """
     arguments = list(study.finetune)
     for part in () if method == BASELINE else (part.strip() for part in method.split(" + ")):
@@ -158,24 +153,23 @@ def arguments_of(study: Study, method: str) -> list[str]:
 
 
 def cells(study: Study, methods: Sequence[str]) -> list[Cell]:
-    """The grid, seed after seed, so that a study which was stopped has something of every method."""
+    """The grid, seed after seed, so that a stopped study has runs of every method."""
     seeds = range(1, study.seeds + 1)
     rates: list[float | None] = [*study.lrs] or [None]
     return [Cell(method, lr, seed) for seed in seeds for method in methods for lr in rates]
 
 
 def run_folder(folder: Path) -> Path | None:
-    """The run that lies in a cell's folder, where there is one."""
+    """The run in a cell's folder, if any."""
     return next((config.parent for config in folder.glob("*/*/*/config.json")), None)
 
 
 def is_finished(run: Path) -> bool:
-    """Whether it came to its end: the training texts are judged last but for the checkpoint, which then goes away."""
+    """Whether the training texts are judged, and then the checkpoint deleted."""
     return (run / "train-metrics.json").is_file() and not (run / CHECKPOINT).is_file()
 
 
 def finished(study: Study, methods: Sequence[str]) -> list[Trial]:
-    """All finished runs of the grid, read from their folders."""
     found = []
     for cell in cells(study, methods):
         run = run_folder(study.folder / cell.folder)
@@ -185,11 +179,7 @@ def finished(study: Study, methods: Sequence[str]) -> list[Trial]:
 
 
 def run_all(study: Study, methods: Sequence[str]) -> None:
-    """Run what is not finished, `--jobs` at a time; `runs.csv` has a row more each time one ends.
-
-    Raises:
-        ValueError: a run failed; the others were brought to their end before.
-    """
+    """Run what is not finished, `--jobs` at a time, and write `runs.csv` as they end; ValueError if one fails."""
     waiting = cells(study, methods)
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // study.jobs))} | os.environ
     at_work: dict[Cell, subprocess.Popen] = {}
@@ -197,6 +187,7 @@ def run_all(study: Study, methods: Sequence[str]) -> None:
     bar = tqdm(total=len(waiting), desc="runs", unit="run", disable=None)
     try:
         while waiting or at_work:
+            # Start runs.
             while waiting and len(at_work) < study.jobs:
                 cell = waiting.pop(0)
                 run = run_folder(study.folder / cell.folder)
@@ -204,6 +195,7 @@ def run_all(study: Study, methods: Sequence[str]) -> None:
                     bar.update()
                 else:
                     at_work[cell] = start(study, cell, run, environment)
+            # Note those that have ended.
             for cell, process in list(at_work.items()):
                 if process.poll() is not None:
                     del at_work[cell]
@@ -217,19 +209,19 @@ def run_all(study: Study, methods: Sequence[str]) -> None:
             time.sleep(0.2)
     finally:
         bar.close()
-        for process in at_work.values():  # what they have reached is in their checkpoints
+        for process in at_work.values():  # they can be resumed from their checkpoints
             process.terminate()
             process.wait()
     if failed:
         said = failed[0].read_text(encoding="utf-8").strip().splitlines()[-1:]
         raise ValueError(
-            f"{len(failed)} runs failed; {failed[0]} ends with: {''.join(said)}\nMend that or leave the method out, "
-            "and start the same command again: what is finished stays"
+            f"{len(failed)} runs failed; {failed[0]} ends with: {''.join(said)}\nFix it or leave the method out, "
+            "and start the same command again: finished runs are kept"
         )
 
 
 def start(study: Study, cell: Cell, run: Path | None, environment: dict[str, str]) -> subprocess.Popen:
-    """Begin a run in a process of its own, or go on with one that was stopped."""
+    """Start a run in its own process, or resume it."""
     folder = study.folder / cell.folder
     if run and (run / CHECKPOINT).is_file():
         arguments = ["--resume", str(run)]
@@ -245,11 +237,11 @@ def start(study: Study, cell: Cell, run: Path | None, environment: dict[str, str
 
 
 def best_pairs(runs: Sequence[Trial], k: int) -> list[str]:
-    """The pairs among the k single regularizers with the highest accuracy on dev that can work together."""
+    """The pairs that can work together among the k single regularizers with the highest accuracy on dev."""
     ordered = sorted(variants(runs), key=accuracy, reverse=True)
     methods = dict.fromkeys(variant[0].method for variant in ordered)
     best = [m for m in methods if m != BASELINE and "--" not in m and " + " not in m][:k]
-    best.sort(key=[run.method for run in runs].index)  # as they were given, so that a pair has one name
+    best.sort(key=[run.method for run in runs].index)  # in the order given, so that a pair has one name
     pairs = []
     for pair in combinations(best, 2):
         try:
@@ -261,7 +253,7 @@ def best_pairs(runs: Sequence[Trial], k: int) -> list[str]:
 
 
 def soup(study: Study, folders: Sequence[Path]) -> str:
-    """Average models of the study greedily, judge the average, and tell of it."""
+    """Make the greedy soup of the study's models, judge it, and describe it."""
     models = [run / "model" for run in map(run_folder, folders) if run]
     plan = study.plan_of(study.finetune)
     data = plan.read_data()
@@ -271,7 +263,7 @@ def soup(study: Study, folders: Sequence[Path]) -> str:
     said = [SOUP.format(models=len(models), chosen=len(found.chosen))]
     run = Run(study.folder / "soup", plan, plan.settings(), data, Classify.of(data), found.model, found.tokenizer)
     for name, split in run.splits().items():
-        print(f"{name:<7} {told_of(split, run)}")
+        print(f"{name:<7} {summary_of(split, run)}")
         if name != "train":
             judgement = run.judge(name, split)
             write_report(run.folder, judgement)

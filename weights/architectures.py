@@ -1,7 +1,7 @@
-"""The encoders that this package has, a row for each `model_type` of the hub's `config.json`.
+"""The registry of architectures, a row for each `model_type` of the hub's `config.json`.
 
-Every key of a configuration that changes what is computed is honoured or refused by name; keys that are only
-book-keeping are passed over, and keys that nobody here knows are handed to the load report.
+Every key of a configuration that changes the computation is supported or refused by name; keys that are unknown here
+are named in the load report.
 """
 
 import json
@@ -19,21 +19,14 @@ from .names import BERT, Names
 
 @dataclass(frozen=True)
 class Architecture:
-    """One kind of encoder.
+    """One kind of encoder."""
 
-    config: a dataclass whose fields are called as in `config.json`.
-    encoder: (config, whether there is a pooler) → the encoder, as model/model.py describes it.
-    classes: what a model is for → the class in the hub's libraries that does the same.
-    only: keys that change the computation, and the only values that this encoder computes.
-    written: keys that a saved file has beside those of `config`.
-    """
-
-    config: type[Any]
-    encoder: Callable[[Any, bool], nn.Module]
+    config: type[Any]  # a dataclass whose fields are called as in `config.json`
+    encoder: Callable[[Any, bool], nn.Module]  # (config, whether there is a pooler) → encoder, see model/model.py
     names: Names
-    classes: Mapping[str, str]
-    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    written: Mapping[str, Any] = field(default_factory=dict)
+    classes: Mapping[str, str]  # what a model is for → the class in the hub's libraries that does the same
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # key → the only values that are computed
+    written: Mapping[str, Any] = field(default_factory=dict)  # keys that a saved file has beside those of `config`
 
 
 BERT_ONLY = {
@@ -54,7 +47,7 @@ ARCHITECTURES = {
         {"position_embedding_type": "absolute"},
     ),
 }
-# Read elsewhere, or book-keeping of the hub and of pretraining, and switches of the library that wrote the file.
+# Read elsewhere, or without influence on the computation.
 HARMLESS = {
     "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "model_type",
     "architectures", "bos_token_id", "chunk_size_feed_forward", "directionality", "dtype", "eos_token_id",
@@ -67,10 +60,10 @@ HARMLESS = {
 def read_config(settings: Mapping[str, Any]) -> tuple[Architecture, Any, list[str]]:
     """The settings of a `config.json` → the architecture, its configuration, and the keys that are unknown here.
 
-    A file without `model_type` is a BERT's: those from before 2020 have none. Labels are not looked at.
+    A file without `model_type` is a BERT's, as those from before 2020 have none.
 
     Raises:
-        ValueError: a key asks for a computation that is not done here; the message names it.
+        ValueError: a key asks for a computation that is not supported; the message names it.
     """
     kind = settings.get("model_type", "bert")
     row = ARCHITECTURES.get(kind)

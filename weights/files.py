@@ -1,4 +1,4 @@
-"""The files of a checkpoint on this disk: which there may be, and those that hold the weights."""
+"""The files of a checkpoint on this disk."""
 
 import json
 from collections.abc import Callable
@@ -16,14 +16,14 @@ WEIGHT_FILES = (
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be had or does not fit; the message says which, and what to do."""
+    """A checkpoint that cannot be had or does not fit."""
 
 
 @dataclass
 class Files:
     """The files of one checkpoint on this disk."""
 
-    source: str  # as a person would write it: folder, or repository @ revision (commit)
+    source: str  # for messages: folder, or repository @ revision (commit)
     folder: Path  # holds config.json, vocab.txt, tokenizer_config.json
     weights: list[Path]  # one file, or its shards
     notes: list[str] = field(default_factory=list)
@@ -38,15 +38,14 @@ def with_weights(
     get: Callable[[str], Path | None],
     advice: str = "choose another revision or model, or convert its weights to safetensors",
 ) -> Files:
-    """Complete `files` with the weight files that `get` finds, safetensors before pickles; without any, give advice."""
+    """`files` with the weight files that `get` finds, safetensors before pickles; CheckpointError where they lack."""
     for name in WEIGHT_FILES:
         path = get(name)
         if path is None:
             continue
         if name.endswith(".bin") or ".bin." in name:
-            files.notes.append(
-                f"no safetensors there: read {name}, a pickle, restricted to tensors (weights_only=True)"
-            )
+            note = f"no safetensors there: read {name}, a pickle, restricted to tensors (weights_only=True)"
+            files.notes.append(note)
         files.weights = [path]
         if name.endswith(".index.json"):
             shards = sorted(set(read_json(path).get("weight_map", {}).values()))
@@ -62,12 +61,12 @@ def with_weights(
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, for the middle of a sentence."""
+    """The message of an error, for the middle of a sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file; a ValueError names the file, the line and the column of what is broken."""
+    """The JSON object in a file; a ValueError names file, line and column of an error."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -11,7 +11,7 @@ def find(name_or_folder: str, revision: str | None = None, weights: bool = True)
     """Find a checkpoint: `mini`, else a folder where there is one by that name, else a repository of the hub.
 
     Args:
-        name_or_folder: `mini`, a path (`./mini` for a folder of that name), or a hub id such as
+        name_or_folder: `mini`, a path (`./mini` for a folder of that name), of a run too, or a hub id such as
             `tohoku-nlp/bert-base-japanese-v3`.
         revision: branch, tag, `refs/pr/N` or commit; by default `main`, or the one in hub.DEFAULT_REVISIONS.
         weights: whether its weights are wanted too, or its tokenizer alone.
@@ -23,11 +23,11 @@ def find(name_or_folder: str, revision: str | None = None, weights: bool = True)
     if folder.is_dir():
         if revision is not None:
             raise CheckpointError(f"{name_or_folder} is on this disk: it has no revision {revision!r}")
+        if (folder / "model" / "config.json").is_file():  # the folder of a run
+            folder = folder / "model"
         files = Files(name_or_folder if name_or_folder in SHIPPED else str(folder), folder, [])
         if not weights:
             return files
-        if (folder / "model" / "config.json").is_file():
-            raise CheckpointError(f"{folder} is the folder of a run: give the model in it, {folder / 'model'}")
         if not (folder / "config.json").is_file():
             raise CheckpointError(f"{folder} is no checkpoint: it has no config.json; give the folder that holds one")
         return with_weights(files, lambda name: existing(folder / name))

@@ -1,8 +1,4 @@
-"""A checkpoint's files from a repository of the Hugging Face hub, by way of its cache.
-
-The work is `huggingface_hub`'s (cache, resumed downloads, tokens, `HF_ENDPOINT`, `HF_HUB_OFFLINE`); this file chooses
-what to fetch, and says in one sentence what to do when it cannot be had.
-"""
+"""A checkpoint's files from a repository of the Hugging Face hub, by `huggingface_hub` and its cache."""
 
 from pathlib import Path
 
@@ -26,11 +22,11 @@ DEFAULT_REVISIONS = {
     "cl-tohoku/bert-base-japanese-v3": "refs/pr/2",  # the same repository by its former name
 }
 SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-ONLY_CACHE = "only the cache was looked at: unset HF_HUB_OFFLINE to fetch what it lacks"
+ONLY_CACHE = "only the cache was read: unset HF_HUB_OFFLINE to fetch what it lacks"
 
 
 def download(repository: str, revision: str | None, weights: bool) -> Files:
-    """Fetch a repository's files into the hub's cache: configuration first, then all else of that same commit."""
+    """Fetch a repository's files, all of one commit, into the hub's cache; CheckpointError where that fails."""
     revision = revision or DEFAULT_REVISIONS.get(repository, "main")
     config = fetch(repository, "config.json", revision)
     if config is None:
@@ -58,11 +54,11 @@ def fetch(repository: str, name: str, revision: str) -> Path | None:
         if len(revision) == 40 and cached is not None:  # what a commit holds does not change
             return Path(cached) if isinstance(cached, str) else None  # else known not to exist
         if name == "config.json" and cached is None and not offline:
-            knock(repository, revision)
+            request_metadata(repository, revision)
         return Path(hf_hub_download(repository, name, revision=revision))
     except LocalEntryNotFoundError as error:
         if name != "config.json" and offline:
-            return None  # small files are fetched before the weights: where those are cached, these were asked for
+            return None  # all small files are fetched before the weights: it is not cached as there is none
         cause = first_line(error.__cause__ or error)
         reason = "HF_HUB_OFFLINE is set" if offline else f"{constants.ENDPOINT} cannot be reached ({cause})"
         raise CheckpointError(
@@ -70,23 +66,23 @@ def fetch(repository: str, name: str, revision: str) -> Path | None:
         ) from error
     except EntryNotFoundError:
         return None
-    except Exception as error:  # the client lets those of its HTTP library through, which are of no kind in common
+    except Exception as error:  # those of the client's HTTP library have no common base
         raise CheckpointError(why_not(error, repository, name, revision)) from error
 
 
-def knock(repository: str, revision: str) -> None:
-    """Ask once whether the hub answers at all: a download retries for half a minute, or for six behind a firewall."""
+def request_metadata(repository: str, revision: str) -> None:
+    """One request, to fail at once without a connection, where a download retries for up to six minutes."""
     try:
         get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision))
     except (HfHubHTTPError, HFValidationError):
-        pass  # it answers; the download will tell what is wrong, or wait while the hub is busy
+        pass  # the hub answers; what is wrong, the download says
     except Exception as error:
         raise LocalEntryNotFoundError("the hub does not answer") from error
 
 
 def why_not(error: Exception, repository: str, name: str, revision: str) -> str:
-    """A sentence on why a file could not be fetched, and what to do."""
-    if isinstance(error, GatedRepoError):  # before the kind of which it is one
+    """Why a file could not be fetched, and what to do."""
+    if isinstance(error, GatedRepoError):  # before its base, RepositoryNotFoundError
         return f"{repository} is gated: accept its terms on its page and set HF_TOKEN"
     if isinstance(error, RepositoryNotFoundError):
         return (

@@ -1,6 +1,6 @@
-"""Checkpoint → model and tokenizer, with a report of what went where.
+"""Checkpoint → model and tokenizer, with a report of what was loaded, left out and made new.
 
-Letters: H hidden size, V vocabulary, C classes.
+Letters: H hidden size, C classes.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import safetensors
 import torch
@@ -34,12 +34,12 @@ log = logging.getLogger("tezukuri")
 
 @dataclass
 class LoadReport:
-    """What became of a checkpoint's tensors, each by its canonical name on the hub."""
+    """What became of a checkpoint's tensors."""
 
     source: str
-    loaded: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)  # name → why
-    new: list[str] = field(default_factory=list)  # our parameters that the checkpoint has not, initialised here
+    loaded: list[str] = field(default_factory=list)  # canonical names
+    left_out: dict[str, str] = field(default_factory=dict)  # canonical name → why
+    new: list[str] = field(default_factory=list)  # our parameters that the checkpoint lacks
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -54,43 +54,34 @@ class LoadReport:
 
 @dataclass
 class Loaded:
-    model: Any  # an encoder, a Model or a MaskedLM, as the task asks
+    model: Any  # an encoder, a Model or a MaskedLM
     tokenizer: Tokenizer
     report: LoadReport
 
 
+class Options(TypedDict, total=False):
+    """Keyword arguments of `load`."""
+
+    revision: str | None
+    reset_head: bool
+    changes: Mapping[str, Any] | None
+    kernel: str
+
+
+Labels = Sequence[str] | None
+
+
 @overload
 def load(
-    name_or_folder: str | Path,
-    task: Literal["encode"] = "encode",
-    labels: Sequence[str] | None = None,
-    *,
-    revision: str | None = None,
-    reset_head: bool = False,
-    changes: Mapping[str, Any] | None = None,
-    kernel: str = "auto",
+    name_or_folder: str | Path, task: Literal["encode"] = "encode", labels: Labels = None, **options: Unpack[Options]
 ) -> tuple[Any, Tokenizer]: ...
 @overload
 def load(
-    name_or_folder: str | Path,
-    task: Literal["classify"],
-    labels: Sequence[str] | None = None,
-    *,
-    revision: str | None = None,
-    reset_head: bool = False,
-    changes: Mapping[str, Any] | None = None,
-    kernel: str = "auto",
+    name_or_folder: str | Path, task: Literal["classify"], labels: Labels = None, **options: Unpack[Options]
 ) -> tuple[Model, Tokenizer]: ...
 @overload
 def load(
-    name_or_folder: str | Path,
-    task: Literal["fill-mask"],
-    labels: Sequence[str] | None = None,
-    *,
-    revision: str | None = None,
-    reset_head: bool = False,
-    changes: Mapping[str, Any] | None = None,
-    kernel: str = "auto",
+    name_or_folder: str | Path, task: Literal["fill-mask"], labels: Labels = None, **options: Unpack[Options]
 ) -> tuple[MaskedLM, Tokenizer]: ...
 def load(
     name_or_folder: str | Path,
@@ -104,7 +95,7 @@ def load(
 ) -> tuple[Any, Tokenizer]:
     """Load a BERT from a local folder or the hub, in evaluation mode and fp32, on the CPU.
 
-    What the caller should know (new weights, pickles, assumed settings) is logged as a warning.
+    New weights, pickles and assumed settings are logged as a warning.
 
     Args:
         name_or_folder: `mini`, which comes with this package, a folder in the hub's layout, or a hub id.
@@ -112,7 +103,7 @@ def load(
         labels: names of the classes, for `classify`. By default those of the checkpoint.
         revision: branch, tag or commit of the hub; known models have a default.
         reset_head: put a new head in the place of the checkpoint's.
-        changes: fields of its configuration to set differently, such as {"hidden_dropout_prob": 0.2}.
+        changes: fields of its configuration to change, such as {"hidden_dropout_prob": 0.2}.
         kernel: attention's, see model/attention.py.
 
     Raises:
@@ -137,7 +128,7 @@ def load_with_report(
     head: type[Head] = ClassHead,
     kernel: str = "auto",
 ) -> Loaded:
-    """As `load`, with the report in hand instead of in the log; `head` is what `classify` gets."""
+    """As `load`, but with the report instead of a warning; `head` is that of `classify`."""
     if task not in ("encode", "classify", "fill-mask"):
         raise ValueError(f"task {task!r} is not known; choose encode, classify or fill-mask")
     # The configuration.
@@ -152,7 +143,7 @@ def load_with_report(
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
     config = replace(config, **(changes or {}))
 
-    # The tensors, and what becomes of the head among them.
+    # The tensors, and which of the head are used.
     names = architecture.names
     tensors = read_tensors(files, names)
     if task == "classify":
@@ -169,7 +160,7 @@ def load_with_report(
     has_pooler = pooler is not None and any(name.startswith(pooler) for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
-            # A new pooler is made only for a head that reads what it gives.
+            # A new pooler is made only for a head that reads it.
             model: Any = Model(architecture.encoder(config, head.reads == "first"), labels or (), head)
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
@@ -193,7 +184,7 @@ def load_ready_classifier(
     revision: str | None = None,
     head: type[Head] = ClassHead,
 ) -> Loaded:
-    """A classifier to be used as it is: one with a part that was never trained is a CheckpointError."""
+    """A trained classifier; CheckpointError where a part of it would be new."""
     loaded = load_with_report(name_or_folder, "classify", labels, revision=revision, head=head)
     if loaded.report.new:
         raise CheckpointError(
@@ -229,7 +220,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
         return "is a pointer of git-lfs instead of the file: run git lfs pull in its folder"
     if isinstance(error, safetensors.SafetensorError | OSError | RuntimeError | EOFError | ValueError):
         return f"cannot be read ({first_line(error)}): delete it and fetch it again"
-    # An UnpicklingError says in many lines that it met something else than tensors: code, or bytes without sense.
+    # An UnpicklingError: it met something else than tensors, code or bytes without sense.
     return "holds more than tensors, or is damaged, and is refused: fetch it again, or ask for safetensors"
 
 
@@ -242,11 +233,8 @@ def settle_labels(
     head: type[Head],
     report: LoadReport,
 ) -> tuple[str, ...]:
-    """The names of the C columns, and the checkpoint's head brought into their order.
-
-    The head's own shape decides how many classes it has; what `config.json` says otherwise is told in the report.
-    A head without a linear layer of its own has as many columns as `config.json` names.
-    """
+    """The names of the C columns; the checkpoint's head is brought into their order."""
+    # What is wanted, and what the checkpoint has: a head without a linear layer has the columns of config.json.
     own = [name for leaf in ("weight", "bias") for name in names.on_hub(f"classifier.{leaf}") if name in tensors]
     if isinstance(wanted, str):
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
@@ -265,11 +253,13 @@ def settle_labels(
                 "the labels of the head to be trained (labels=…)"
             )
         return tuple(wanted)
+    # How many classes, and the names that config.json has for them.
     rows = len(tensors[own[0]]) if own else len(named)
-    told = settings.get("num_labels", settings.get("_num_labels", len(named) or rows))
-    for number in {told, len(named) or rows} - {rows}:
+    stated = settings.get("num_labels", settings.get("_num_labels", len(named) or rows))
+    for number in {stated, len(named) or rows} - {rows}:
         report.notes.append(f"config.json speaks of {number} labels, but the head has {rows} rows: the head decides")
     named = (named + [f"LABEL_{i}" for i in range(len(named), rows)])[:rows]
+    # The checkpoint's names, or those that are wanted in their place.
     if reset_head:
         return tuple(named if wanted is None else wanted)
     if wanted is None or list(wanted) == named:
@@ -290,11 +280,10 @@ def settle_labels(
 
 
 def label_names(settings: dict[str, Any], head: type[Head] = ClassHead) -> list[str]:
-    """The class names of a `config.json`, none where it does not say."""
+    """The class names of a `config.json`, none where it has none."""
     if settings.get("problem_type") not in (None, head.problem_type):
-        raise CheckpointError(
-            f"config.json: problem_type is {settings['problem_type']}; classes here exclude each other"
-        )
+        kind = settings["problem_type"]
+        raise CheckpointError(f"config.json: problem_type is {kind}; classes here exclude each other")
     names = settings.get("id2label") or {}
     try:
         names = {int(row): str(label) for row, label in names.items()}
@@ -306,7 +295,7 @@ def label_names(settings: dict[str, Any], head: type[Head] = ClassHead) -> list[
 
 
 def fill(model: Any, prefix: str, tensors: dict[str, Tensor], names: Names, report: LoadReport) -> None:
-    """Put tensors into a model of shapes alone, make anew what the checkpoint lacks, and fill the report."""
+    """Put tensors into a model on the meta device, initialise what the checkpoint lacks, and fill the report."""
     lacking = tuple(head for head in names.heads.values() if not any(name.startswith(head) for name in tensors))
     state, used, missing = {}, set(), []
     for ours, parameter in model.named_parameters():
@@ -326,7 +315,7 @@ def fill(model: Any, prefix: str, tensors: dict[str, Tensor], names: Names, repo
 
 
 def take(tensors: dict[str, Tensor], name: str, shape: torch.Size, parts: int, report: LoadReport) -> Tensor:
-    """One tensor in fp32, after a look at its shape: `shape` is that of `parts` such tensors below each other."""
+    """One tensor in fp32, its shape checked: `shape` is that of `parts` such tensors below each other."""
     if name not in tensors:
         raise CheckpointError(f"{report.source} lacks the tensor {name}: it is no whole BERT of this size")
     expected = (shape[0] // parts, *shape[1:])
@@ -338,14 +327,14 @@ def take(tensors: dict[str, Tensor], name: str, shape: torch.Size, parts: int, r
 
 
 def materialise(module: nn.Module, std: float) -> None:
-    """Give a module that the checkpoint lacks its first weights."""
+    """Initialise a module on the meta device."""
     for name, parameter in list(module.named_parameters(recurse=False)):
         setattr(module, name, nn.Parameter(torch.zeros(parameter.shape)))
     initialise(module, std)
 
 
 def check_word_head(tensors: dict[str, Tensor], names: Names, reset_head: bool, report: LoadReport) -> None:
-    """A masked-language head must be there, and its decoder must be the word embeddings."""
+    """There must be a masked-language head, and its decoder must be the word embeddings."""
     if not reset_head and not any(name.startswith(names.heads["fill-mask"]) for name in tensors):
         raise CheckpointError(
             f"{report.source} has no head for masked words: choose a model that was pretrained, or say "
@@ -357,7 +346,7 @@ def check_word_head(tensors: dict[str, Tensor], names: Names, reset_head: bool, 
 
 
 def account_for_the_rest(tensors: dict[str, Tensor], used: set[str], names: Names, report: LoadReport) -> None:
-    """Every tensor that was not loaded must be one that is known to be of no use here."""
+    """Report the other tensors; CheckpointError for one that is not known to be of no use here."""
     reasons = dict(names.left_out) | dict.fromkeys(names.heads.values(), "a head that this task does not use")
     for name in sorted(tensors.keys() - used):
         why = next((why for prefix, why in reasons.items() if name.startswith(prefix)), None)

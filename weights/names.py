@@ -1,9 +1,8 @@
-"""Our modules and the tensors of checkpoints on the hub: a table of names for each architecture.
+"""Our parameters and the tensors of checkpoints on the hub: a table of names for each architecture.
 
-Every known layout is first brought to one canonical form, for BERT that of `BertForPreTraining` in today's libraries;
-the table then says which canonical tensors make up one of ours. It is read in both directions, for loading and for
-saving. The only tensors that differ in shape are the query, key and value matrices, which attention keeps as one: three
-of (H, H) on disk, one of (3H, H) in memory.
+Every known layout is first brought to a canonical one, for BERT that of `BertForPreTraining`; the table says which
+canonical tensors make up one of ours, for loading and for saving. Only queries, keys and values differ in shape: three
+matrices (H, H) on disk, one of (3H, H) in memory.
 
 Source of the names: google-research/bert `modeling.py` and the hub's `modeling_bert.py`.
 """
@@ -20,11 +19,10 @@ class Names:
     """The names of one architecture's tensors on the hub.
 
     modules: our module → the canonical modules whose weights, one below the other, make it up; # is a layer's number.
-    heads: what a checkpoint may lack, as the beginning of its names; by what the model is loaded for. That of `encode`
-        is the pooler, where this kind of encoder has one.
-    left_out: canonical tensors that no model of ours takes, and why.
-    tied: canonical tensors that must be equal to another, which we keep once.
-    old: patterns of other layouts → what stands there in the canonical one.
+    heads: what a model is loaded for → the prefix of tensors that a checkpoint may lack; for `encode` the pooler's.
+    left_out: prefixes of canonical tensors that no model of ours has, and why.
+    tied: canonical tensors that must equal another, which we keep once.
+    old: patterns of other layouts → their replacement in the canonical one.
     """
 
     modules: Mapping[str, Sequence[str]]
@@ -34,26 +32,22 @@ class Names:
     old: Mapping[str, str] = field(default_factory=dict)
 
     def canonical(self, name: str) -> str:
-        """A tensor's name in any known layout → its name in the canonical one."""
+        """A name in any known layout → the canonical one."""
         for pattern, replacement in self.old.items():
             name = re.sub(pattern, replacement, name)
         return name
 
     def on_hub(self, ours: str) -> list[str]:
-        """The canonical tensors that make up one of our parameters, such as `bert.layers.0.up.weight`.
-
-        Raises:
-            KeyError: no such parameter in the table.
-        """
+        """The canonical tensors that make up one of our parameters, such as `bert.layers.0.up.weight`, or KeyError."""
         module, leaf = ours.rsplit(".", 1)
         number = "".join(re.findall(r"(?<=\.layers\.)\d+", module))
         if module.startswith("classifier.") and module not in self.modules:
-            return [self.heads["classify"] + ours.removeprefix("classifier.")]  # a head of one's own
+            return [self.heads["classify"] + ours.removeprefix("classifier.")]  # a user's head
         parts = self.modules[module.replace(f"layers.{number}.", "layers.#.") if number else module]
         return [f"{part.replace('#', number)}.{leaf}" for part in parts]
 
     def to_hub(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our parameters by our names → the same numbers by their canonical names and in the hub's shapes."""
+        """Our parameters by our names → tensors by canonical names, in the hub's shapes."""
         tensors: dict[str, Tensor] = {}
         for ours, tensor in state.items():
             names = self.on_hub(ours)

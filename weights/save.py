@@ -1,8 +1,4 @@
-"""Model and tokenizer → a folder in the hub's layout, which this package and the hub's own libraries load.
-
-`config.json`, `model.safetensors` and the files of the tokenizer are written aside; the folder appears whole or not at
-all.
-"""
+"""Model and tokenizer → a folder in the hub's layout, which appears whole or not at all."""
 
 import json
 import shutil
@@ -18,29 +14,26 @@ from ..tokenize.tokenizer import Tokenizer
 from .architectures import architecture_of, config_json
 
 
-def save(
-    model: nn.Module,
-    tokenizer: Tokenizer,
-    folder: Path,
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Write a model (with a head or an encoder alone) and its tokenizer to `folder`, replacing what was there.
+def save(model: nn.Module, tokenizer: Tokenizer, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model (with a head, or an encoder alone) and its tokenizer to `folder`, replacing a model there.
 
     `dtype` is that of the file.
 
     Raises:
-        OSError: the folder cannot be written, or holds something else than a model; what was there is still there.
+        OSError: the folder cannot be written, or holds something else than a model; it is then unchanged.
     """
     folder = Path(folder)
     replaceable = (folder / "config.json").is_file() or (folder.is_dir() and not any(folder.iterdir()))
     if folder.exists() and not replaceable:
         raise FileExistsError(f"{folder} is there and holds no model that could be replaced: choose another folder")
+    # By the hub's names.
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = "" if isinstance(model, Model | MaskedLM) else "bert."
     names = architecture_of(model)[1].names
     tensors = names.to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
     tensors = {name.removeprefix(prefix): tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     settings = config_json(model) | {"dtype": str(dtype).removeprefix("torch.")}
+    # Written beside the folder, then renamed to it.
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_file(tensors, aside / "model.safetensors", metadata={"format": "pt"})
@@ -53,7 +46,7 @@ def save(
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Rename `new` to `folder`; what was there goes away only when the new one stands in its place."""
+    """Rename `new` to `folder`; the old one is deleted when that is done."""
     old = new.with_name(f"{new.name}-old")
     if folder.exists():
         folder.rename(old)

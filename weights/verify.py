@@ -1,9 +1,7 @@
-"""A downloaded model against the answers that are published for it: proof that the download and this code agree with
-the world.
+"""A downloaded model against the answers that are published for it, on its page or by its reference implementation.
 
-The answers are facts from the models' own pages and from their reference implementation, kept in `known-answers.json`
-by model: `vocab_sha256`; `ids` and `pairs` of the tokenizer; `fill-mask` with its likeliest words; `classify` with
-label and score; `cosines` between (means of) word embeddings.
+`known-answers.json` has them by model: `vocab_sha256`; `ids` and `pairs` of the tokenizer; `fill-mask` with its
+likeliest words; `classify` with label and score; `cosines` between (means of) word embeddings.
 """
 
 import hashlib
@@ -36,16 +34,10 @@ class Check:
 
 
 def verify(model: str, revision: str | None = None, answers: Path = ANSWERS) -> Iterator[Check]:
-    """Load `model` and compare; a check for each published fact, as it is made.
-
-    Raises:
-        CheckpointError: the model cannot be had, or nothing is published about it in `answers`.
-    """
+    """A check for each published answer; CheckpointError where the model cannot be had, or has no `answers`."""
     known = read_json(answers)
     if model not in known:
-        raise CheckpointError(
-            f"no answers are known for {model}; they are for {', '.join(known)} (--answers FILE for more)"
-        )
+        raise CheckpointError(f"no answers are known for {model}; they are for {', '.join(known)} (--answers FILE)")
     facts = known[model]
     encoder = load_with_report(model, "encode", revision=revision)
     if "vocab_sha256" in facts:
@@ -53,6 +45,7 @@ def verify(model: str, revision: str | None = None, answers: Path = ANSWERS) -> 
         yield Check("vocab.txt", facts["vocab_sha256"][:12], found[:12], found == facts["vocab_sha256"])
     yield from tokenizer_checks(encoder, facts)
     for cosine in facts.get("cosines", []):
+        # A vector is a word's embedding, or the mean of several.
         what = f"cosine of {'+'.join(cosine['a'])} and {'+'.join(cosine['b'])}"
         try:
             a, b = (word_vector(encoder, cosine[side]) for side in "ab")
@@ -67,7 +60,6 @@ def verify(model: str, revision: str | None = None, answers: Path = ANSWERS) -> 
 
 
 def vocabulary_hash(vocabulary: list[str]) -> str:
-    """The sha256 of a vocab.txt."""
     return hashlib.sha256("".join(token + "\n" for token in vocabulary).encode("utf-8")).hexdigest()
 
 
@@ -98,7 +90,7 @@ def fill_mask_checks(masked: Loaded, facts: list[dict[str, Any]]) -> Iterator[Ch
         best = probabilities.topk(len(fact["top"]))
         for rank, word in enumerate(fact["top"]):
             found, i = float(best.values[rank]), int(best.indices[rank])
-            token = (masked.tokenizer.vocabulary[i : i + 1] or [f"id {i}"])[0]  # a model may embed more than it has
+            token = (masked.tokenizer.vocabulary[i : i + 1] or [f"id {i}"])[0]  # a model may embed more ids
             yield Check(
                 f"{fact['text']} ({rank + 1})",
                 f"{word['token']} {word['probability']:.5f}",
@@ -118,7 +110,7 @@ def classify_checks(classifier: Loaded, facts: list[dict[str, Any]]) -> Iterator
 
 
 def same_odds(p: float, published: float) -> bool:
-    """Whether two probabilities agree, by their log-odds: near 0 and near 1 a fixed distance would see nothing."""
+    """Whether two probabilities agree, by their log-odds, which tell apart also those near 0 and 1."""
 
     def log_odds(q: float) -> float:
         return math.log(max(q, 1e-12) / max(1 - q, 1e-12))

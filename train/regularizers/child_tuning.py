@@ -3,10 +3,8 @@
     g ← g · m / p,   m ~ Bernoulli(p), drawn anew for every number of the gradient at every step
 
 Xu et al. 2021, "Raise a Child in Large Language Model: Towards Effective and Generalizable Fine-tuning"
-(arXiv:2109.05687), section 2.2, the task-free variant Child-Tuning_F; p there is one of 0.2, 0.3 and 0.4. As in the
-authors' code all weights are masked, those of the classifier too, and what rests still moves with Adam's momentum and
-weight decay. Theirs are masked after the gradient is cut to its greatest length, ours before. Costs a random draw for
-every weight, no pass. p is rounded to a multiple of 2⁻¹⁶, as the rate of model/dropout.py is, and for the same reason.
+(arXiv:2109.05687), section 2.2, the task-free variant Child-Tuning_F. What rests still moves with Adam's momentum and
+weight decay, as in the authors' code; theirs masks after clipping, ours before. p is rounded to a multiple of 2⁻¹⁶.
 """
 
 from typing import Any
@@ -14,21 +12,18 @@ from typing import Any
 import torch
 
 from ...model.dropout import STEPS
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import Model, Range, Regularizer, Texts
 
 
 class ChildTuning(Regularizer):
     name = "child-tuning"
-    cost = "none"
     paper = "Xu et al. 2021, arXiv:2109.05687"
+    ranges = {"p": Range(lambda p: 1 / STEPS <= p <= 1, f"it lies in [{1 / STEPS:.1g}, 1]")}
+    neutral_at = {"p": 1}
 
     def __init__(self, p: float = 0.3) -> None:
-        if not 1 / STEPS <= p <= 1:
-            raise ValueError(f"the p of child-tuning is {p}; it lies in [{1 / STEPS:.1g}, 1]")
         self.p = p
-        self.neutral = p == 1
+        self.generator = torch.Generator()
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         """Every rank must draw the same masks, so they come from a generator of their own."""

@@ -3,29 +3,26 @@
     L = - Σ_c w_c t_c log p_c,   w_c ∝ (1 - β) / (1 - β^n_c),   the mean weight of a training text being 1
 
 Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples" (arXiv:1901.05555), section 4; n_c training
-texts have class c, and one that none has weighs nothing. β = 1 is its limit, weights of 1 / n_c ("balanced"). Costs
-nothing.
+texts have class c. β = 1 is its limit, weights of 1 / n_c ("balanced").
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import FROM_0_TO_1, Model, Regularizer, Texts
 
 
 class ClassBalanced(Regularizer):
     name = "class-balanced"
-    cost = "none"
     paper = "Cui et al. 2019, arXiv:1901.05555"
+    ranges = {"beta": FROM_0_TO_1}
+    neutral_at = {"beta": 0}
+    only_classes = True
 
     def __init__(self, beta: float = 0.999) -> None:
-        if not 0 <= beta <= 1:
-            raise ValueError(f"the beta of class-balanced is {beta}; it lies in [0, 1]")
         self.beta = beta
-        self.neutral = beta == 0
+        self.weights = torch.ones(())  # (C,) from `begin` on
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         counts = np.bincount(train.gold, minlength=len(model.labels))
@@ -36,7 +33,7 @@ class ClassBalanced(Regularizer):
 
 
 def class_weights(counts: np.ndarray, beta: float) -> Tensor:
-    """(C,) counts → (C,) weights."""
+    """(C,) counts → (C,) weights; 0 for a class without texts."""
     effective = counts if beta == 1 else (1 - beta**counts) / (1 - beta)  # how many different texts they stand for
     weights = np.where(counts > 0, 1 / np.maximum(effective, 1), 0)
     return torch.from_numpy(weights * counts.sum() / (weights * counts).sum()).float()

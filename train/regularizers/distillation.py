@@ -2,38 +2,33 @@
 
     L = CE + weight · T² · KL(p_teacher ‖ p_student),   both of them softmax(logits / T)
 
-Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531), section 2; T² keeps the gradients
-as large as those of the labels. The paper takes a weighted mean of the two losses where this adds one to the other. The
-teacher reads the texts once, before training, through its own tokenizer and without dropout; that and a row of C
-numbers for each text is the cost. Where others change the texts (word-noise), the student alone sees it.
+Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531), section 2, which takes a weighted
+mean of the two losses. T² keeps the gradients as large as those of the labels. The teacher reads the unchanged texts
+once, before training, with its own tokenizer and without dropout.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ...eval.predict import Scorer
 from ...eval.tasks.classify import Classify
-from ...model.model import Model
-from ...model.packing import Output
 from ...weights.load import load_ready_classifier
-from ..batch import Batch, Texts
-from .regularizer import Regularizer
+from .regularizer import ABOVE_0, AT_LEAST_0, Batch, Model, Output, Regularizer, Texts
 
 
 class Distillation(Regularizer):
     name = "distillation"
     cost = "one reading by the teacher"
     paper = "Hinton et al. 2015, arXiv:1503.02531"
+    ranges = {"temperature": ABOVE_0, "weight": AT_LEAST_0}
+    neutral_at = {"weight": 0}
 
     def __init__(self, teacher: str = "", temperature: float = 2.0, weight: float = 1.0) -> None:
-        if temperature <= 0:
-            raise ValueError(f"the temperature of distillation is {temperature}; it must be above 0")
-        self.teacher = teacher
-        self.temperature = temperature
-        if weight < 0:
-            raise ValueError(f"the weight of distillation is {weight}; it cannot be below 0")
-        self.weight = weight
-        self.neutral = weight == 0
+        self.teacher, self.temperature, self.weight = teacher, temperature, weight
+        self.teaches = torch.empty(0)  # (n, C) its logits / T, from `begin` on
+        self.apart: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         if not self.teacher:
@@ -51,10 +46,10 @@ class Distillation(Regularizer):
         device = next(model.parameters()).device
         teacher = Scorer(loaded.model.to(device), loaded.tokenizer, Classify(model.labels))
         logits = torch.from_numpy(teacher.logits(teacher.encode(train.sentences), progress="teacher"))
-        self.teaches = (logits / self.temperature).to(device)  # (n, C)
+        self.teaches = (logits / self.temperature).to(device)
         self.apart = model.classifier.apart
 
     def penalty(self, output: Output, batch: Batch) -> Tensor:
-        assert output.logits is not None
+        assert output.logits is not None and self.apart
         learns = output.logits.float() / self.temperature  # (B, C)
         return self.weight * self.temperature**2 * self.apart(batch.spread(self.teaches[batch.rows]), learns)

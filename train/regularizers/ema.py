@@ -3,24 +3,22 @@
     a ← d · a + (1 - d) · w,   d = min(decay, (1 + n) / (10 + n)) after n steps, so that it begins short; a₁ = w₁
 
 Polyak & Juditsky 1992; as a moving average, Tarvainen & Valpola 2017 (arXiv:1703.01780), section 2. Costs memory for
-one more copy of the weights, and no pass. Training itself is as without it.
+one more copy of the weights. Training itself is as without it.
 """
 
-from ...model.model import Model
-from .looking import Averaged
+from .averaged import Averaged
+from .regularizer import FROM_0_BELOW_1, Model
 
 
 class EMA(Averaged):
     name = "ema"
-    cost = "none"
     paper = "Tarvainen and Valpola 2017, arXiv:1703.01780"
+    ranges = {"decay": FROM_0_BELOW_1}
+    neutral_at = {"decay": 0}
 
     def __init__(self, decay: float = 0.99) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ValueError(f"the decay of ema is {decay}; it lies in [0, 1)")
         self.decay = decay
-        self.neutral = decay == 0
 
     def after_step(self, model: Model, done: float) -> None:
         self.steps += 1

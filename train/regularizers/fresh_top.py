@@ -2,27 +2,22 @@
 
     w ~ N(0, initializer_range²), biases 0, normalisations the identity: as before pretraining
 
-Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning" (arXiv:2006.05987), section 5: the top layers are bent
-towards pretraining's own task, and are a bad place to start from. The best number of layers differs from task to task;
-the paper tries 1 to 6 of 24. Costs nothing, but a few more epochs may help.
+Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning" (arXiv:2006.05987), section 5: the top layers are
+specialised in pretraining's own task, and are a bad place to start from. The paper tries 1 to 6 of 24 layers.
 """
 
 from ...model.initialisation import initialise
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import AT_LEAST_0, Model, Regularizer, Texts
 
 
 class FreshTop(Regularizer):
     name = "fresh-top"
-    cost = "none"
     paper = "Zhang et al. 2021, arXiv:2006.05987"
+    ranges = {"layers": AT_LEAST_0}
+    neutral_at = {"layers": 0}
 
     def __init__(self, layers: int = 1) -> None:
-        if layers < 0:
-            raise ValueError(f"the layers of fresh-top are {layers}; they cannot be below 0")
         self.layers = layers
-        self.neutral = layers == 0
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         have = len(model.bert.layers)

@@ -2,31 +2,27 @@
 
     of L layers, ⌊(L + 1) · done / until⌋ are thawed, from the top; the embeddings come last, when done = until
 
-Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification" (arXiv:1801.06146), section 3.3. The
-head is classifier and pooler. The paper thaws a layer an epoch; BERT has more layers than fine-tuning has epochs, so
-here all is thawed when the share `until` of the steps is done. Costs nothing, and saves some of the backward passes.
+Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification" (arXiv:1801.06146), section 3.3,
+where a layer is thawed each epoch. The head is classifier and pooler; `done` is the share of the steps made so far.
 """
 
 from typing import Any
 
 from torch import nn
 
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import FROM_0_TO_1, Model, Regularizer, Texts
 
 
 class GradualUnfreezing(Regularizer):
     name = "gradual-unfreezing"
-    cost = "none"
     paper = "Howard and Ruder 2018, arXiv:1801.06146"
+    ranges = {"until": FROM_0_TO_1}
+    neutral_at = {"until": 0}
 
     def __init__(self, until: float = 0.3) -> None:
-        if not 0 <= until <= 1:
-            raise ValueError(f"the until of gradual-unfreezing is {until}; it lies in [0, 1]")
         self.until = until
-        self.neutral = until == 0
         self.frozen: list[tuple[int, nn.Parameter]] = []  # those that will be thawed, and how deep they lie
+        self.stages = self.stage = 0  # L + 1, and how deep it is thawed
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         depth = model.depths()

@@ -3,10 +3,8 @@
     L + α / 2 · ‖w - w⁰‖² + β / 2 · ‖w'‖²,   w of all but the classifier, w⁰ as they began, w' of the classifier
 
 Li et al. 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks" (arXiv:1802.01483), section
-3. The paper searches for α and β; these defaults are ours, chosen to be mild, and were not searched for. AdamW divides
-gradients by their size, those of a penalty too, so that α says less about how strongly w is held than it does under the
-paper's SGD; and its own weight decay still pulls all matrices to zero: give `--weight-decay 0` with it. Costs memory
-for one more copy of the weights, and no pass.
+3. The defaults are ours. AdamW's own weight decay still pulls all matrices to zero: give `--weight-decay 0` with it.
+Costs memory for one more copy of the weights.
 """
 
 from typing import Any
@@ -14,29 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...model.model import Model
-from ...model.packing import Output
-from ..batch import Batch, Texts
-from .regularizer import Regularizer
+from .regularizer import AT_LEAST_0, Batch, Model, Output, Regularizer, Texts
 
 
 class L2SP(Regularizer):
     name = "l2-sp"
-    cost = "none"
     paper = "Li et al. 2018, arXiv:1802.01483"
+    ranges = {"alpha": AT_LEAST_0, "beta": AT_LEAST_0}
+    neutral_at = {"alpha": 0, "beta": 0}
     refuses = ("fresh-top",)  # what is made anew has no place to stay near
 
     def __init__(self, alpha: float = 0.01, beta: float = 0.01) -> None:
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if value < 0:
-                raise ValueError(f"the {name} of l2-sp is {value}; it cannot be below 0")
         self.alpha, self.beta = alpha, beta
-        self.neutral = alpha == beta == 0
+        self.weights: list[Tensor] = []  # of all but the classifier
+        self.start: list[Tensor] = []
+        self.classifier: list[Tensor] = []
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        self.weights = list(model.bert.parameters())
+        self.weights, self.classifier = list(model.bert.parameters()), list(model.classifier.parameters())
         self.start = [weight.detach().clone() for weight in self.weights]
-        self.classifier = list(model.classifier.parameters())
 
     def penalty(self, output: Output, batch: Batch) -> Tensor:
         away = torch.stack([(w - start).pow(2).sum() for w, start in zip(self.weights, self.start, strict=True)])

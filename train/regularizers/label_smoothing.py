@@ -3,25 +3,23 @@
     t ← (1 - ε) · t + ε / C
 
 Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision" (arXiv:1512.00567), section 7. t are
-the targets (B, C). Costs nothing.
+the targets (B, C).
 """
 
 from dataclasses import replace
 
-from ..batch import Batch
-from .regularizer import Regularizer
+from .regularizer import FROM_0_BELOW_1, Batch, Regularizer
 
 
 class LabelSmoothing(Regularizer):
     name = "label-smoothing"
-    cost = "none"
     paper = "Szegedy et al. 2016, arXiv:1512.00567"
+    ranges = {"epsilon": FROM_0_BELOW_1}
+    neutral_at = {"epsilon": 0}
+    only_classes = True
 
     def __init__(self, epsilon: float = 0.1) -> None:
-        if not 0 <= epsilon < 1:
-            raise ValueError(f"the epsilon of label-smoothing is {epsilon}; it lies in [0, 1)")
         self.epsilon = epsilon
-        self.neutral = epsilon == 0
 
     def change_batch(self, batch: Batch) -> Batch:
         targets = batch.targets

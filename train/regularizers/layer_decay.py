@@ -2,32 +2,28 @@
 
     lr of a layer = lr · decay^d,   d = 0 in classifier and pooler, 1 in the top layer, …, L + 1 in the embeddings
 
-Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification" (arXiv:1801.06146), section 3.2,
-"discriminative fine-tuning", with a decay of 1 / 2.6 for three layers; for BERT, Zhang et al. 2021, "Revisiting
-Few-sample BERT Fine-tuning" (arXiv:2006.05987), section 7, whose 0.95 is the default: of 12 layers, the lowest has 0.54
-of the rate. Costs nothing.
+Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification" (arXiv:1801.06146), section 3.2;
+for BERT, with 0.95, Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning" (arXiv:2006.05987), section 7.
 """
 
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import Model, Range, Regularizer, Texts
 
 
 class LayerDecay(Regularizer):
     name = "layer-decay"
-    cost = "none"
     paper = "Howard and Ruder 2018, arXiv:1801.06146"
+    ranges = {"decay": Range(lambda decay: 0 < decay <= 1, "it lies in (0, 1]")}
+    neutral_at = {"decay": 1}
 
     def __init__(self, decay: float = 0.95) -> None:
-        if not 0 < decay <= 1:
-            raise ValueError(f"the decay of layer-decay is {decay}; it lies in (0, 1]")
         self.decay = decay
-        self.neutral = decay == 1
+        self.model: Model | None = None
         self.depth: dict[str, int] = {}
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        self.model = model
+        self.model, self.depth = model, {}
 
     def rate(self, name: str) -> float:
+        assert self.model
         self.depth = self.depth or self.model.depths()  # now that all others have begun, by the names they gave
         return self.decay ** self.depth[name]

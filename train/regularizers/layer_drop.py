@@ -3,9 +3,7 @@
     x ← x with probability p, else layer(x)
 
 Fan et al. 2020, "Reducing Transformer Depth on Demand with Structured Dropout" (arXiv:1909.11556), section 3. A layer
-that is left out is not computed, so a step costs less rather than more. As in the paper, nothing is scaled to make up
-for it, and evaluation uses all layers. The draw is made once for a micro-batch: its second passes, and both copies of
-a text that stands there twice, go through the same layers.
+that is left out is not computed. The draw is made once for a micro-batch, its second passes included.
 """
 
 from functools import partial
@@ -13,22 +11,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ...model.model import Model
 from ...model.packing import Packed
-from ..batch import Batch, Texts
-from .regularizer import Regularizer
+from .regularizer import FROM_0_BELOW_1, Batch, Model, Regularizer, Texts
 
 
 class LayerDrop(Regularizer):
     name = "layer-drop"
-    cost = "none"
     paper = "Fan et al. 2020, arXiv:1909.11556"
+    ranges = {"p": FROM_0_BELOW_1}
+    neutral_at = {"p": 0}
 
     def __init__(self, p: float = 0.1) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"the p of layer-drop is {p}; it lies in [0, 1)")
         self.p = p
-        self.neutral = p == 0
+        self.left_out: list[bool] = []  # of each layer, for this micro-batch
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.left_out = [False] * len(model.bert.layers)

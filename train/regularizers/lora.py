@@ -2,12 +2,9 @@
 
     W ← W + (alpha / rank) · B A,   A (rank, H) random, B (H, rank) zero at first; W itself is not trained
 
-Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv:2106.09685), section 4. As in the paper the
-corrected matrices are those of queries and values (its section 7.1), of every layer: rows 1 to H and 2H + 1 to 3H of
-our one `qkv`. Pooler and classifier are trained whole, all else is frozen. At the end W takes the correction up, so
-that the model is a plain one. It wants a larger rate than usual: the paper has about 5e-4 for RoBERTa-base. A is drawn
-with the deviation of the model's other new weights, where the paper only says Gaussian. B A is formed at each pass,
-which is cheap beside the pass; what is saved is the optimizer's memory, not time.
+Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv:2106.09685), sections 4 and 7.1: rows 1 to H
+and 2H + 1 to 3H of our one `qkv` are corrected. Pooler and classifier are trained whole, all else is frozen. At the end
+W takes the correction up, so that the model is a plain one. It wants a larger rate, in the paper about 5e-4.
 
 Letters: H hidden size.
 """
@@ -17,9 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...model.attention import Attention
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import ABOVE_0, AT_LEAST_0, Model, Regularizer, Texts
 
 
 class LowRank(nn.Module):
@@ -39,18 +34,16 @@ class LowRank(nn.Module):
 
 class LoRA(Regularizer):
     name = "lora"
-    cost = "none"
     paper = "Hu et al. 2021, arXiv:2106.09685"
+    ranges = {"rank": AT_LEAST_0, "alpha": ABOVE_0}
+    neutral_at = {"rank": 0}  # then it is ordinary fine-tuning
     # The first two hold on to weights that are frozen here; the others thaw them, or would freeze random ones.
     refuses = ("mixout", "l2-sp", "gradual-unfreezing", "fresh-top")
 
     def __init__(self, rank: int = 8, alpha: float = 16.0) -> None:
-        if rank < 0:
-            raise ValueError(f"the rank of lora is {rank}; it cannot be below 0")
-        if alpha <= 0:
-            raise ValueError(f"the alpha of lora is {alpha}; it must be above 0")
         self.rank, self.alpha = rank, alpha
-        self.neutral = rank == 0  # then it is ordinary fine-tuning
+        self.frozen: list[nn.Parameter] = []
+        self.linears: list[nn.Linear] = []  # those that are corrected
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         parts = (model.bert.embeddings, model.bert.layers)

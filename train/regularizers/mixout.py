@@ -4,11 +4,8 @@
       = w⁰ + dropout(w - w⁰)
 
 Lee et al. 2020, "Mixout: Effective Regularization to Finetune Large-scale Pretrained Language Models"
-(arXiv:1909.11299), section 3. It acts in training on the matrices of the encoder's and the pooler's linear layers, not
-on biases, as in the authors' code, and not on the classifier, which was never pretrained. The paper takes p from 0.7 to
-0.9 for small data sets; the default is the mildest of these. (Zhang et al. 2021, arXiv:2006.05987, run it with 0.1.)
-Both put mixout in the place of dropout; here the model keeps its own, unless you set `--hidden-dropout 0` and so on.
-Costs memory for a copy of the encoder, no pass.
+(arXiv:1909.11299), section 3. It acts in training on the matrices of the encoder's and the pooler's linear layers, as
+in the authors' code. In the paper it replaces dropout; here the model keeps its own, unless that is set to 0.
 """
 
 from typing import Any
@@ -17,9 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...model.dropout import dropout
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import FROM_0_BELOW_1, Model, Regularizer, Texts
 
 
 class Mixed(nn.Module):
@@ -41,31 +36,29 @@ class Mixed(nn.Module):
 
 class Mixout(Regularizer):
     name = "mixout"
-    cost = "none"
     paper = "Lee et al. 2020, arXiv:1909.11299"
+    ranges = {"p": FROM_0_BELOW_1}
+    neutral_at = {"p": 0}
     refuses = ("fresh-top",)  # what is made anew was never pretrained
 
     def __init__(self, p: float = 0.7) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"the p of mixout is {p}; it lies in [0, 1)")
         self.p = p
-        self.neutral = p == 0
+        self.mixed: dict[nn.Linear, Mixed] = {}
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         parts = [*model.bert.layers.modules(), *(model.bert.pooler.modules() if model.bert.pooler else ())]
-        self.linears = [module for module in parts if isinstance(module, nn.Linear)]
-        self.mixed = [Mixed(linear.weight, self.p) for linear in self.linears]
-        for linear, mixed in zip(self.linears, self.mixed, strict=True):
+        self.mixed = {module: Mixed(module.weight, self.p) for module in parts if isinstance(module, nn.Linear)}
+        for linear, mixed in self.mixed.items():
             parametrize.register_parametrization(linear, "weight", mixed)
 
     def finish(self, model: Model) -> None:
-        for linear in self.linears:
+        for linear in self.mixed:
             parametrize.remove_parametrizations(linear, "weight", leave_parametrized=False)
             linear.register_parameter("bias", linear._parameters.pop("bias"))  # after the weight again
 
     def state(self) -> dict[str, Any]:
-        return {"start": [mixed.start for mixed in self.mixed]}
+        return {"start": [mixed.start for mixed in self.mixed.values()]}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        for mixed, kept in zip(self.mixed, state["start"], strict=True):
+        for mixed, kept in zip(self.mixed.values(), state["start"], strict=True):
             mixed.start.copy_(kept)

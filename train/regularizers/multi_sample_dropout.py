@@ -3,8 +3,7 @@
     L = 1/k · Σ_j CE(classifier(dropout_j(h)), t)
 
 Inoue 2019, "Multi-Sample Dropout for Accelerated Training and Better Generalization" (arXiv:1905.09788). h is the
-pooled vector; of the dropouts in the model, only the one before the classifier is drawn k times, so that BERT
-itself runs once. Costs nothing to speak of.
+pooled vector; only the dropout before the classifier is drawn k times.
 
 Letters: B texts in a micro-batch, H hidden size, C classes, k samples. Logits and targets become (k·B, C), a text's
 rows one after the other; texts, rows and classes stay B.
@@ -14,26 +13,22 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from ...model.model import Model
-from ..batch import Batch, Texts
-from .regularizer import Regularizer
+from .regularizer import AT_LEAST_1, Batch, Model, Regularizer, Texts
 
 
 class MultiSampleDropout(Regularizer):
     name = "multi-sample-dropout"
-    cost = "none"
     paper = "Inoue 2019, arXiv:1905.09788"
+    ranges = {"samples": AT_LEAST_1}
+    neutral_at = {"samples": 1}
 
     def __init__(self, samples: int = 4) -> None:
-        if samples < 1:
-            raise ValueError(f"the samples of multi-sample-dropout are {samples}; there must be at least 1")
         self.samples = samples
-        self.neutral = samples == 1
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         if train.parts > 1:
             raise ValueError("multi-sample-dropout repeats one vector of each text, and these texts have several")
-        self.hook = model.dropout.register_forward_pre_hook(self.repeat)
+        self.hooks = [model.dropout.register_forward_pre_hook(self.repeat)]
 
     def change_batch(self, batch: Batch) -> Batch:
         return replace(batch, targets=batch.targets.repeat_interleave(self.samples, dim=0))
@@ -41,6 +36,3 @@ class MultiSampleDropout(Regularizer):
     def repeat(self, dropout: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
         """(B, H) → (k·B, H)"""
         return inputs[0].repeat_interleave(self.samples, dim=0) if dropout.training else None
-
-    def finish(self, model: Model) -> None:
-        self.hook.remove()

@@ -1,45 +1,86 @@
 """What a regularizer may do: a few methods, all optional, called at the places that can be seen in train/loop.py.
 
-Your own is a class with one or two of them, in any file: `--regularizer mine.py:Mine:weight=0.1`.
+Your own is a class with one or two of them, in any file: `--regularizer mine.py:Mine:weight=0.1`. The types that they
+are given can be imported from here.
 
 Letters: B texts in a micro-batch, C classes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from math import prod
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from ...model.model import Model
 from ...model.packing import Output
 from ..batch import Batch, Texts
 
 
+class Range(NamedTuple):
+    """Which numbers a value may be, and how an error says it."""
+
+    holds: Callable[[float], bool]
+    says: str
+
+
+AT_LEAST_0 = Range(lambda value: value >= 0, "it cannot be below 0")
+ABOVE_0 = Range(lambda value: value > 0, "it must be above 0")
+AT_LEAST_1 = Range(lambda value: value >= 1, "there must be at least 1")
+FROM_0_TO_1 = Range(lambda value: 0 <= value <= 1, "it lies in [0, 1]")
+FROM_0_BELOW_1 = Range(lambda value: 0 <= value < 1, "it lies in [0, 1)")
+
+
 class Regularizer:
     """Base of all: does nothing.
 
-    name: what it is called in the log; yours is by default the name of its class.
+    name: what it is called in the log; by default the name of the class.
     cost, paper: for people, in the listing.
-    neutral: whether it would change nothing (weight 0 and the like). Then it is left out, and the run is exactly the
-        one without it.
+    ranges: of its values, which are the parameters of its constructor, kept as attributes of the same names.
+    neutral_at: the values at which it would change nothing. Then it is left out, and the run is exactly the one
+        without it. `neutral` says the same of an object where a table cannot.
+    only_classes: whether it makes sense for a head of classes alone.
     refuses: names of those that it cannot work with.
     first_share: how much of the task loss is learned in the first pass, where `second_pass` brings the rest.
+    hooks: those that `begin` hung into the model; `finish` takes them out again.
 
-    Draw random numbers from torch alone: those of other sources are not kept in checkpoints.
+    State is made in the constructor and begins anew in `begin`, so that an object serves for several runs. Draw random
+    numbers from torch alone: those of other sources are not kept in checkpoints.
     """
 
     name = ""
-    cost = ""
+    cost = "none"
     paper = ""
+    ranges: Mapping[str, Range] = {}
+    neutral_at: Mapping[str, float] = {}
     neutral = False
+    only_classes = False
     refuses: Sequence[str] = ()
     first_share = 1.0
+    hooks: Sequence[RemovableHandle] = ()
+    made_with: Mapping[str, Any] = {}  # its values, where the command line made it
+
+    def __init_subclass__(cls) -> None:
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Its values by name, in the order of the constructor's parameters."""
+        keys = inspect.signature(type(self)).parameters
+        found = {key: self.made_with.get(key, getattr(self, key, None)) for key in keys}
+        return {key: value for key, value in found.items() if isinstance(value, (int, float, str))}
+
+    @property
+    def described(self) -> str:
+        """`r-drop (weight 1)`"""
+        values = ", ".join(f"{key} {shown(value)}" for key, value in self.values.items() if value != "")
+        return f"{self.name} ({values})" if values else self.name
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        """Once, before the optimizer exists: hang hooks into the model, exchange parts of it, look at the data.
+        """Once, before the optimizer exists: hang hooks into the model, exchange parts of it, read the data.
 
         Raises:
             ValueError: it cannot work with this model or these texts; the message says why.
@@ -55,7 +96,8 @@ class Regularizer:
         return batch
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor | None:
-        """In the place of the cross-entropy: fp32 logits (B, C) and targets (B, C) → losses (B,). Only one may."""
+        """In place of the head's loss: fp32 logits (B, C) and targets (B, C) → losses (B,), or summands (B, C). Only
+        one may."""
         return None
 
     def penalty(self, output: Output, batch: Batch) -> Tensor | None:
@@ -77,11 +119,13 @@ class Regularizer:
 
     @contextmanager
     def evaluation(self, model: Model) -> Iterator[None]:
-        """Around every look at the dev split, and around taking the weights that are kept."""
+        """Around every evaluation on the dev split, and around taking the weights that are kept."""
         yield
 
     def finish(self, model: Model) -> None:
         """At the end, also of a run that broke off, with the weights that are kept: take out what `begin` put in."""
+        for hook in self.hooks:
+            hook.remove()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep; tensors and plain values."""
@@ -91,79 +135,14 @@ class Regularizer:
         """Go on from such a state, after `begin`."""
 
 
-class Team(Regularizer):
-    """Several regularizers as one, in the order in which they are given; those at a neutral setting are left out.
-
-    penalties: summed over the texts of the epoch, by name, for the log.
-    """
-
-    def __init__(self, members: Sequence[Regularizer] = ()) -> None:
-        self.members = [member for member in members if not member.neutral]
-        check_together(self.members)
-        self.first_share = prod(member.first_share for member in self.members)
-        own = [member.loss for member in self.members if type(member).loss is not Regularizer.loss]
-        self.own_loss: Callable[[Tensor, Tensor], Any] | None = own[0] if own else None
-        self.logged = [m.name for m in self.members if type(m).penalty is not Regularizer.penalty]
-
-    @contextmanager
-    def at_work(self, model: Model, train: Texts, dev: Texts) -> Iterator[None]:
-        """From `begin` to `finish` of all of them."""
-        with ExitStack() as stack:
-            for member in self.members:
-                member.begin(model, train, dev)
-                stack.callback(member.finish, model)
-            yield
-
-    def rate(self, name: str) -> float:
-        return prod(member.rate(name) for member in self.members)
-
-    def change_batch(self, batch: Batch) -> Batch:
-        for member in self.members:
-            batch = member.change_batch(batch)
-        return batch
-
-    def penalties(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """What each adds to the loss of a text, by its name."""
-        found = {member.name: member.penalty(output, batch) for member in self.members}
-        return {name: penalty for name, penalty in found.items() if penalty is not None}
-
-    def second_pass(self, task: Callable[..., Tensor], *at: Any) -> None:
-        """`task`, with `at` as its arguments, runs the model once more."""
-        for member in self.members:
-            member.second_pass(partial(task, *at))
-
-    def change_gradients(self, model: Model) -> None:
-        for member in self.members:
-            member.change_gradients(model)
-
-    def after_step(self, model: Model, done: float) -> None:
-        for member in self.members:
-            member.after_step(model, done)
-
-    @contextmanager
-    def evaluation(self, model: Model) -> Iterator[None]:
-        with ExitStack() as stack:
-            for member in self.members:
-                stack.enter_context(member.evaluation(model))
-            yield
-
-    def states(self) -> list[dict[str, Any]]:
-        return [member.state() for member in self.members]
-
-    def load_states(self, states: Sequence[dict[str, Any]]) -> None:
-        for member, state in zip(self.members, states, strict=True):
-            member.load_state(state)
+def require_pooled(model: Model, name: str) -> None:
+    """ValueError where the model gives no vector of a whole sequence, for a penalty to compare."""
+    if model.reads == "tokens":
+        raise ValueError(f"{name} compares vectors of whole texts, and this model gives one of each token")
 
 
-def check_together(regularizers: Sequence[Regularizer]) -> None:
-    """Raise ValueError where two of them cannot work together."""
-    names = [regularizer.name for regularizer in regularizers]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise ValueError(f"the regularizer {name} is asked for twice")
-        for other in regularizers[number].refuses:
-            if other in names:
-                raise ValueError(f"the regularizers {name} and {other} cannot work together: choose one of them")
-    losses = [r.name for r in regularizers if type(r).loss is not Regularizer.loss]
-    if len(losses) > 1:
-        raise ValueError(f"the regularizers {' and '.join(losses)} each want a loss of their own: choose one of them")
+def shown(value: float | str) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else f"{value:g}"

@@ -4,10 +4,7 @@
 
 Gunel et al. 2021, "Supervised Contrastive Learning for Pre-trained Language Model Fine-tuning" (arXiv:2011.01403),
 equation 3; Khosla et al. 2020 (arXiv:2004.11362), equation 2. z_i is the pooled vector of text i divided by its length,
-P_i are the others of its class in the micro-batch, with which alone it is compared; a text without such a partner
-counts 0. Gunel et al. sum over the batch and weigh cross-entropy and this by 1 - λ and λ; here it is the mean over the
-B texts, added to the cross-entropy. Costs nothing to speak of. Not for several processes, each of which sees only its
-share.
+P_i are the others of its class in the micro-batch; a text without any counts 0.
 
 Letters: B texts in a micro-batch (a text that stands there twice counts as two), H hidden size.
 """
@@ -16,28 +13,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...model.model import Model
-from ...model.packing import Output
 from ...model.ranks import ranks
-from ..batch import Batch, Texts
-from .regularizer import Regularizer
+from .regularizer import ABOVE_0, AT_LEAST_0, Batch, Model, Output, Regularizer, Texts, require_pooled
 
 
 class SupCon(Regularizer):
     name = "supcon"
-    cost = "none"
     paper = "Gunel et al. 2021, arXiv:2011.01403"
+    ranges = {"temperature": ABOVE_0, "weight": AT_LEAST_0}
+    neutral_at = {"weight": 0}
+    only_classes = True
 
     def __init__(self, temperature: float = 0.3, weight: float = 0.1) -> None:
-        if temperature <= 0:
-            raise ValueError(f"the temperature of supcon is {temperature}; it must be above 0")
-        self.temperature = temperature
-        if weight < 0:
-            raise ValueError(f"the weight of supcon is {weight}; it cannot be below 0")
-        self.weight = weight
-        self.neutral = weight == 0
+        self.temperature, self.weight = temperature, weight
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        require_pooled(model, self.name)
+        if train.parts > 1:
+            raise ValueError("supcon compares one vector of each text, and these texts have several")
         if ranks() > 1:
             raise ValueError("supcon compares the texts of a micro-batch, which several processes share out: start one")
 

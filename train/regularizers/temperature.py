@@ -3,10 +3,8 @@
     logits ← logits / T,   T = argmin of the cross-entropy on the dev split, in [1/10, 10]
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599), section 4.2. The classifier's weight and
-bias are divided by T, so that the saved model is a plain one. The likeliest class stays what it is (but for rounding
-between two that are equal): the model becomes better calibrated, and never more accurate. The bounds are ours: where
-all of the dev split is right, no T is low enough. Costs one look at the dev split at the end. The log of the epochs is
-from before, and the dev split judges the calibration no longer without bias. A run that broke off is left as it is.
+bias are divided by T, so that the saved model is a plain one, better calibrated and never more accurate. The bounds are
+ours. A run that broke off is left as it is.
 
 Letters: n texts of the dev split, C classes.
 """
@@ -18,22 +16,23 @@ import torch
 from torch import Tensor
 
 from ...eval.predict import predict
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import Model, Regularizer, Texts
 
 
 class Temperature(Regularizer):
     name = "temperature"
-    cost = "none"
     paper = "Guo et al. 2017, arXiv:1706.04599"
+    only_classes = True
+
+    def __init__(self) -> None:
+        self.dev: Texts | None = None
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         self.dev = dev
 
     @torch.no_grad()
     def finish(self, model: Model) -> None:
-        if sys.exc_info()[1] is not None:  # the run is breaking off
+        if self.dev is None or sys.exc_info()[1] is not None:  # the run is breaking off
             return
         found = best_temperature(predict(model, self.dev.encodings), torch.from_numpy(self.dev.gold))
         for parameter in model.classifier.parameters():

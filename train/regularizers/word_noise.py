@@ -1,13 +1,10 @@
-"""Word noise: at each look at a text, some word pieces are missing, some neighbours swapped.
+"""Word noise: each time a text is read, some word pieces are missing, some neighbours swapped.
 
     every token is deleted with probability α; then round(α · n) times, one of the n left changes places with the next
 
-Wei & Zou 2019, "EDA: Easy Data Augmentation Techniques" (arXiv:1901.11196), section 2. Of its four operations these
-are the two that need no thesaurus: synonym replacement and insertion are left out. EDA makes changed copies of a text
-beforehand, each by one operation, where here both act, anew in each epoch; it swaps any two words, here two neighbours;
-and since words are not known here, all this is done to word pieces. The first token, the last and special ones ([CLS]
-and [SEP]) stay, and one token between two of them. Costs nothing. Given after r-drop or simcse, the copies of a text
-differ in it.
+Wei & Zou 2019, "EDA: Easy Data Augmentation Techniques" (arXiv:1901.11196), section 2: the two of its four operations
+that need no thesaurus, on word pieces, anew in each epoch. Ends and special tokens ([CLS] and [SEP]) stay, and one
+token between two of them.
 
 Letters: B texts in a micro-batch, n tokens between two special ones.
 """
@@ -18,23 +15,19 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from ...model.model import Model
 from ...model.packing import Encoded
 from ...tokenize.encoding import EncodedText
-from ..batch import Batch, Texts
-from .regularizer import Regularizer
+from .regularizer import FROM_0_BELOW_1, Batch, Model, Regularizer, Texts
 
 
 class WordNoise(Regularizer):
     name = "word-noise"
-    cost = "none"
     paper = "Wei and Zou 2019, arXiv:1901.11196"
+    ranges = {"alpha": FROM_0_BELOW_1}
+    neutral_at = {"alpha": 0}
 
     def __init__(self, alpha: float = 0.1) -> None:
-        if not 0 <= alpha < 1:
-            raise ValueError(f"the alpha of word-noise is {alpha}; it lies in [0, 1)")
         self.alpha = alpha
-        self.neutral = alpha == 0
         self.special_ids: list[int] = []
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:

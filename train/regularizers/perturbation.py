@@ -5,25 +5,28 @@ Letters: B sequences, T tokens in the packed batch, H hidden size.
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ...model.bert import Bert
 from ...model.packing import Packed
 
 
-class Nudge:
-    """A hook on the embeddings: it can keep what they hand to the encoder, and add `step` to it.
+class Perturbation:
+    """A hook on the embeddings, in training only: it can keep what they hand to the encoder, and add `step` to it.
 
-    It acts in training only. `watch` asks for the x (T, H) of the next pass, whose gradient is then in `x.grad`.
+    `watch` asks for the x (T, H) of the next pass, whose `gradient` can then be had.
     """
 
-    def __init__(self, bert: Bert) -> None:
+    def __init__(self) -> None:
         self.watch = False
-        self.x: Tensor | None = None  # (T, H) of the pass that was watched
-        self.packed: Packed | None = None  # its batch
+        self.watched: tuple[Tensor, Packed] | None = None  # x (T, H) of that pass, and its batch
         self.step: Tensor | None = None  # (T, H)
-        self.hook = bert.embeddings.register_forward_hook(self)
 
-    def __call__(self, embeddings: nn.Module, inputs: tuple[Packed], x: Tensor) -> Tensor | None:
+    def begin(self, bert: Bert) -> RemovableHandle:
+        self.watch, self.watched, self.step = False, None, None
+        return bert.embeddings.register_forward_hook(self.act)
+
+    def act(self, embeddings: nn.Module, inputs: tuple[Packed], x: Tensor) -> Tensor | None:
         if not embeddings.training:
             return None
         if self.step is not None:
@@ -33,17 +36,15 @@ class Nudge:
             if not x.requires_grad:  # frozen embeddings
                 x = x.detach().requires_grad_()
             x.retain_grad()
-            self.x, self.packed = x, inputs[0]
+            self.watched = x, inputs[0]
         return x
 
-    def gradient(self) -> Tensor:
-        """The (T, H) gradient at the x that was watched, which is then forgotten."""
-        assert self.x is not None and self.x.grad is not None
-        gradient, self.x = self.x.grad, None
-        return gradient
-
-    def remove(self) -> None:
-        self.hook.remove()
+    def gradient(self) -> tuple[Tensor, Packed]:
+        """The (T, H) gradient at the x that was watched, which is then forgotten, and its batch."""
+        assert self.watched
+        (x, packed), self.watched = self.watched, None
+        assert x.grad is not None
+        return x.grad, packed
 
 
 def lengths(x: Tensor, packed: Packed) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the averaging methods share: a model that is looked at with an average of its weights."""
+"""What the averaging methods share: a model that is evaluated with an average of its weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...model.model import Model
-from ..batch import Texts
-from .regularizer import Regularizer
+from .regularizer import Model, Regularizer, Texts
 
 
 class Averaged(Regularizer):
@@ -18,9 +16,10 @@ class Averaged(Regularizer):
     def __init__(self) -> None:
         self.steps = 0  # averaged so far
         self.average: list[Tensor] = []
+        self.device = torch.device("cpu")
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        self.device = next(model.parameters()).device
+        self.steps, self.average, self.device = 0, [], next(model.parameters()).device
 
     @torch.no_grad()
     def take_in(self, model: Model, share: float) -> None:

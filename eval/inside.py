@@ -58,9 +58,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Choice:
-    """A word or a class with its logit."""
-
-    name: str
+    name: str  # of a word or a class
     logit: float
     probability: float
 
@@ -97,10 +95,8 @@ class Trace:
         Raises:
             ValueError: the model has no such layer or head.
         """
-        for what, number, count in (
-            ("layer", layer, self.config.num_hidden_layers),
-            ("head", head, self.config.num_attention_heads),
-        ):
+        sizes = self.config.num_hidden_layers, self.config.num_attention_heads
+        for what, number, count in zip(("layer", "head"), (layer, head), sizes, strict=True):
             if not 1 <= number <= count:
                 raise ValueError(f"there is no {what} {number}: this model has {what}s 1 to {count}")
         assert self.output.attentions is not None  # they were asked for
@@ -173,20 +169,10 @@ def trace(model: Model | MaskedLM, tokenizer: Tokenizer, text: str) -> Trace:
     if not output.logits.isfinite().all():
         raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
     return Trace(
-        text=text,
-        normalised=tokenizer.normalised(text, special),
-        words=list(tokenizer.words(text, special)),
-        encoding=encoding,
-        packed=packed,
-        stages=list(stages(model, packed, seen)),
-        output=output,
-        answers=list(answers(model, tokenizer, encoding, output.logits)),
-        config=model.config,
-        labels=model.labels,
-    )
-
-
-# --- stages -----------------------------------------------------------------------------------------------------
+        text, tokenizer.normalised(text, special), list(tokenizer.words(text, special)), encoding, packed,
+        list(stages(model, packed, seen)), output, list(answers(model, tokenizer, encoding, output.logits)),
+        model.config, model.labels,
+    )  # fmt: skip
 
 
 def capture(model: Model | MaskedLM, packed: Packed) -> tuple[Output, dict[str, tuple[Any, Any]]]:
@@ -232,9 +218,6 @@ def file_of(model: nn.Module, name: str) -> str:
     while not type(model.get_submodule(name)).__module__.startswith(f"{PACKAGE}."):
         name = name.rpartition(".")[0]
     return type(model.get_submodule(name)).__module__.removeprefix(f"{PACKAGE}.").replace(".", "/") + ".py"
-
-
-# --- answers ----------------------------------------------------------------------------------------------------
 
 
 def answers(model: Model | MaskedLM, tokenizer: Tokenizer, encoding: Encoding, logits: Tensor) -> Iterator[Answer]:

@@ -11,7 +11,6 @@ WIDEST = 40  # tokens for which a terminal has room side by side
 
 
 def size_line(trace: Trace) -> str:
-    """The letters of all shapes with their sizes."""
     config = trace.config
     sizes = {
         "B": len(trace.packed), "T": len(trace.encoding), "S": trace.packed.longest, "H": config.hidden_size,
@@ -56,7 +55,6 @@ def stage_lines(trace: Trace, stages: Iterable[Stage], head: int = 1) -> Iterato
 
 
 def attention_lines(trace: Trace, layer: int, head: int) -> Iterator[str]:
-    """The probabilities of one head as a table, a row for each query."""
     attention = trace.attention(layer, head)
     if len(attention) > WIDEST:
         yield f"({len(attention)} tokens are too many for a table: --picture FILE.svg draws it)"
@@ -69,7 +67,6 @@ def attention_lines(trace: Trace, layer: int, head: int) -> Iterator[str]:
 
 
 def answer_lines(trace: Trace, answers: Iterable[Answer]) -> Iterator[str]:
-    """Logits and probabilities of the classes, or of the likeliest words."""
     for answer in answers:
         yield f"at token {answer.token}, {shown(trace.encoding.tokens[answer.token])}"
         rows = [(c.name, f"{c.logit:8.2f}", f"{c.probability:8.3f}") for c in answer.choices]

@@ -173,12 +173,12 @@ def analyse(
 
 
 def score_probes(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
-    """Run the probes, in fp32."""
-    if not probes:
-        return []
-    return run_probes(
-        probes, scorer.model.labels, lambda texts: softmax(scorer.logits(scorer.encode(texts), progress="probes"))
-    )
+    """Run the probes on the model."""
+
+    def probabilities_of(texts: Sequence[str]) -> np.ndarray:
+        return softmax(scorer.logits(scorer.encode(texts), progress="probes"))
+
+    return run_probes(probes, scorer.model.labels, probabilities_of) if probes else []
 
 
 def explain_errors(
@@ -210,21 +210,14 @@ def explain_errors(
         near = neighbours(vectors, train_vectors, train, wrong if judgement.split == "train" else None)
     for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
         tokens, complete = explained.get(place, ([], True))
+        own = dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True))
+        length = len(encodings[place].ids) - scorer.tokenizer.template.added()
         yield Failure(
-            split=judgement.split,
-            id=example.id,
-            text=example.text,
-            length=len(encodings[place].ids) - scorer.tokenizer.template.added(),
-            gold=example.label,
-            predicted=judgement.predicted[number],
-            probabilities=dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True)),
+            judgement.split, example.id, example.text, length, example.label, judgement.predicted[number], own,
             votes=dict(example.votes) if example.votes else None,
-            explained=judgement.model_labels[classes[place]] if place in explained else None,
-            tokens=tokens,
-            complete=complete,
-            neighbours=near[place],
-            slices=[name for name, members in tags.items() if members[number]],
-        )
+            explained=judgement.model_labels[classes[place]] if place in explained else None, tokens=tokens,
+            complete=complete, neighbours=near[place], slices=[name for name, has in tags.items() if has[number]],
+        )  # fmt: skip
 
 
 def token_by_token(

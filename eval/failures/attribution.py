@@ -37,7 +37,6 @@ class Attribution:
 
     @property
     def error(self) -> float:
-        """The distance between the sum of the values and the difference."""
         return abs(float(self.values.sum()) - self.difference)
 
     @property
@@ -244,7 +243,7 @@ def micro_batches(encodings: Encodings, texts: np.ndarray, tokens: int) -> Itera
 
 
 def lengths_of(encodings: Encodings) -> np.ndarray:
-    """(n,) tokens of each text."""
+    """(n,)"""
     return np.array([len(encodings[i].ids) for i in range(len(encodings))], dtype=np.int64)
 
 
@@ -277,7 +276,6 @@ def evaluation_in_fp32(model: Model) -> Iterator[torch.device]:
 
 
 def check(model: Model, encodings: Encodings, classes: np.ndarray, mask_id: int, special_ids: Collection[int]) -> None:
-    """Raise ValueError for arguments that do not fit each other."""
     if classes.shape != (len(encodings),):
         raise ValueError(f"{len(encodings)} texts need a class each, but classes has the shape {classes.shape}")
     count = len(model.labels)

@@ -63,6 +63,13 @@ RETRAINED = (
     "did not learn from the text in question is sure of another label (confident learning, Northcutt et al. 2021). "
     "Worst first; the model may be wrong as well."
 )
+WORSE_BY_RULE = (
+    "Texts of the kind “{kind}” are wrong more often: {errors} of {n}, {lift} times the rate of all (corrected p {p})."
+)
+WORSE_BY_SEARCH = "The search found “{kind}”: {errors} of {n} wrong, {lift} times the rate of all (corrected p {p})."
+MORE_OF_THE_KIND = (
+    "More training texts of the kinds that are wrong more often may help; that the kinds are the cause is not shown."
+)
 
 Translate = Callable[..., str]
 Add = Callable[..., None]
@@ -158,7 +165,6 @@ def translator(language: str) -> Translate:
 
 
 def facts_of(config: Mapping[str, Any], rows: Sequence[dict], translate: Translate) -> dict[str, Any]:
-    """The section on what was run."""
     options, settings, data = config["options"], config.get("settings") or {}, config["data"]
     # The settings of the training.
     parts = []
@@ -218,7 +224,6 @@ def omissions(failures: Sequence[Failure], shown: Sequence[Failure], translate: 
 
 
 def split_part(judgement: Judgement, analysis: Analysis, translate: Translate) -> dict[str, Any]:
-    """The scores, tables and plots of one split."""
     labels, gold, predicted = judgement.labels, judgement.gold, judgement.predicted
     right = np.array(predicted) == np.array(gold)
     sure = judgement.probabilities.max(axis=1)
@@ -307,7 +312,6 @@ def example(case: Sequence[Answer], row: ProbeRow) -> str:
 def filters(
     failures: Sequence[Failure], names: Mapping[str, str], translate: Translate
 ) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """The filters of the errors: name, title, and values with their numbers of errors."""
     columns: list[tuple[str, str, Callable[[Failure], Sequence[str]]]] = [
         ("split", "split", lambda f: [f.split]),
         ("gold", "label", lambda f: [f.gold]),
@@ -377,7 +381,6 @@ def findings(
 
 
 def score_findings(analysis: Analysis, fact: Add) -> None:
-    """The accuracy of each split, and its limit where the model lacks a label."""
     for judgement in analysis.judgements:
         wrong = sum(a != b for a, b in zip(judgement.gold, judgement.predicted, strict=True))
         score, (low, high) = judgement.metrics["accuracy"], analysis.intervals[judgement.split]["accuracy"]
@@ -396,7 +399,6 @@ def score_findings(analysis: Analysis, fact: Add) -> None:
 
 
 def error_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
-    """The most frequent error, and errors whose nearest training text has the label that was predicted."""
     held_out = [failure for failure in analysis.failures if failure.split in analysis.sliced]
     if not held_out:
         return
@@ -416,7 +418,6 @@ def error_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
 
 
 def epoch_findings(rows: Sequence[dict], fact: Add, possibility: Add) -> None:
-    """Over-fitting, as far as one run can show it."""
     trained = [row for row in rows if row["train_loss"] is not None]
     if not trained:
         return
@@ -431,16 +432,12 @@ def epoch_findings(rows: Sequence[dict], fact: Add, possibility: Add) -> None:
         "changed by {points} points and the calibration error by {ece}.",
         "curves", epoch=int(lowest["epoch"]), loss=f"{loss:.3f}", points=f"{100 * score:+.1f}", ece=f"{100 * ece:+.1f}",
     )  # fmt: skip
-    if score < 0:
-        possibility("The rise of the loss may be over-fitting: accuracy fell as well.", "curves")
-    else:
-        possibility(
-            "The rise of the loss may be over-confidence rather than over-fitting: accuracy did not fall.", "curves"
-        )
+    overfitting = "The rise of the loss may be over-fitting: accuracy fell as well."
+    overconfidence = "The rise of the loss may be over-confidence rather than over-fitting: accuracy did not fall."
+    possibility(overfitting if score < 0 else overconfidence, "curves")
 
 
 def judge_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
-    """The accuracy on texts whose judges agree, and on the others."""
     easier = False  # where all judges agree
     for split, judges in analysis.agreements.items():
         if split not in analysis.sliced or judges.unanimous is None or judges.divided is None:
@@ -457,31 +454,16 @@ def judge_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
 
 
 def slice_findings(analysis: Analysis, names: Mapping[str, str], fact: Add, possibility: Add) -> None:
-    """Slices with significantly more errors, by rule and by search."""
-
     def worse_than_all(text: str, kind: str, row: SliceRow) -> None:
         numbers = {"errors": row.errors, "n": row.n, "lift": f"{row.lift:.1f}", "p": p_value(row.corrected)}
         fact(text, "slices", kind=kind, **numbers)
 
     worse = [row for row in analysis.slices if row.corrected < ALPHA and (row.lift or 0) > 1]
     for row in worse:
-        worse_than_all(
-            "Texts of the kind “{kind}” are wrong more often: {errors} of {n}, {lift} times the rate of all (corrected "
-            "p {p}).",
-            names[row.name],
-            row,
-        )
+        worse_than_all(WORSE_BY_RULE, names[row.name], row)
     if worse:
-        possibility(
-            "More training texts of the kinds that are wrong more often may help; that the kinds are the cause is not "
-            "shown.",
-            "slices",
-        )
+        possibility(MORE_OF_THE_KIND, "slices")
     else:
         fact("Of no kind of text by rule is it shown that it is wrong more often than the rest.", "slices")
     for row in [row for row in analysis.found if row.corrected < ALPHA][:3]:
-        worse_than_all(
-            "The search found “{kind}”: {errors} of {n} wrong, {lift} times the rate of all (corrected p {p}).",
-            row.name,
-            row,
-        )
+        worse_than_all(WORSE_BY_SEARCH, row.name, row)

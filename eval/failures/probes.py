@@ -66,8 +66,6 @@ class Template:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What is expected of texts."""
-
     name: str
     gloss: str  # in Japanese; may be empty
     kind: str  # mft, inv or dir
@@ -78,15 +76,11 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Probe(Expectation):
-    """A probe of the file."""
-
     templates: list[Template]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The prediction for one text."""
-
     text: str
     label: str
     probability: float
@@ -95,8 +89,6 @@ class Answer:
 
 @dataclass(frozen=True)
 class ProbeRow(Expectation):
-    """The result of one template."""
-
     template: str
     n: int
     passed: int
@@ -155,9 +147,6 @@ def passes(probe: Probe, case: Sequence[Answer]) -> bool:
 def answerable(probes: Iterable[Probe], labels: Sequence[str]) -> bool:
     """Whether a classifier with these labels has those of all probes."""
     return {probe.label for probe in probes} - {None} <= set(labels)
-
-
-# --- reading a file -----------------------------------------------------------------------------------------------
 
 
 def read_probes(path: str | Path = BUNDLED) -> list[Probe]:

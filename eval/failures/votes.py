@@ -52,17 +52,10 @@ def agreement(votes: Sequence[Mapping[str, int] | None], gold: Sequence[str], pr
                 human += count * (name in others)
                 model += count * (answer in others)
     return Agreement(
-        unanimous=share(right[True]),
-        unanimous_n=len(right[True]),
-        divided=share(right[False]),
-        divided_n=len(right[False]),
-        shared=share(shared),
-        mistakes=len(shared),
-        human=human / pairs if pairs else None,
-        model=model / pairs if pairs else None,
-        human_n=pairs,
-        left_out=left_out,
-    )
+        unanimous=share(right[True]), unanimous_n=len(right[True]), divided=share(right[False]),
+        divided_n=len(right[False]), shared=share(shared), mistakes=len(shared), human=human / pairs if pairs else None,
+        model=model / pairs if pairs else None, human_n=pairs, left_out=left_out,
+    )  # fmt: skip
 
 
 def share(answers: list[bool]) -> float | None:

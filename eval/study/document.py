@@ -16,7 +16,6 @@ from .study import (
     change_after_lowest,
     differences,
     loss,
-    same_answers,
     variants,
 )  # fmt: skip
 
@@ -49,7 +48,6 @@ class Row:
     variant: Variant
     difference: dict[str, Difference]
     p: float  # of the accuracy, corrected
-    same: bool  # all its predictions on dev are those of the baseline
 
 
 def document(runs: Sequence[Trial], picture: str) -> str:
@@ -71,10 +69,7 @@ def document(runs: Sequence[Trial], picture: str) -> str:
     # Differences from the baseline.
     found = [differences(variant, baseline, "dev") for variant in ordered[1:]]
     corrected = holm([difference["accuracy"].p for difference in found])
-    rows = [
-        Row(name, variant, difference, p, same_answers(variant, baseline, "dev"))
-        for name, variant, difference, p in zip(names[1:], ordered[1:], found, corrected, strict=True)
-    ]
+    rows = list(map(Row, names[1:], ordered[1:], found, corrected))
     if rows:
         header = ["method", "accuracy", "macro-F1", "p", "corrected", "McNemar"]
         lines = [difference_cells(row, baseline) for row in rows]
@@ -88,7 +83,7 @@ def document(runs: Sequence[Trial], picture: str) -> str:
     ]
     parts += ["## After the epoch of the lowest loss", AFTER.format(rise=RISE), table(header, lines)]
     # Findings, and the test split.
-    sentences = [*overfitting_findings(changes[0]), *accuracy_findings(f"the {names[0]}", rows)]
+    sentences = [*overfitting_findings(changes[0]), *accuracy_findings(f"the {names[0]}", baseline, rows)]
     sentences += [*calibration_findings(baseline, rows), *best_findings(names, ordered)]
     parts += ["## Findings", "\n".join(f"- {sentence}" for sentence in sentences)]
     if "test" in baseline[0].gold:
@@ -99,11 +94,7 @@ def document(runs: Sequence[Trial], picture: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# ---- findings
-
-
 def overfitting_findings(change: Change) -> list[str]:
-    """Of the baseline."""
     if change.loss < RISE:
         return [f"**fact** The baseline's loss on dev hardly rises after its lowest point ({change.loss:+.3f})."]
     rise = (
@@ -123,8 +114,8 @@ def overfitting_findings(change: Change) -> list[str]:
     return [rise, "**possibility** This may be over-fitting, over-confidence or both: these seeds do not tell."]
 
 
-def accuracy_findings(baseline: str, rows: Sequence[Row]) -> list[str]:
-    """Methods whose accuracy differs significantly from the baseline's, and the others."""
+def accuracy_findings(baseline: str, runs: Variant, rows: Sequence[Row]) -> list[str]:
+    """Methods whose accuracy differs significantly from the baseline's, those with its predictions, and the others."""
     found = []
     # Significant differences.
     for row in rows:
@@ -138,13 +129,14 @@ def accuracy_findings(baseline: str, rows: Sequence[Row]) -> list[str]:
     if any(row.p < ALPHA and row.difference["accuracy"].mean > 0 for row in rows):
         found.append("**possibility** What is more accurate here may be so on other texts of the kind.")
     # The same predictions.
-    if same := [row.name for row in rows if row.same]:
+    predictions = [run.predicted["dev"] for run in runs]
+    if same := [row.name for row in rows if [run.predicted["dev"] for run in row.variant] == predictions]:
         answers = "answers" if len(same) == 1 else "answer"
         found.append(
             f"**fact** {listed(same)} {answers} as {baseline} does to every text of dev: only probabilities differ."
         )
     # Neither.
-    if unsure := [row for row in rows if row.p >= ALPHA and not row.same]:
+    if unsure := [row for row in rows if row.p >= ALPHA and row.name not in same]:
         low = 100 * min(row.difference["accuracy"].low for row in unsure)
         high = 100 * max(row.difference["accuracy"].high for row in unsure)
         who = "It" if len(unsure) == 1 else "Each of them"
@@ -175,7 +167,6 @@ def calibration_findings(baseline: Variant, rows: Sequence[Row]) -> list[str]:
 
 
 def best_findings(names: Sequence[str], ordered: Sequence[Variant]) -> list[str]:
-    """The method of the highest accuracy on dev."""
     best = most_accurate(ordered)
     first, highest = accuracy(ordered[0]), accuracy(ordered[best])
     if not best:
@@ -185,9 +176,6 @@ def best_findings(names: Sequence[str], ordered: Sequence[Variant]) -> list[str]
     if len(ordered) > 2:
         found.append("**possibility** It may owe some of that to luck, which helps whoever is the best of many.")
     return found
-
-
-# ---- tables
 
 
 def test_part(names: Sequence[str], ordered: Sequence[Variant]) -> str:

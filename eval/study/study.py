@@ -63,7 +63,7 @@ Variant = list[Trial]  # the S runs of a method at one learning rate, by seed
 
 
 def read_run(folder: Path, method: str, seed: int) -> Trial:
-    """A run folder of `finetune --judge-train`."""
+    """From a run folder of `finetune --judge-train`."""
     gold, predicted, metrics, judged = {}, {}, {}, hashlib.sha256()
     for split, file_name in (("train", "train"), ("dev", "val"), ("test", "test")):
         if (folder / f"{file_name}-metrics.json").is_file():
@@ -106,7 +106,6 @@ def accuracy(variant: Variant) -> float:
 
 
 def loss(variant: Variant) -> float:
-    """The mean loss on dev."""
     return mean(run.metrics["dev"]["loss"] for run in variant)
 
 
@@ -157,10 +156,6 @@ def drawn_texts(n: int) -> list[np.ndarray]:
         chosen = random.integers(0, n, (DRAWS // 20, n)) + n * np.arange(DRAWS // 20)[:, None]
         parts.append(np.bincount(chosen.ravel(), minlength=n * len(chosen)).reshape(-1, n).astype(np.float32))
     return parts
-
-
-def same_answers(variant: Variant, baseline: Variant, split: str) -> bool:
-    return all(ours.predicted[split] == theirs.predicted[split] for ours, theirs in zip(variant, baseline, strict=True))
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def test_every_error_stands_on_the_page_as_text(analysed, language):
             assert attributes.get(name, "#").startswith("#"), (tag, attributes)
     assert found.elements[0] == ("html", {"lang": language})
     translate = translator(language)
-    assert translate(ROLLOUT) in text and text.count(translate("looked at (no explanation):")) == len(articles)
+    assert translate(ROLLOUT) in text and text.count(translate("attention rollout (no explanation):")) == len(articles)
 
 
 def test_what_has_no_errors_has_a_page_too(analysed):
@@ -438,7 +438,7 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     number = sum(f.split == "test" for f in few.failures)
     assert f"Of {number} errors on test the 2 that the model is surest of are coloured" in texts[0]
     assert f"test の誤り {number} 件のうち、色を付けたのはモデルの確信が高い 2 件" in texts[1]
-    assert "are shown" not in texts[0] and texts[0].count("looked at (no explanation):") == 6
+    assert "are shown" not in texts[0] and texts[0].count("attention rollout (no explanation):") == 6
     found = Reader(texts[0])
     assert found.texts == [f.text for f in few.failures]
     articles = [attributes for tag, attributes in found.elements if tag == "article"]

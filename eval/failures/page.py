@@ -45,13 +45,13 @@ MOVES = {  # up? by more than something that is not below 0?
 SECTIONS = {
     "run": "What was run", "findings": "Findings", "scores": "Scores", "curves": "Curves", "confidence": "Confidence",
     "judges": "Judges", "slices": "Kinds of texts", "errors": "Errors", "suspects": "Labels to look at",
-    "probes": "Try it",
+    "probes": "Probes",
 }  # fmt: skip
 NOT_EXPLAINED = "Of {n} errors on {split} the {some} that the model is surest of are coloured, the others are not."
 NOT_SHOWN = "Of {n} errors on {split} the {some} that the model is surest of are shown; all are in failures.jsonl."
 ROLLOUT = (
-    "Below that, attention rollout (Abnar and Zuidema 2020): where the model looks. It is no explanation: quite other "
-    "attention can go with the same answer (Jain and Wallace 2019)."
+    "Below that, attention rollout (Abnar and Zuidema 2020): where the model attends. It is no explanation: quite "
+    "different attention can go with the same answer (Jain and Wallace 2019)."
 )
 SLICES = (
     "Texts of {splits}. p: Fisher's exact test, two-sided, corrected by Holm for all rules; for the search, one-sided "

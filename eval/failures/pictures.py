@@ -72,9 +72,9 @@ def reliability(
         shares = np.bincount(place, weights=right, minlength=bins) / np.maximum(counts, 1)
         left.bar(edges[:-1], shares, width=1 / bins, align="edge", color="C0", alpha=0.6)
         left.plot([0, 1], [0, 1], color=INK, linewidth=1)
-        left.set(xlabel=translate("how sure"), ylabel=translate("how often right"), xlim=(0, 1), ylim=(0, 1))
+        left.set(xlabel=translate("confidence"), ylabel=translate("accuracy"), xlim=(0, 1), ylim=(0, 1))
         beside.hist([confidence[right], confidence[~right]], bins=edges, label=[translate("right"), translate("wrong")])
-        beside.set(xlabel=translate("how sure"), ylabel=translate("texts"), xlim=(0, 1))
+        beside.set(xlabel=translate("confidence"), ylabel=translate("texts"), xlim=(0, 1))
         beside.legend()
         return inline(figure)
 

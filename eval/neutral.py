@@ -14,11 +14,7 @@ from .tasks.metrics import scores
 
 
 def shared_labels(model_labels: Sequence[str], data_labels: Sequence[str]) -> tuple[str, ...]:
-    """The data's labels, then those that only the model has.
-
-    Raises:
-        ValueError: they have no name in common.
-    """
+    """The data's labels, then those that only the model has; ValueError where they have no name in common."""
     if not set(model_labels) & set(data_labels):
         raise ValueError(
             f"the model has the labels {', '.join(model_labels)}, the data {', '.join(data_labels)}: no name in "
@@ -33,11 +29,7 @@ def ceiling(gold: Sequence[str], model_labels: Sequence[str]) -> float:
 
 
 def neutral_label(model_labels: Sequence[str], data_labels: Sequence[str]) -> str:
-    """The one label that the data has and a two-label model lacks.
-
-    Raises:
-        ValueError: this is not a two-label model against data with one label more.
-    """
+    """The one label that the data has and a two-label model lacks; ValueError where this is not the case."""
     lacking = [label for label in data_labels if label not in model_labels]
     if len(model_labels) != 2 or len(lacking) != 1:
         raise ValueError(

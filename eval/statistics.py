@@ -27,12 +27,7 @@ def intervals(judgement: Judgement, labels: Sequence[str]) -> dict[str, tuple[fl
     mirrored at the score ("basic bootstrap"; Davison & Hinkley 1997, section 5.2), cut at 0, and the interval is
     widened to hold the score. For a model that is calibrated nearly perfectly it is still too high.
 
-    Args:
-        judgement: of n texts, at least one.
-        labels: the data's, of which macro-F1 is the mean.
-
-    Returns:
-        Name → (low, high), in the units of `judgement.metrics`; the same at each call.
+    labels: the data's, of which macro-F1 is the mean. Returns name → (low, high), the same at each call.
     """
     n = len(judgement.examples)
     random = np.random.default_rng(0)

@@ -63,15 +63,14 @@ def integrated_gradients(
     and m is that of [MASK]. The values add up to F(text) - F(baseline): "completeness", proposition 1. That they do is
     necessary, not sufficient: errors of single tokens could cancel.
 
-    The integral is taken by the trapezoidal rule, which reuses all points when the number of steps is doubled; it is
-    doubled for those texts whose values do not add up yet. Gauss-Legendre has the fewest points in the middle of the
-    path, where F of a fine-tuned model changes most, and needs more of them.
+    The integral is taken by the trapezoidal rule. Its steps are doubled for texts whose values do not add up yet, and
+    all points so far are reused. Gauss-Legendre needs more points: it has fewest in the middle of the path, where F of
+    a fine-tuned model changes most.
 
     Args:
-        model: on the device to compute on; left as it was. It computes in fp32, with the sdpa kernel.
+        model: left as it was; it computes in fp32, with the sdpa kernel.
         encodings: n encoded texts.
-        classes: (n,) for each text the number of the class to explain, 0 to C - 1.
-        mask_id: of [MASK].
+        classes: (n,) the class to explain, 0 to C - 1.
         special_ids: of [CLS] and [SEP], without [UNK], which stands for a word.
         steps: of every path at first.
         most_steps: a text that would need more is returned as it is, not `complete`.
@@ -154,10 +153,7 @@ def occlusion(
     After Li et al. 2016 (arXiv:1612.08220), who erase a word instead. Two tokens of the same meaning can both have a
     value near 0, since F does not fall as long as one of them is there.
 
-    Args and errors are those of `integrated_gradients`.
-
-    Returns:
-        For each of n texts (T_i,), in logits; 0 at special tokens.
+    Args and errors are those of `integrated_gradients`. Returns (T_i,) for each text, in logits; 0 at special tokens.
     """
     check(model, encodings, classes, mask_id, special_ids)
     if not len(encodings):
@@ -187,12 +183,11 @@ def rollout(attentions: Sequence[Tensor]) -> Tensor:
     the residual connection (arXiv:2005.00928, section 3). It is no explanation: it does not depend on the class, and
     quite different attention can go with the same prediction (Jain and Wallace 2019, arXiv:1902.10186).
 
-    Args:
-        attentions: L of (B, N, S, S), lowest layer first: `model(packed, output_attentions=True).attentions`.
+    attentions: L of (B, N, S, S), lowest layer first: `model(packed, output_attentions=True).attentions`.
 
     Returns:
-        (B, S, S), the share of each token (column) in each activation at the top (row); rows add up to 1, and are 0
-        beyond the end of a sequence. Of text i, [i, 0, :T_i] are the shares of its tokens in [CLS].
+        (B, S, S), the share of each token (column) in each activation at the top (row), where [i, 0, :T_i] is [CLS] of
+        text i; rows add up to 1, and are 0 beyond the end of a sequence.
 
     Raises:
         ValueError: there is no layer.
@@ -219,9 +214,6 @@ def rollout_to_cls(model: Model, encodings: Encodings, batch_tokens: int = TOKEN
             for i, row in zip(batch.tolist(), rolled.cpu().numpy(), strict=True):
                 found[i] = row[: lengths[i]]
     return found
-
-
-# --- copies of texts, and their logits ----------------------------------------------------------------------------
 
 
 def micro_batches(encodings: Encodings, texts: np.ndarray, tokens: int) -> Iterator[tuple[np.ndarray, Packed]]:

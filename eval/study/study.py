@@ -82,8 +82,7 @@ def read_run(folder: Path, method: str, seed: int) -> Trial:
 def variants(runs: Sequence[Trial]) -> list[Variant]:
     """The runs by method and learning rate, the baseline first, then by mean accuracy on dev.
 
-    Raises:
-        ValueError: the runs have different dev or test texts, or different seeds, or there is no baseline.
+    ValueError: the runs have different dev or test texts, or different seeds, or there is no baseline.
     """
     if len({run.judged for run in runs}) != 1:
         raise ValueError("the runs of this study are judged by different texts or labels: start another study")

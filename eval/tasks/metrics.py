@@ -51,11 +51,7 @@ def scores(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str])
 
 
 def measure(logits: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """All METRICS of (n, C) logits against (n,) class numbers, in that order.
-
-    Raises:
-        ValueError: there is no example.
-    """
+    """All METRICS of (n, C) logits against (n,) class numbers, in that order; ValueError without an example."""
     if not len(gold):
         raise ValueError("nothing to measure: there is no example")
     probabilities = softmax(logits)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..data.dataset import Example
 from ..model.model import Model
@@ -19,6 +18,7 @@ from ..model.precision import autocast, round_size
 from ..model.ranks import rank, ranks, sum_over_ranks
 from ..tokenize.encoding import EncodedBatch
 from ..tokenize.tokenizer import Tokenizer
+from .progress import progress_bar
 from .tasks.task import Task
 
 
@@ -122,11 +122,14 @@ def in_batches(
     by_length = sorted(range(len(texts)), key=lengths.__getitem__)
     share = by_length[rank() :: ranks()]
     batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
+<<<<<<< HEAD
     # Forward.
     outputs = []
     silent = True if rank() or not progress else None  # None: where there is no terminal
+=======
+>>>>>>> main
     with autocast(device, precision):  # around all batches: inside, weights are cast once
-        for batch in tqdm(batches, desc=progress, unit="batch", leave=False, disable=silent):
+        for batch in progress_bar(batches, progress, "batch"):
             packed = pack([encodings[i] for text in batch for i in texts[text]], round_size(precision)).to(device)
             outputs.append(compute(packed).float())  # (B, width)
     model.train(was_training)

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tezukuri.data.passages import count_lines, passages
+from tezukuri.eval.progress import progress_bar
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
@@ -39,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = [count_lines(path) for path in options.text]
     chosen = min(options.passages or sum(sizes), sum(sizes))
     text = islice(passages(options.text, sizes, 0), chosen)
-    spaced = (" ".join(split(passage)) for passage in tqdm(text, total=chosen, unit="passage", disable=None))
+    spaced = (" ".join(split(passage)) for passage in progress_bar(text, "passages", "passage", total=chosen))
     tokenizer = JapaneseTokenizer(learn(spaced, options.size, options.characters, settings), settings)
     tokenizer.save(options.output)
     print(f"{options.output}: {tokenizer.vocab_size} tokens")

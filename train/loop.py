@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..eval.predict import NotFiniteError, predict
+from ..eval.progress import progress_bar
 from ..eval.tasks.task import Task
 from ..model.model import Model
 from ..model.packing import Output, Packed, pack
@@ -203,9 +204,10 @@ def fine_tune(
 
 
 def step_bar(steps: int, epoch: int, settings: Settings) -> tqdm:
-    """The steps of an epoch, with a bar on the terminal of the first process."""
-    title, silent = f"epoch {epoch}/{settings.epochs}", True if rank() else None
-    return tqdm(range(steps), desc=title, unit="step", leave=False, disable=silent)
+    """The steps of an epoch, with a bar."""
+    before, whole = (epoch - 1) * steps, settings.epochs * steps  # so that the time left is that of the whole job
+    title = f"epoch {epoch}/{settings.epochs}"
+    return progress_bar(range(steps), title, "step", initial=before, total=whole)
 
 
 def require_finite(

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ..data.passages import count_lines, is_held_out, passages
+from ..eval.progress import progress_bar
 from ..model.model import MaskedLM
 from ..model.packing import pack
 from ..model.precision import autocast, choose_precision, round_size
@@ -98,7 +98,7 @@ def pretrain(
     text = training_passages(files, sizes, settings.seed)
     source = islice(batches(text, tokenizer, settings, model.labels), progress.step, None)
 
-    with tqdm(total=settings.steps, initial=progress.step, desc="pretraining", unit="step", disable=None) as bar:
+    with progress_bar(None, "pretraining", "step", total=settings.steps, initial=progress.step, leave=True) as bar:
         while progress.step < settings.steps:
             model.train()
             losses, tokens, started = [], 0, time.perf_counter()

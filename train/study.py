@@ -12,8 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from ..eval.progress import progress_bar
 from ..eval.report import write_report
 from ..eval.runs import write_csv, write_json, write_whole
 from ..eval.study.document import document
@@ -184,7 +183,7 @@ def run_all(study: Study, methods: Sequence[str]) -> None:
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // study.jobs))} | os.environ
     at_work: dict[Cell, subprocess.Popen] = {}
     failed: list[Path] = []
-    bar = tqdm(total=len(waiting), desc="runs", unit="run", disable=None)
+    bar = progress_bar(None, "runs", "run", total=len(waiting), leave=True)
     try:
         while waiting or at_work:
             # Start runs.

@@ -11,15 +11,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ...data.dataset import Example
-from ...model.ranks import rank
 from ...tokenize.normalize import Span
 from ...weights.load import load
 from ..judge import Judgement
 from ..predict import Scorer
+<<<<<<< HEAD
 from ..runs import write_csv, write_json, write_jsonl
+=======
+from ..progress import progress_bar
+from ..runs import write_json, write_jsonl, write_whole
+>>>>>>> main
 from ..statistics import intervals
 from ..tasks.metrics import softmax
 from .attribution import integrated_gradients, occlusion, rollout_to_cls
@@ -226,7 +229,7 @@ def token_by_token(
     """For each text its tokens with the attributions of its class (n,), and whether integrated gradients add up."""
     model, tokenizer = scorer.model, scorer.tokenizer
     template = tokenizer.template
-    with tqdm(total=len(texts), desc=f"errors of {split}", unit="text", leave=False, disable=rank() > 0 or None) as bar:
+    with progress_bar(None, f"errors of {split}", "text", total=len(texts)) as bar:
         for start in range(0, len(texts), AT_ONCE):
             some, chosen = texts[start : start + AT_ONCE], classes[start : start + AT_ONCE]
             encodings = tokenizer.encode_batch(some, offsets=True, **scorer.cut)

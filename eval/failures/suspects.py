@@ -9,9 +9,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
-from ...model.ranks import rank
+from ..progress import progress_bar
 
 SLACK = 1e-6  # for a mean of equal numbers, which may be rounded up
 
@@ -70,8 +69,7 @@ def out_of_sample(
         fold[part] = stratified_folds(labels[part], folds, seed)
     # Each fold by a model of the training texts in the others; a class that no training text has gets 0.
     probabilities = np.zeros((len(labels), int(labels.max()) + 1))
-    silent = True if rank() or not progress else None
-    for number in tqdm(np.unique(fold), desc=progress, unit="fold", leave=False, disable=silent):
+    for number in progress_bar(np.unique(fold), progress, "fold"):
         out = fold == number
         # C: the best of 0.003 to 1 at finding planted errors (5 % of the labels of JRTE, encoder mini).
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))

@@ -16,12 +16,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tezukuri.eval.failures.analysis import Analysis
-from tezukuri.eval.failures.page import facts_of, findings, read_log, sayings, write_page
+from tezukuri.eval.failures.page import facts_of, findings, translator, write_page
 from tezukuri.eval.failures.slices import read, tag
 from tezukuri.eval.plots import png
 from tezukuri.eval.report import classification_table
-from tezukuri.eval.runs import write_whole
-from tezukuri.eval.statistics import SURE, p_value
+from tezukuri.eval.runs import read_log, write_whole
+from tezukuri.eval.statistics import ALPHA, p_value
 from tezukuri.eval.study.document import interval, spread
 from tezukuri.eval.study.document import table as markdown
 from tezukuri.eval.study.study import BASELINE, Difference, Variant, accuracy, differences, read_run, variants
@@ -153,9 +153,9 @@ def document(
     seconds: float,
     jobs: int,
 ) -> str:
-    say = sayings("en")
-    shown = dict(facts_of(config, [], say)["shown"])
-    drafted = findings(analysis, read_log(run), {rule.name: rule.name for rule in analysis.rules}, say)
+    translate = translator("en")
+    shown = dict(facts_of(config, [], translate)["shown"])
+    drafted = findings(analysis, read_log(run), {rule.name: rule.name for rule in analysis.rules}, translate)
     test = next(j for j in analysis.judgements if j.split == "test")
     kinds = kinds_of(analysis)
     return DOCUMENT.format(
@@ -168,9 +168,9 @@ def document(
         seconds=seconds,
         scores=scores(analysis),
         report=classification_table(test).rstrip(),
-        sure=SURE,
-        facts="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == say("fact")),
-        possibilities="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == say("possibility")),
+        sure=ALPHA,
+        facts="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == translate("fact")),
+        possibilities="\n".join(f"- {sentence}" for kind, sentence, _ in drafted if kind == translate("possibility")),
         reasons=reasons(analysis, methods),
         seeds=SEEDS,
         table=markdown(
@@ -257,7 +257,7 @@ def verdict(ordered: Sequence[Variant], methods: dict[str, str]) -> str:
 
 
 def told(difference: Difference, whose: str, other: str) -> str:
-    if difference.p >= SURE:
+    if difference.p >= ALPHA:
         return f"{whose} cannot be told from {other}: {interval(difference)} points."
     return f"{whose} is {'above' if difference.mean > 0 else 'below'} {other}: {interval(difference)} points."
 
@@ -269,7 +269,7 @@ def bars(analysis: Analysis) -> bytes:
     rate = np.mean([a != b for j in held_out for a, b in zip(j.gold, j.predicted, strict=True)])
     figure = Figure(figsize=(7, 0.28 * len(rows) + 0.8), layout="constrained")
     axes = figure.add_subplot()
-    shown = ["tab:blue" if row.corrected < SURE and (row.lift or 0) > 1 else "lightgrey" for row in rows]
+    shown = ["tab:blue" if row.corrected < ALPHA and (row.lift or 0) > 1 else "lightgrey" for row in rows]
     drawn = axes.barh([f"{row.name} ({row.n})" for row in rows], [row.rate or 0 for row in rows], color=shown)
     axes.bar_label(drawn, [f" {row.rate:.0%}" for row in rows])
     axes.axvline(float(rate), color="black", linewidth=1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tezukuri.eval.inside import Stage, Walk, load, walk
+from tezukuri.eval.inside import Stage, Trace, load, trace
 from tezukuri.eval.inside_lines import (
     attention_lines,
     size_line,
@@ -40,31 +40,34 @@ TOLERANCE = 0.02  # processors differ in the last digits of a sum
 
 def values(loaded: Loaded) -> dict[str, list[str]]:
     """Every block's name and lines."""
-    way = walk(loaded.model, loaded.tokenizer, SENTENCE)
-    embeddings, layer, head = (members(way, group) for group in ("embeddings", f"layer {LAYER}", "word head"))
+    traced = trace(loaded.model, loaded.tokenizer, SENTENCE)
+    embeddings, layer, head = (members(traced, group) for group in ("embeddings", f"layer {LAYER}", "word head"))
     return {
-        "sizes": [f"{size_line(way)}  R = {way.packed.rows}  M = {len(way.answers)}", *parameter_lines(loaded.model)],
-        "text": list(text_lines(way)),
-        "words": word_lines(way),
-        "tokens": token_lines(way),
-        "packed": list(packed_lines(way)),
-        "embeddings": list(stage_lines(way, embeddings, HEAD)),
-        "projections": list(stage_lines(way, layer[:4], HEAD)),
-        "scores": score_lines(way, layer),
-        "mask": mask_lines(loaded, way),
-        "attention": list(attention_lines(way, LAYER, HEAD)),
-        "heads": head_lines(way),
-        "layer": list(stage_lines(way, layer[5:], HEAD)),
-        "dropout": dropout_lines(way),
-        "depth": depth_lines(loaded, way),
-        "head": list(stage_lines(way, head)),
-        "answers": answer_lines(way),
-        "loss": loss_lines(way),
+        "sizes": [
+            f"{size_line(traced)}  R = {traced.packed.rows}  M = {len(traced.answers)}",
+            *parameter_lines(loaded.model),
+        ],
+        "text": list(text_lines(traced)),
+        "words": word_lines(traced),
+        "tokens": token_lines(traced),
+        "packed": list(packed_lines(traced)),
+        "embeddings": list(stage_lines(traced, embeddings, HEAD)),
+        "projections": list(stage_lines(traced, layer[:4], HEAD)),
+        "scores": score_lines(traced, layer),
+        "mask": mask_lines(loaded, traced),
+        "attention": list(attention_lines(traced, LAYER, HEAD)),
+        "heads": head_lines(traced),
+        "layer": list(stage_lines(traced, layer[5:], HEAD)),
+        "dropout": dropout_lines(traced),
+        "depth": depth_lines(loaded, traced),
+        "head": list(stage_lines(traced, head)),
+        "answers": answer_lines(traced),
+        "loss": loss_lines(traced),
     }
 
 
-def members(way: Walk, group: str) -> list[Stage]:
-    return [stage for stage in way.stages if stage.group == group]
+def members(traced: Trace, group: str) -> list[Stage]:
+    return [stage for stage in traced.stages if stage.group == group]
 
 
 def parameter_lines(model: torch.nn.Module) -> list[str]:
@@ -75,54 +78,54 @@ def parameter_lines(model: torch.nn.Module) -> list[str]:
     return table([(name, f"{count:>10,} parameters") for name, count in counts.items()])
 
 
-def packed_lines(way: Walk) -> Iterator[str]:
+def packed_lines(traced: Trace) -> Iterator[str]:
     for name in ("ids", "positions", "type_ids", "boundaries"):
-        yield f"{name:<12}" + "".join(f"{number:>5}" for number in getattr(way.packed, name).tolist())
+        yield f"{name:<12}" + "".join(f"{number:>5}" for number in getattr(traced.packed, name).tolist())
 
 
-def score_lines(way: Walk, layer: list[Stage]) -> list[str]:
+def score_lines(traced: Trace, layer: list[Stage]) -> list[str]:
     """The one equation by hand, for one query: its products with all keys, beside the probabilities of the model."""
     queries, keys = (stage.values[0, HEAD - 1] for stage in layer[1:3])  # 2 × (S, D)
-    scores = keys @ queries[way.token] * queries.shape[1] ** -0.5  # (S, D) × (D,) -> (S,)
-    probabilities = way.attention(LAYER, HEAD)[way.token]
+    scores = keys @ queries[traced.token] * queries.shape[1] ** -0.5  # (S, D) × (D,) -> (S,)
+    probabilities = traced.attention(LAYER, HEAD)[traced.token]
     rows = [("", "token", "q·k / √D", "exp, as a share", "model")]
-    for i, token in enumerate(way.encoding.tokens):
+    for i, token in enumerate(traced.encoding.tokens):
         shares = (scores[i].exp() / scores.exp().sum(), probabilities[i])
         rows.append((str(i), token, f"{scores[i]:8.2f}", f"{shares[0]:15.3f}", f"{shares[1]:5.3f}"))
     return table(rows)
 
 
-def mask_lines(loaded: Loaded, way: Walk) -> list[str]:
+def mask_lines(loaded: Loaded, traced: Trace) -> list[str]:
     """Which keys may be looked at where a second, shorter sentence is in the batch: 1, or 0 for padding."""
     second = loaded.tokenizer.encode(SECOND)
-    packed = pack([way.encoding, second])
+    packed = pack([traced.encoding, second])
     allowed = attention_mask(packed)  # (B, 1, 1, S)
     assert allowed is not None
     rows = [(f"row {i}", " ".join(map(str, row.int().tolist()))) for i, row in enumerate(allowed[:, 0, 0])]
     return [f"T = {len(packed.ids)}  R = {packed.rows}  S = {packed.longest}", *table(rows)]
 
 
-def dropout_lines(way: Walk) -> list[str]:
+def dropout_lines(traced: Trace) -> list[str]:
     names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-    return table([(name, f"{getattr(way.config, name):g}") for name in names])
+    return table([(name, f"{getattr(traced.config, name):g}") for name in names])
 
 
-def head_lines(way: Walk) -> list[str]:
+def head_lines(traced: Trace) -> list[str]:
     """The token at which the followed one looks most, for every head of every layer."""
-    rows = [("", *(f"head {head + 1}" for head in range(way.config.num_attention_heads)))]
-    for layer in range(1, way.config.num_hidden_layers + 1):
-        seen = [way.attention(layer, head + 1)[way.token] for head in range(way.config.num_attention_heads)]
-        strongest = [(float(row.max()), way.encoding.tokens[int(row.argmax())]) for row in seen]
+    rows = [("", *(f"head {head + 1}" for head in range(traced.config.num_attention_heads)))]
+    for layer in range(1, traced.config.num_hidden_layers + 1):
+        seen = [traced.attention(layer, head + 1)[traced.token] for head in range(traced.config.num_attention_heads)]
+        strongest = [(float(row.max()), traced.encoding.tokens[int(row.argmax())]) for row in seen]
         rows.append((f"layer {layer}", *(f"{share:.2f} {token}" for share, token in strongest)))
     return table(rows)
 
 
 @torch.inference_mode()
-def depth_lines(loaded: Loaded, way: Walk, likeliest: int = 3) -> list[str]:
+def depth_lines(loaded: Loaded, traced: Trace, likeliest: int = 3) -> list[str]:
     """What the head would answer if the encoder ended earlier: after the embeddings, after every layer."""
     rows = []
-    for layer, hidden in enumerate(way.output.hidden_states or ()):
-        logits = loaded.model.head(hidden[[way.token]], loaded.model.bert.embeddings.word.weight)[0]  # (V,)
+    for layer, hidden in enumerate(traced.output.hidden_states or ()):
+        logits = loaded.model.head(hidden[[traced.token]], loaded.model.bert.embeddings.word.weight)[0]  # (V,)
         probabilities, ids = logits[: loaded.tokenizer.vocab_size].softmax(dim=-1).topk(likeliest)
         guesses = [
             f"{p:.3f} {glossed(loaded.tokenizer.vocabulary[i])}" for p, i in zip(probabilities, ids, strict=True)
@@ -131,20 +134,20 @@ def depth_lines(loaded: Loaded, way: Walk, likeliest: int = 3) -> list[str]:
     return table(rows)
 
 
-def answer_lines(way: Walk) -> list[str]:
+def answer_lines(traced: Trace) -> list[str]:
     """The likeliest words at the token that is followed."""
-    answer = way.answers[0]
+    answer = traced.answers[0]
     rows = [(glossed(c.name), f"{c.logit:5.2f}", f"{c.probability:11.3f}") for c in answer.choices]
     return [
-        f"at token {answer.token}, {way.encoding.tokens[answer.token]}",
+        f"at token {answer.token}, {traced.encoding.tokens[answer.token]}",
         *table([("", "logit", "probability"), *rows]),
     ]
 
 
-def loss_lines(way: Walk) -> list[str]:
+def loss_lines(traced: Trace) -> list[str]:
     """What the loss would be, for each of the likeliest words in the place of the right one."""
-    rows, logits = [], way.output.logits[[way.token]]  # (M, V), M = 1
-    for choice in way.answers[0].choices:
+    rows, logits = [], traced.output.logits[[traced.token]]  # (M, V), M = 1
+    for choice in traced.answers[0].choices:
         right = (logits[0] == choice.logit).nonzero()[0]  # (M,)
         loss = torch.nn.functional.cross_entropy(logits, right)  # the mean over M tokens
         rows.append((glossed(choice.name), f"{choice.probability:5.3f}", f"{float(loss):5.3f}"))

@@ -16,7 +16,7 @@ from write_tour import SENTENCE, differences, rewrite
 
 from tezukuri.data.load import load
 from tezukuri.eval.inside import load as load_words
-from tezukuri.eval.inside import walk
+from tezukuri.eval.inside import trace
 from tezukuri.eval.inside_lines import table
 from tezukuri.eval.runs import write_whole
 from tezukuri.model.attention import ALL, CAUSAL, attention_mask
@@ -220,7 +220,7 @@ def log_lines(log: list[tuple[int, float, float, float]]) -> list[str]:
 
 
 def masked_lines(tokenizer: Tokenizer) -> list[str]:
-    way = walk(load_words("mini").model, tokenizer, SENTENCE)
+    way = trace(load_words("mini").model, tokenizer, SENTENCE)
     logs = way.stages[-1].values[way.token].log_softmax(dim=-1)  # (V,)
     rows = [("if the word was", "p", "loss, -log p")]
     for word in GUESSES:

@@ -1,6 +1,6 @@
-"""One sentence's walk through a model: words, tokens, the tensors of every stage, attention, answers.
+"""The trace of one text through a model: words, tokens, the activations of every stage, attention, predictions.
 
-Nothing is computed a second time here: forward hooks keep what the modules take and give while the model itself runs.
+Forward hooks keep the inputs and outputs of all modules in a single run of the model.
 
 Letters: B sequences (one here), T tokens, S = T tokens of the longest sequence, H hidden size, N heads, D = H / N,
 F feed-forward size, V vocabulary, C classes, L layers.
@@ -25,12 +25,12 @@ from ..weights.load import Loaded, load_ready_classifier, load_with_report
 from .predict import NotFiniteError
 
 PACKAGE = __name__.split(".")[0]
-LIKELIEST = 5  # words that are shown for a token
+LIKELIEST = 5  # words for a token
 
 
 @dataclass(frozen=True)
 class Point:
-    """A place where a tensor can be seen: what a module takes ("in"), or what it gives ("out", or a part of that)."""
+    """Which tensor of a module to keep: its input ("in"), its output ("out"), or a part of that."""
 
     module: str
     side: str
@@ -40,17 +40,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Stage:
-    """A tensor that was seen."""
+    """A tensor of the trace."""
 
-    group: str  # embeddings, layer 1, layer 2, …, pooler, classifier, word head
+    group: str  # embeddings, layer 1, layer 2, …, classifier, word head
     what: str
     module: str  # whose input or output it is
-    file: str  # where the code of that is
+    file: str  # of that module's code
     letters: str  # the shape in letters: (T, 3H)
     values: Tensor
 
     def of_token(self, token: int, head: int = 1) -> Tensor:
-        """The last dimension's values for one token, and one head (counted from 1) where there are heads."""
+        """The values of one token, and of one head (from 1) where there are heads."""
         if self.values.ndim == 4:  # (B, N, S, D) or (B, N, S, S)
             return self.values[0, head - 1, token]
         return self.values[0 if self.letters.startswith("(B") else token]
@@ -58,23 +58,21 @@ class Stage:
 
 @dataclass(frozen=True)
 class Choice:
-    """A word or a class that the model could answer with."""
-
-    name: str
+    name: str  # of a word or a class
     logit: float
     probability: float
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says at one token: its likeliest words, or at [CLS] all classes in their order."""
+    """The likeliest words for one token, or at [CLS] all classes in their order."""
 
     token: int
     choices: list[Choice]
 
 
 @dataclass(frozen=True)
-class Walk:
+class Trace:
     text: str
     normalised: str
     words: list[Word]
@@ -88,19 +86,17 @@ class Walk:
 
     @property
     def token(self) -> int:
-        """The token to follow: the first that is asked about, else [CLS]."""
+        """The number of the first token with an answer, else of [CLS]."""
         return self.answers[0].token if self.answers else 0
 
     def attention(self, layer: int, head: int) -> Tensor:
-        """(S, S), how much each token (row) looks at each (column): one head of one layer, both counted from 1.
+        """(S, S), the attention of each token (row) to each (column) in one head of one layer, both counted from 1.
 
         Raises:
             ValueError: the model has no such layer or head.
         """
-        for what, number, count in (
-            ("layer", layer, self.config.num_hidden_layers),
-            ("head", head, self.config.num_attention_heads),
-        ):
+        sizes = self.config.num_hidden_layers, self.config.num_attention_heads
+        for what, number, count in zip(("layer", "head"), (layer, head), sizes, strict=True):
             if not 1 <= number <= count:
                 raise ValueError(f"there is no {what} {number}: this model has {what}s 1 to {count}")
         assert self.output.attentions is not None  # they were asked for
@@ -119,7 +115,7 @@ LAYER = (
     Point("attention.qkv", "queries", "(B, N, S, D)", "queries by head"),
     Point("attention.qkv", "keys", "(B, N, S, D)", "keys by head"),
     Point("attention.qkv", "values", "(B, N, S, D)", "values by head"),
-    Point("attention", "probabilities", "(B, N, S, S)", "who looks where"),
+    Point("attention", "probabilities", "(B, N, S, S)", "attention probabilities"),
     Point("attention.output", "in", "(T, H)", "mixed values, all heads"),
     Point("attention.output", "out", "(T, H)", "attention output"),
     Point("attention_norm", "in", "(T, H)", "added to the input"),
@@ -143,16 +139,8 @@ WORD_HEAD = (
 )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What one module took first, and gave."""
-
-    given: Any
-    output: Any
-
-
 def load(name_or_folder: str, revision: str | None = None) -> Loaded:
-    """A classifier where the checkpoint's config.json says that it is one, else a masked-language model.
+    """A classifier where the checkpoint's config.json names one, else a masked-language model.
 
     Raises:
         CheckpointError: the checkpoint cannot be had, or has neither head.
@@ -164,11 +152,10 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
 
 
 @torch.inference_mode()
-def walk(model: Model | MaskedLM, tokenizer: Tokenizer, text: str) -> Walk:
-    """Follow `text` through a model, which must be in evaluation mode; what is longer than its positions is cut.
+def trace(model: Model | MaskedLM, tokenizer: Tokenizer, text: str) -> Trace:
+    """Run a model in evaluation mode on one text, cut to its positions.
 
-    "[MASK]" and the other special tokens mean themselves to a masked-language model; to a classifier they are plain
-    text like the rest of a review.
+    "[MASK]" and the like are special tokens for a masked-language model, plain text for a classifier.
 
     Raises:
         NotFiniteError: a logit is infinite or no number.
@@ -177,33 +164,23 @@ def walk(model: Model | MaskedLM, tokenizer: Tokenizer, text: str) -> Walk:
     longest = model.config.max_position_embeddings
     encoding = tokenizer.encode(text, max_length=longest, special_tokens=special)
     packed = pack([encoding])
-    output, seen = watch(model, packed)
+    output, seen = capture(model, packed)
     assert output.logits is not None  # both kinds have a head
     if not output.logits.isfinite().all():
         raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
-    return Walk(
-        text=text,
-        normalised=tokenizer.normalised(text, special),
-        words=list(tokenizer.words(text, special)),
-        encoding=encoding,
-        packed=packed,
-        stages=list(stages(model, packed, seen)),
-        output=output,
-        answers=list(answers(model, tokenizer, encoding, output.logits)),
-        config=model.config,
-        labels=model.labels,
-    )
+    return Trace(
+        text, tokenizer.normalised(text, special), list(tokenizer.words(text, special)), encoding, packed,
+        list(stages(model, packed, seen)), output, list(answers(model, tokenizer, encoding, output.logits)),
+        model.config, model.labels,
+    )  # fmt: skip
 
 
-# --- stages -----------------------------------------------------------------------------------------------------
+def capture(model: Model | MaskedLM, packed: Packed) -> tuple[Output, dict[str, tuple[Any, Any]]]:
+    """Run the model; returns its output, and the first input and the output of each module by name."""
+    seen: dict[str, tuple[Any, Any]] = {}
 
-
-def watch(model: Model | MaskedLM, packed: Packed) -> tuple[Output, dict[str, Seen]]:
-    """Run the model, and keep what each of its modules took and gave."""
-    seen: dict[str, Seen] = {}
-
-    def keep(name: str, module: nn.Module, given: tuple, output: Any) -> None:
-        seen[name] = Seen(given[0], output)
+    def keep(name: str, module: nn.Module, inputs: tuple, output: Any) -> None:
+        seen[name] = inputs[0], output
 
     hooks = [module.register_forward_hook(partial(keep, name)) for name, module in model.named_modules()]
     try:
@@ -213,37 +190,34 @@ def watch(model: Model | MaskedLM, packed: Packed) -> tuple[Output, dict[str, Se
             hook.remove()
 
 
-def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, Seen]) -> Iterator[Stage]:
-    """What was seen, in reading order."""
+def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, tuple[Any, Any]]) -> Iterator[Stage]:
+    """The stages from embeddings to logits, with the tensors that `capture` has seen."""
+    heads = model.config.num_attention_heads
     places: list[tuple[str, str, tuple[Point, ...]]] = [("embeddings", "bert.", EMBEDDINGS)]
     places += [(f"layer {n + 1}", f"bert.layers.{n}.", LAYER) for n in range(model.config.num_hidden_layers)]
     places.append(("classifier", "", CLASSIFIER) if isinstance(model, Model) else ("word head", "", WORD_HEAD))
     for group, prefix, points in places:
         for point in points:
             name = prefix + point.module
-            values = tensor_at(point.side, seen[name], packed, model.config.num_attention_heads)
+            values = tensor_at(point.side, *seen[name], packed, heads)
             yield Stage(group, point.what, name, file_of(model, name), point.letters, values)
 
 
-def tensor_at(side: str, seen: Seen, packed: Packed, heads: int) -> Tensor:
-    if side == "in":
-        return seen.given
-    if side == "out":
-        return seen.output
+def tensor_at(side: str, taken: Any, given: Any, packed: Packed, heads: int) -> Tensor:
+    """The side of a `Point`, from a module's input and output."""
+    if side in ("in", "out"):
+        return taken if side == "in" else given
     if side == "probabilities":
-        return seen.output[1]
-    by_head = pad(seen.output.unflatten(1, (3, heads, -1)), packed)  # (T, 3H) -> (T, 3, N, D) -> 3 × (B, N, S, D)
+        return given[1]
+    by_head = pad(given.unflatten(1, (3, heads, -1)), packed)  # (T, 3H) -> (T, 3, N, D) -> 3 × (B, N, S, D)
     return by_head[("queries", "keys", "values").index(side)]
 
 
 def file_of(model: nn.Module, name: str) -> str:
-    """The file of this package in which the module is used: that of its own class, or else of its nearest owner's."""
+    """The file of this package with the module's class, or with the class of the nearest module around it."""
     while not type(model.get_submodule(name)).__module__.startswith(f"{PACKAGE}."):
         name = name.rpartition(".")[0]
     return type(model.get_submodule(name)).__module__.removeprefix(f"{PACKAGE}.").replace(".", "/") + ".py"
-
-
-# --- answers ----------------------------------------------------------------------------------------------------
 
 
 def answers(model: Model | MaskedLM, tokenizer: Tokenizer, encoding: Encoding, logits: Tensor) -> Iterator[Answer]:
@@ -253,7 +227,7 @@ def answers(model: Model | MaskedLM, tokenizer: Tokenizer, encoding: Encoding, l
         return
     masks = [i for i, token_id in enumerate(encoding.ids) if token_id == tokenizer.mask_id]
     for i in masks or tokenizer.template.inside(len(encoding)):
-        # A model may have more rows than its vocabulary has words, to round its size up.
+        # A model may have more rows than its vocabulary has words.
         yield Answer(i, choices(tokenizer.vocabulary, logits[i], logits[i][: tokenizer.vocab_size].topk(LIKELIEST)[1]))
 
 

@@ -1,84 +1,80 @@
-"""A sentence's walk as lines of text, for a terminal or a document."""
+"""A trace as lines of text, for a terminal or a document."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from .inside import Answer, Stage, Walk
+from .inside import Answer, Stage, Trace
 
 VALUES = 3  # of a vector that are shown
 WIDEST = 40  # tokens for which a terminal has room side by side
 
 
-def size_line(way: Walk) -> str:
-    """The letters of all shapes, and what they are here."""
-    config = way.config
+def size_line(trace: Trace) -> str:
+    config = trace.config
     sizes = {
-        "B": len(way.packed), "T": len(way.encoding), "S": way.packed.longest, "H": config.hidden_size,
+        "B": len(trace.packed), "T": len(trace.encoding), "S": trace.packed.longest, "H": config.hidden_size,
         "N": config.num_attention_heads, "D": config.hidden_size // config.num_attention_heads,
         "F": config.intermediate_size, "V": config.vocab_size, "L": config.num_hidden_layers,
     }  # fmt: skip
-    sizes |= {"C": len(way.labels)} if way.labels else {}
+    sizes |= {"C": len(trace.labels)} if trace.labels else {}
     return "  ".join(f"{letter} = {size}" for letter, size in sizes.items())
 
 
-def text_lines(way: Walk) -> Iterator[str]:
-    yield f"original    {shown(way.text)}"
-    yield f"normalised  {shown(way.normalised)}"
+def text_lines(trace: Trace) -> Iterator[str]:
+    yield f"original    {shown(trace.text)}"
+    yield f"normalised  {shown(trace.normalised)}"
 
 
-def word_lines(way: Walk) -> list[str]:
-    """A line a word: 品詞, where it stands in the text, and its pieces."""
-    rows = [(w.text, w.part_of_speech, f"{w.span[0]}–{w.span[1]}", " ".join(w.pieces)) for w in way.words]
+def word_lines(trace: Trace) -> list[str]:
+    """A line for each word: part of speech (品詞), place in the text, and tokens."""
+    rows = [(w.text, w.part_of_speech, f"{w.span[0]}–{w.span[1]}", " ".join(w.pieces)) for w in trace.words]
     return table([("word", "品詞", "place", "pieces"), *rows])
 
 
-def token_lines(way: Walk) -> list[str]:
-    """A line a token: its id, where it stands in the text, and what stands there."""
-    encoding = way.encoding
+def token_lines(trace: Trace) -> list[str]:
+    """A line for each token: id, place in the text, and the text at that place."""
+    encoding = trace.encoding
     rows = [("", "id", "token", "place", "text")]
-    for i, (token_id, token, (start, end)) in enumerate(
-        zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
-    ):
-        rows.append((str(i), str(token_id), token, f"{start}–{end}", way.text[start:end]))
+    for i, token_id in enumerate(encoding.ids):
+        start, end = encoding.offsets[i]
+        rows.append((str(i), str(token_id), encoding.tokens[i], f"{start}–{end}", trace.text[start:end]))
     cut = ["(cut here: the text is longer than the model can read)"] if encoding.truncated else []
     return table(rows) + cut
 
 
-def stage_lines(way: Walk, stages: Iterable[Stage], head: int = 1) -> Iterator[str]:
-    """The stages group by group: what, shape, first values for the token that is followed, file, name there."""
+def stage_lines(trace: Trace, stages: Iterable[Stage], head: int = 1) -> Iterator[str]:
+    """The stages by group: what, shape, first values for the trace's token, file, module."""
     for group, members in groupby(stages, key=lambda stage: stage.group):
         yield group
         for stage in members:
             shape = f"{stage.letters} = {tuple(stage.values.shape)}"
-            values = "".join(f"{value:7.2f}" for value in stage.of_token(way.token, head)[:VALUES].tolist())
+            values = "".join(f"{value:7.2f}" for value in stage.of_token(trace.token, head)[:VALUES].tolist())
             more = "…" if stage.values.shape[-1] > VALUES else " "
             yield f"  {stage.what:<25}{shape:<29}{values:<21} {more}  {stage.file:<20} {stage.module.split('.')[-1]}"
 
 
-def attention_lines(way: Walk, layer: int, head: int) -> Iterator[str]:
-    """The probabilities of one head as a table, a row for each token that looks."""
-    attention = way.attention(layer, head)
+def attention_lines(trace: Trace, layer: int, head: int) -> Iterator[str]:
+    attention = trace.attention(layer, head)
     if len(attention) > WIDEST:
         yield f"({len(attention)} tokens are too many for a table: --picture FILE.svg draws it)"
         return
-    labels = [f"{i:>2} {shown(token)}" for i, token in enumerate(way.encoding.tokens)]
+    labels = [f"{i:>2} {shown(token)}" for i, token in enumerate(trace.encoding.tokens)]
     width = max(map(columns, labels)) + 1
     yield " " * width + "".join(f"{i:>5}" for i in range(len(labels)))
     for label, row in zip(labels, attention.tolist(), strict=True):
         yield fill(label, width) + "".join(f"{value:5.2f}" for value in row)
 
 
-def answer_lines(way: Walk, answers: Iterable[Answer]) -> Iterator[str]:
-    """Logits and probabilities of the classes, or of the likeliest words."""
+def answer_lines(trace: Trace, answers: Iterable[Answer]) -> Iterator[str]:
     for answer in answers:
-        yield f"at token {answer.token}, {shown(way.encoding.tokens[answer.token])}"
+        yield f"at token {answer.token}, {shown(trace.encoding.tokens[answer.token])}"
         rows = [(c.name, f"{c.logit:8.2f}", f"{c.probability:8.3f}") for c in answer.choices]
         yield from (f"  {line}" for line in table([("", "   logit", "probability"), *rows]))
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows of equally many cells as lines, the cells below each other."""
+    """Rows of equally many cells as lines with aligned columns."""
     cells = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(columns, column)) + 2 for column in zip(*cells, strict=True)]
     return ["".join(map(fill, row, widths)).rstrip() for row in cells]
@@ -89,7 +85,7 @@ def fill(text: str, width: int) -> str:
 
 
 def columns(text: str) -> int:
-    """How wide a terminal shows a text: two columns for a full-width character, none for a mark on another."""
+    """The width of a text in a terminal: two columns for a full-width character, none for a combining mark."""
     bases = [character for character in text if unicodedata.category(character) not in ("Mn", "Me")]
     return len(bases) + sum(unicodedata.east_asian_width(character) in "WF" for character in bases)
 

@@ -1,4 +1,4 @@
-"""Logits of one split against its labels, whatever labels the model has.
+"""The judgement of one split: predictions and metrics, from logits and labels.
 
 Letters: n examples, C columns of the model's logits.
 """
@@ -17,13 +17,13 @@ from .tasks.task import Task
 
 @dataclass(frozen=True)
 class Judgement:
-    """One split, judged."""
+    """The evaluation of one split. Without classes, `labels` is empty and `probabilities` (n, 0)."""
 
     split: str
     examples: Sequence[Example]  # n
     model_labels: tuple[str, ...]  # C
     labels: tuple[str, ...]  # rows and columns of the confusion matrix
-    probabilities: np.ndarray  # (n, C); without columns where the task is none of classes
+    probabilities: np.ndarray  # (n, C)
     predicted: list[Any]  # n answers
     metrics: Mapping[str, float | None]
     remarks: list[str]
@@ -42,22 +42,28 @@ def judge(
     neutral: str | None = None,
     width: float = 0.0,
 ) -> Judgement:
-    """Compare (n, C) logits with what is known of n examples; classes by their names.
+    """Compare (n, C) logits with the labels of n examples; classes by their names, macro averages over `data_labels`.
 
-    `data_labels` are those of the data, where they are others than the task's, which are the model's. Where it lacks a
-    label of the data, the loss is None, since that label has no probability; so is the calibration error where a band
-    of doubt decides (`neutral`, `width`), since what it calls neutral has none either.
-    Means are over the data's labels.
+    The loss is None where the model lacks a label of the data, the calibration error where a neutral band decides.
+
+    Args:
+        data_labels: of the data; by default those of the task, which are the model's.
+        neutral: the label inside the neutral band, if there is one; `width` is the band's (see neutral.py).
+
+    Raises:
+        ValueError: the model and the data have no label in common.
     """
     model_labels, data_labels = task.labels, tuple(data_labels) or task.labels
     probabilities = task.probabilities(logits)
     if not task.classes:
         found = {**task.measure(logits, task.targets(examples)), "examples": len(examples)}
         return Judgement(split, examples, model_labels, (), probabilities, task.answers(logits), found, [])
+    # Predictions.
     labels = shared_labels(model_labels, data_labels)
     predicted = decide(probabilities, model_labels, neutral, width)
     gold = [example.label for example in examples]
     right = np.array(predicted) == np.array(gold)
+    # Metrics, and remarks on what limits them.
     loss, remarks = None, []
     if set(data_labels) <= set(model_labels):
         loss = cross_entropy(logits, np.array([list(model_labels).index(label) for label in gold]))

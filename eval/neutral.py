@@ -1,7 +1,7 @@
-"""A model's labels against the data's: matched by name, with a band of doubt for the one that the model lacks.
+"""Models whose labels are not those of the data: matching by name, and a neutral band for a label that is missing.
 
-A ready sentiment model often knows `negative` and `positive` only, while the data has a third, `normal`. Its
-predictions are compared by name; and where its two probabilities are close, the band calls the prediction `normal`.
+Many sentiment models have the labels `negative` and `positive`, while the data has `normal` too. Where the two
+probabilities are close, within the band, the prediction is `normal`.
 
 Letters: n examples, C classes of the model.
 """
@@ -14,11 +14,7 @@ from .tasks.metrics import scores
 
 
 def shared_labels(model_labels: Sequence[str], data_labels: Sequence[str]) -> tuple[str, ...]:
-    """The data's labels, then those that only the model has: the rows and columns of a confusion matrix.
-
-    Raises:
-        ValueError: they have no name in common.
-    """
+    """The data's labels, then those that only the model has; ValueError where they have no name in common."""
     if not set(model_labels) & set(data_labels):
         raise ValueError(
             f"the model has the labels {', '.join(model_labels)}, the data {', '.join(data_labels)}: no name in "
@@ -28,16 +24,12 @@ def shared_labels(model_labels: Sequence[str], data_labels: Sequence[str]) -> tu
 
 
 def ceiling(gold: Sequence[str], model_labels: Sequence[str]) -> float:
-    """The accuracy that a model can reach at best: the share of examples whose label it knows."""
+    """The highest accuracy possible: the share of examples whose label the model has."""
     return float(np.isin(np.array(gold), list(model_labels)).mean())
 
 
 def neutral_label(model_labels: Sequence[str], data_labels: Sequence[str]) -> str:
-    """The one label that the data has and a two-label model lacks.
-
-    Raises:
-        ValueError: this is not a two-label model against data with one label more.
-    """
+    """The one label that the data has and a two-label model lacks; ValueError where this is not the case."""
     lacking = [label for label in data_labels if label not in model_labels]
     if len(model_labels) != 2 or len(lacking) != 1:
         raise ValueError(
@@ -48,18 +40,18 @@ def neutral_label(model_labels: Sequence[str], data_labels: Sequence[str]) -> st
 
 
 def decide(probabilities: np.ndarray, model_labels: Sequence[str], neutral: str | None, width: float) -> list[str]:
-    """(n, C) probabilities → n labels: the likeliest, or `neutral` where |p₁ - p₂| < width."""
+    """(n, C) probabilities → n labels: the most probable, or `neutral` where |p₁ - p₂| < width."""
     predicted = [model_labels[i] for i in probabilities.argmax(axis=1)]
     if neutral is None:
         return predicted
-    unsure = np.abs(probabilities[:, 0] - probabilities[:, 1]) < width
-    return [neutral if doubt else label for doubt, label in zip(unsure, predicted, strict=True)]
+    close = np.abs(probabilities[:, 0] - probabilities[:, 1]) < width
+    return [neutral if inside else label for inside, label in zip(close, predicted, strict=True)]
 
 
 def tune_width(
     probabilities: np.ndarray, gold: Sequence[str], model_labels: Sequence[str], data_labels: Sequence[str]
 ) -> float:
-    """The width, of 0.00, 0.01, … 1.00, with the highest macro-F1; of equals the narrowest. For the dev split only."""
+    """The width of 0.00, 0.01, … 1.00 with the highest macro-F1, the narrowest of equals. For the dev split only."""
     neutral = neutral_label(model_labels, data_labels)
     widths = [i / 100 for i in range(101)]
     f1 = [scores(gold, decide(probabilities, model_labels, neutral, w), data_labels)["f1"] for w in widths]

@@ -1,4 +1,4 @@
-"""Pictures: a run's confusion matrix and learning curves, and one head's attention."""
+"""Plots: a run's confusion matrix and learning curves, and the attention of one head."""
 
 import io
 import logging
@@ -12,28 +12,21 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from torch import Tensor
 
 JAPANESE_FONTS = (
-    "Noto Sans CJK JP",
-    "Noto Sans JP",
-    "IPAexGothic",
-    "Hiragino Sans",
-    "Yu Gothic",
-    "Meiryo",
-    "MS Gothic",
-)
-
+    "Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "Meiryo", "MS Gothic",
+)  # fmt: skip
 SVG_METADATA = ("Date", "Creator", "Format", "Type")  # which matplotlib would write into a file
 
 log = logging.getLogger("tezukuri")
 
 
 def fonts() -> list[str]:
-    """Fonts to write with: a Japanese one where the machine has it, for labels, then matplotlib's own."""
+    """The Japanese fonts that the machine has, then matplotlib's own."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return [font for font in JAPANESE_FONTS if font in installed] + ["DejaVu Sans"]
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a file; where no font has a label's characters, one sentence says so instead of many warnings."""
+    """A figure as a PNG; one message where no font has the characters of a label."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -44,7 +37,7 @@ def png(figure: Figure) -> bytes:
 
 
 def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str], title: str) -> bytes:
-    """A PNG of scikit-learn's confusion matrix: a row for each true class, a column for each predicted one."""
+    """A PNG of the confusion matrix: a row for each true class, a column for each predicted one."""
     with rc_context({"font.family": fonts()}):
         figure = Figure(figsize=(1.2 * len(labels) + 2, 1.1 * len(labels) + 1.6))
         axes = figure.add_subplot()
@@ -55,21 +48,27 @@ def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequ
         return png(figure)
 
 
+def plot_losses(axes: Any, rows: Sequence[dict[str, Any]], training: str, validation: str) -> None:
+    """Training loss, where there is one, and validation loss over the epochs, with these labels."""
+    trained = [row for row in rows if row["train_loss"] is not None]
+    axes.plot([row["epoch"] for row in trained], [row["train_loss"] for row in trained], "o-", label=training)
+    axes.plot([row["epoch"] for row in rows], [row["dev_loss"] for row in rows], "s-", label=validation)
+
+
 def curves(rows: Sequence[dict[str, Any]], best: int | None = None) -> bytes:
     """A PNG of training and validation loss, and of validation scores, over the epochs; `best` is the one chosen."""
     with rc_context({"font.family": fonts()}):
         figure = Figure(figsize=(10, 4))
         losses, marks = figure.subplots(1, 2)
-        epochs = [row["epoch"] for row in rows]
-        trained = [row for row in rows if row["train_loss"] is not None]
-        losses.plot([r["epoch"] for r in trained], [r["train_loss"] for r in trained], "o-", label="training")
-        losses.plot(epochs, [row["dev_loss"] for row in rows], "s-", label="validation")
+        # Losses.
+        plot_losses(losses, rows, "training", "validation")
         losses.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None), title="Loss")
-        shown = {"dev_accuracy": "o-", "dev_f1": "s-", "dev_ece": "^:"}  # other tasks have others: all but the loss
+        # Scores: those of classification, or all that another task has.
+        shown = {"dev_accuracy": "o-", "dev_f1": "s-", "dev_ece": "^:"}
         others = [name for name in rows[0] if name.startswith("dev_") and name != "dev_loss"]
         for name in [name for name in shown if name in rows[0]] or others:
             label = {"dev_f1": "macro-F1", "dev_ece": "calibration error"}.get(name, name.removeprefix("dev_"))
-            marks.plot(epochs, [row[name] for row in rows], shown.get(name, "o-"), label=label)
+            marks.plot([row["epoch"] for row in rows], [row[name] for row in rows], shown.get(name, "o-"), label=label)
         marks.set(xlabel="epoch", title="Validation", **({"ylim": (0, 1)} if "dev_accuracy" in rows[0] else {}))
         for axes in (losses, marks):
             if best is not None:
@@ -81,7 +80,7 @@ def curves(rows: Sequence[dict[str, Any]], best: int | None = None) -> bytes:
 
 
 def pretraining_curves(rows: Sequence[dict[str, Any]]) -> bytes:
-    """A PNG of training and validation loss, and of what is guessed right, over the tokens seen."""
+    """A PNG of training and validation loss, and of validation accuracy, over the tokens seen."""
     figure = Figure(figsize=(10, 4))
     losses, marks = figure.subplots(1, 2)
     seen = [row["tokens"] / 1e6 for row in rows]
@@ -103,10 +102,7 @@ def pretraining_curves(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def attention_map(attention: Tensor, labels: Sequence[str], title: str, kind: str) -> bytes:
-    """Attention (S, S) as an image file, `png` or `svg`; a label for each token.
-
-    An SVG carries the labels as text, so that whoever shows it brings the font; a PNG needs a Japanese one here.
-    """
+    """Attention (S, S) as a file, `png` or `svg`, with a label for each token. An SVG needs no font here."""
     side = min(0.35 * len(labels) + 1.5, 40)  # inches
     size = min(10.0, 0.6 * 72 * side / len(labels))  # of the letters, in points
     with rc_context({"font.family": fonts(), "svg.fonttype": "none", "svg.hashsalt": "tezukuri"}):
@@ -116,14 +112,14 @@ def attention_map(attention: Tensor, labels: Sequence[str], title: str, kind: st
         places = range(len(labels))
         axes.set_xticks(places, labels, rotation=90, fontsize=size, parse_math=False)
         axes.set_yticks(places, labels, fontsize=size, parse_math=False)
-        axes.set(title=title, xlabel="is looked at", ylabel="looks")
+        axes.set(title=title, xlabel="key", ylabel="query")
         return svg(figure) if kind == "svg" else png(figure)
 
 
 def svg(figure: Figure, room: float = 0.6) -> bytes:
-    """A figure with its text as text; `room` (inches) around it is for what comes out wider in the reader's font."""
+    """A figure as an SVG with its text as text; `room` (inches) around it is for a wider font of the reader."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no font here need have the characters
+        warnings.simplefilter("ignore")  # of missing characters
         figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=room, metadata=dict.fromkeys(SVG_METADATA))
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Texts → logits, a batch at a time.
+"""Texts → logits, in batches.
 
 Letters: n texts, B texts in a batch, C columns of logits.
 """
@@ -23,15 +23,21 @@ from .tasks.task import Task
 
 
 class NotFiniteError(ValueError):
-    """A model that answers with infinities or with what is no number."""
+    """A logit is infinite or no number."""
+
+
+def require_finite(finite: Any, texts: Sequence[int] | np.ndarray) -> None:
+    """Raise NotFiniteError where one of (K,) bools is false; it names the text (its number from 0) by `texts` (K,)."""
+    if not finite.all():
+        number = texts[int(finite.tolist().index(False))] + 1
+        raise NotFiniteError(f"the model's scores for text {number} are no finite numbers: its weights are broken")
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model with its tokenizer and its task: the one way from texts to logits.
+    """A model, on its device, with its tokenizer and its task: texts → logits.
 
-    model: on the device to compute on.
-    how: the tokenizer's `max_length` (by default all that the model can read) and `truncation`.
+    how: the tokenizer's `max_length` (by default the model's positions) and `truncation`.
     """
 
     model: Model
@@ -46,7 +52,7 @@ class Scorer:
 
     @property
     def cut(self) -> dict[str, Any]:
-        """How texts are cut, in full."""
+        """The tokenizer's options for truncation."""
         return {"max_length": self.model.config.max_position_embeddings} | dict(self.how)
 
     @property
@@ -76,39 +82,26 @@ def predict(
     progress: str | None = None,
     parts: int = 1,
 ) -> Tensor:
-    """Score texts.
+    """Logits (n, C) of n texts: fp32, on the CPU, in the order of the texts.
 
     Args:
-        model: on the device to compute on; it is put into evaluation mode, and back into its own afterwards.
-        encodings: n encoded texts, each of as many sequences as it has `parts`.
-        progress: a title for a progress bar; without it, or without a terminal, there is none.
-
-    Returns:
-        Logits (n, C), fp32, on the CPU, in the order of the texts.
+        model: on the device to compute on; evaluated in evaluation mode, left in its own.
+        encodings: of n texts, each of `parts` sequences.
+        progress: the title of a progress bar; without it, or without a terminal, there is none.
 
     Raises:
         NotFiniteError: a logit is infinite or no number.
     """
-    scores = in_batches(
-        model,
-        lambda packed: model(packed).logits,
-        len(model.labels),
-        encodings,
-        batch_size,
-        precision,
-        progress,
-        parts,
-    )
-    if not scores.isfinite().all():
-        number = int((~scores.isfinite()).any(dim=1).nonzero()[0])
-        raise NotFiniteError(f"the model's scores for text {number + 1} are no finite numbers: its weights are broken")
-    return scores
+    width = len(model.labels)
+    logits = in_batches(model, lambda p: model(p).logits, width, encodings, batch_size, precision, progress, parts)
+    require_finite(logits.isfinite().all(dim=1), range(len(logits)))
+    return logits
 
 
-@torch.no_grad()  # not inference_mode, in which autocast casts the weights anew at every use
+@torch.no_grad()  # not inference_mode, in which autocast casts the weights at every use
 def in_batches(
     model: nn.Module,
-    answer: Callable[[Packed], Tensor],
+    compute: Callable[[Packed], Tensor],
     width: int,
     encodings: Encodings,
     batch_size: int,
@@ -116,26 +109,33 @@ def in_batches(
     progress: str | None,
     parts: int = 1,
 ) -> Tensor:
-    """What `answer`, a function that runs the model, says of each text: packed batch → (B, width).
+    """What `compute`, a function that runs the model, makes of n texts: packed batch → (B, width), all → (n, width).
 
-    Returns (n, width), as `predict` does in all else: texts of like length share a batch, processes share the texts.
+    Texts of similar length share a batch; processes share the texts. All else is as in `predict`.
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    answers = []
+    # Batches by length, so that attention pads little.
     texts = [range(start, start + parts) for start in range(0, len(encodings), parts)]  # n, their sequences
     lengths = [max(len(encodings[i].ids) for i in text) for text in texts]
-    by_length = sorted(range(len(texts)), key=lengths.__getitem__)  # so that attention pads little
-    share = by_length[rank() :: ranks()]  # all of them, unless there are several processes
+    by_length = sorted(range(len(texts)), key=lengths.__getitem__)
+    share = by_length[rank() :: ranks()]
     batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
+<<<<<<< HEAD
+    # Forward.
+    outputs = []
+    silent = True if rank() or not progress else None  # None: where there is no terminal
+=======
+>>>>>>> main
     with autocast(device, precision):  # around all batches: inside, weights are cast once
         for batch in progress_bar(batches, progress, "batch"):
             packed = pack([encodings[i] for text in batch for i in texts[text]], round_size(precision)).to(device)
-            answers.append(answer(packed).float())  # (B, width)
+            outputs.append(compute(packed).float())  # (B, width)
     model.train(was_training)
+    # Back into the order of the texts, and the shares of all processes together.
     found = torch.zeros(len(texts), width, device=device)
-    if answers:
-        found[share] = torch.cat(answers)
-    sum_over_ranks([found])  # the others' are zero
+    if outputs:
+        found[share] = torch.cat(outputs)
+    sum_over_ranks([found])
     return found.cpu()

@@ -1,4 +1,4 @@
-"""The folder of one run, and files that appear in it whole or not at all."""
+"""The folder of one run, and its files, written atomically."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "numpy", "safetensors", "huggingface_hub", "fugashi", "unid
 
 
 def new_run(root: Path, model: str) -> Path:
-    """Make `root/<model>/<YYYY-MM-DD>/<HH-MM-SS>/`, with a suffix where a run of that second is there already."""
+    """Make `root/<model>/<YYYY-MM-DD>/<HH-MM-SS>/`, with a suffix where that exists."""
     now = datetime.now()
     day = Path(root) / folder_name(model) / now.strftime("%Y-%m-%d")
     day.mkdir(parents=True, exist_ok=True)
@@ -36,10 +36,7 @@ def new_run(root: Path, model: str) -> Path:
 
 
 def folder_name(model: str) -> str:
-    """A model's name as one folder: `owner/name` → `owner--name`; a local folder by its own name.
-
-    The `model/` folder of a run, `<model>/<date>/<time>/model`, is called by what was fine-tuned there.
-    """
+    """The folder for a model: `owner/name` → `owner--name`, a folder → its name, a run's `model/` → its base's."""
     path = Path(model)
     if path.is_dir():
         path = (path / "model" if (path / "model" / "config.json").is_file() else path).resolve()
@@ -49,7 +46,7 @@ def folder_name(model: str) -> str:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file aside and rename it, so that a reader sees the old content or the new, never a half."""
+    """Write a temporary file and rename it, so that a reader sees the old content or the new."""
     content = content.encode("utf-8") if isinstance(content, str) else content
     handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
@@ -70,17 +67,32 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows with the columns of the first; None is an empty cell."""
+def read_predictions(run: Path, split: str) -> list[dict[str, Any]] | None:
+    """The rows of a run's `predictions-<split>.jsonl`; None where it has none."""
+    file = run / f"predictions-{split}.jsonl"
+    # Not splitlines(): a text may hold other separators of lines, which JSON leaves as they are.
+    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line] if file.is_file() else None
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
+    """Rows with these columns, by default those of the first row; None is an empty cell."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(columns) or list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, buffer.getvalue())
 
 
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """A run's `log.csv`, a row of numbers (None for an empty cell) for each epoch; empty where nothing was trained."""
+    if not (run / "log.csv").is_file():
+        return []
+    with (run / "log.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
 def circumstances(device: torch.device) -> dict[str, Any]:
-    """What a run needs told about itself to be repeated: command, versions, machine, git commit."""
+    """What is needed to repeat a run: command, versions, machine, git commit."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -104,7 +116,7 @@ def version(package: str) -> str | None:
 
 
 def git_commit() -> str | None:
-    """The commit of this code, with `-dirty` where it was changed since; None outside a checkout."""
+    """The commit of this code, with `-dirty` where it was changed; None outside a checkout."""
     here = Path(__file__).parent.parent
     if not (here / ".git").exists():
         return None

@@ -1,6 +1,6 @@
-"""How far would the scores of one judgement go up and down with other texts of the same kind?
+"""Confidence intervals, significance tests, and corrections for several of them.
 
-Letters: n texts, C classes.
+Letters: n texts, S runs, C classes.
 """
 
 from collections.abc import Sequence
@@ -9,31 +9,25 @@ import numpy as np
 from scipy.stats import binomtest
 
 from .judge import Judgement
-from .tasks.metrics import macro_f1
+from .tasks.metrics import BINS, bin_of
 
-SURE = 0.05  # a p below it is called a difference
-DRAWS = 2_000
+ALPHA = 0.05  # the level of significance
+DRAWS = 2_000  # of the bootstrap
 AT_ONCE = 2**21  # counts in memory at a time: 16 MiB
-BINS = 15  # as in metrics.expected_calibration_error
+PERCENTILES = [0.025, 0.975]  # between which 95 % of the draws lie
 
 
 def intervals(judgement: Judgement, labels: Sequence[str]) -> dict[str, tuple[float, float]]:
     """95 % intervals of accuracy and macro-F1, and of loss and ECE where the judgement has them.
 
-    The bootstrap (Efron 1979, Annals of Statistics 7): a draw takes n of the n texts, with repetition, and is scored.
-    The interval holds 95 % of the draws ("percentile"). Only texts vary: other seeds would add to it.
+    The bootstrap (Efron 1979, Annals of Statistics 7): a draw takes n of the n texts with repetition, and is scored;
+    the interval lies between percentiles of the draws. Only texts vary, not the seed of the training.
 
-    ECE is another matter. By chance alone, few texts seem worse calibrated than many, and draws seem worse again by
-    about as much. So its draws are mirrored at the score ("basic bootstrap"; Davison & Hinkley 1997, section 5.2), and
-    the interval goes down from the score rather than up; it is cut at 0, and made to hold the score. Even so it is too
-    high for a model that is calibrated nearly perfectly.
+    The ECE of few texts is biased upwards, and that of a draw once more by about as much. Its draws are therefore
+    mirrored at the score ("basic bootstrap"; Davison & Hinkley 1997, section 5.2), cut at 0, and the interval is
+    widened to hold the score. For a model that is calibrated nearly perfectly it is still too high.
 
-    Args:
-        judgement: of n texts, at least one.
-        labels: the data's, of which macro-F1 is the mean.
-
-    Returns:
-        Name → (low, high), in the units of `judgement.metrics`; the same each time.
+    labels: the data's, of which macro-F1 is the mean. Returns name → (low, high), the same at each call.
     """
     n = len(judgement.examples)
     random = np.random.default_rng(0)
@@ -44,7 +38,7 @@ def intervals(judgement: Judgement, labels: Sequence[str]) -> dict[str, tuple[fl
     ]
     found = {}
     for name in parts[0]:
-        low, high = np.quantile(np.concatenate([part[name] for part in parts]), [0.025, 0.975])
+        low, high = np.quantile(np.concatenate([part[name] for part in parts]), PERCENTILES)
         if name == "ece":
             score = judgement.metrics["ece"]
             assert score is not None  # else it was not drawn
@@ -54,24 +48,38 @@ def intervals(judgement: Judgement, labels: Sequence[str]) -> dict[str, tuple[fl
 
 
 def drawn_scores(judgement: Judgement, labels: Sequence[str], draws: np.ndarray) -> dict[str, np.ndarray]:
-    """How often each text was drawn (draws, n) → scores (draws,); every score is made of sums over texts."""
+    """How often each text was drawn, (draws, n) → the scores of the judgement, which are sums over texts: (draws,)."""
     gold, predicted, probabilities = np.array(judgement.gold), np.array(judgement.predicted), judgement.probabilities
     texts, draws = np.arange(len(gold)), draws.astype(float)
-    right = gold == predicted
-    is_gold, is_predicted = (np.stack([side == label for label in labels], axis=1) for side in (gold, predicted))
-    hits, both = draws @ (is_gold & is_predicted), draws @ (is_gold.astype(float) + is_predicted)  # (draws, C)
-    scores = {"accuracy": draws @ right / len(gold), "f1": macro_f1(hits, both)}
+    scores = drawn_class_scores(gold, predicted[None], labels, draws)
     if judgement.metrics["loss"] is not None:
         column = [judgement.model_labels.index(label) for label in judgement.gold]
-        smallest = np.finfo(float).tiny  # so that a probability that was rounded to 0 does not make all draws infinite
+        smallest = np.finfo(float).tiny  # a probability that was rounded to 0 would make the loss infinite
         scores["loss"] = draws @ -np.log(probabilities[texts, column].clip(min=smallest)) / len(gold)
     if judgement.metrics["ece"] is not None:
         confidence = probabilities.max(axis=1)
-        bins = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence, side="left") - 1
         gaps = np.zeros((len(gold), BINS))
-        gaps[texts, bins.clip(0, BINS - 1)] = right - confidence
+        gaps[texts, bin_of(confidence)] = (gold == predicted) - confidence
         scores["ece"] = np.abs(draws @ gaps).sum(axis=1) / len(gold)
     return scores
+
+
+def drawn_class_scores(
+    gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str], draws: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Accuracy and macro-F1 of each draw, (draws,) each, as means over S runs.
+
+    gold: (n,) labels. predicted: (S, n) labels. draws: (draws, n) floats, how often each text was drawn.
+    """
+    names = np.array(labels)[:, None]
+    is_gold, is_predicted = gold == names, predicted[:, None] == names  # (C, n), (S, C, n)
+    counted = np.stack([is_gold & is_predicted, is_gold.astype(int) + is_predicted], axis=-1)  # (S, C, n, 2)
+    counts = np.tensordot(draws, counted.astype(draws.dtype), axes=(1, 2)).astype(float)  # (draws, S, C, 2)
+    hits, both = counts[..., 0], counts[..., 1]
+    f1 = np.divide(
+        2 * hits, both, out=np.zeros_like(hits), where=both > 0
+    )  # 0 where a class is neither true nor predicted
+    return {"accuracy": hits.sum(axis=2).mean(axis=1) / len(gold), "f1": f1.mean(axis=2).mean(axis=1)}
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -84,12 +92,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The exact test of McNemar 1947 for what two have right (n,): where only one has, is it too often the same?"""
+    """p of the exact test of McNemar 1947, from which texts two classifiers have right: (n,) bool each."""
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
 def p_value(p: float, digits: int = 3) -> str:
-    """A p, which is never 0."""
+    """A p to be read, which is never 0."""
     least = 10**-digits
     return f"{p:.{digits}f}" if p >= least else f"<{least:.{digits}f}"

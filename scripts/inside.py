@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from tezukuri.eval import inside_lines as lines_of
-from tezukuri.eval.inside import load, walk
+from tezukuri.eval.inside import load, trace
 from tezukuri.eval.plots import attention_map
 from tezukuri.eval.runs import write_whole
 from tezukuri.scripts.command import parser_of, run_file
@@ -45,28 +45,28 @@ def main(arguments: list[str] | None = None) -> int:
     loaded = load(options.model, options.revision)
     if loaded.report.notes:
         log.warning("%s", loaded.report)
-    way = walk(loaded.model, loaded.tokenizer, options.text)
-    attention = way.attention(options.layer, options.head)  # before anything is printed: there may be no such head
+    traced = trace(loaded.model, loaded.tokenizer, options.text)
+    attention = traced.attention(options.layer, options.head)  # before anything is printed: there may be no such head
     # The lines of each computation, then the picture.
     title = f"attention of layer {options.layer}, head {options.head}"
     blocks = [
-        (f"model {lines_of.shown(options.model)}", [lines_of.size_line(way)]),
-        ("text", lines_of.text_lines(way)),
-        ("words", lines_of.word_lines(way)),
-        ("tokens", lines_of.token_lines(way)),
+        (f"model {lines_of.shown(options.model)}", [lines_of.size_line(traced)]),
+        ("text", lines_of.text_lines(traced)),
+        ("words", lines_of.word_lines(traced)),
+        ("tokens", lines_of.token_lines(traced)),
         (
-            f"stages, with the first values at token {way.token} (head {options.head})",
-            lines_of.stage_lines(way, way.stages, options.head),
+            f"stages, with the first values at token {traced.token} (head {options.head})",
+            lines_of.stage_lines(traced, traced.stages, options.head),
         ),
-        (f"{title}: each row attends to the columns", lines_of.attention_lines(way, options.layer, options.head)),
-        ("answers", lines_of.answer_lines(way, way.answers)),
+        (f"{title}: each row attends to the columns", lines_of.attention_lines(traced, options.layer, options.head)),
+        ("answers", lines_of.answer_lines(traced, traced.answers)),
     ]
     for number, (heading, lines) in enumerate(blocks):
         print("\n" * bool(number) + heading)
         for line in lines:
             print(f"  {line}")
     if options.picture:
-        labels = [f"{i} {lines_of.shown(token)}" for i, token in enumerate(way.encoding.tokens)]
+        labels = [f"{i} {lines_of.shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
         write_whole(options.picture, attention_map(attention, labels, title, options.picture.suffix[1:]))
         print(f"\npicture {lines_of.shown(str(options.picture))}")
     return 0

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tezukuri.eval.failures.analysis import try_it
-from tezukuri.eval.failures.page import example, expected, sayings
+from tezukuri.eval.failures.analysis import score_probes
+from tezukuri.eval.failures.page import example, expected, translator
 from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.predict import Scorer
 from tezukuri.eval.runs import write_json
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     probes = read_probes(options.file)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
     model = loaded.model.to(choose_device(options.device))
-    rows = try_it(Scorer(model, loaded.tokenizer, Classify(model.labels)), probes)
+    rows = score_probes(Scorer(model, loaded.tokenizer, Classify(model.labels)), probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():
@@ -50,11 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def table(rows: Sequence[ProbeRow]) -> Iterator[str]:
     """The pass rate of each template, with failing examples, and of all."""
-    name, say = None, sayings("en")
+    name, translate = None, translator("en")
     for row in rows:
         if row.name != name:
             name = row.name
-            yield f"\n{row.kind}  {name}, expected: {expected(row, say)}"
+            yield f"\n{row.kind}  {name}, expected: {expected(row, translate)}"
         yield f"{row.rate:>7.1%}  {row.passed} of {row.n}  {row.template}"
         for case in row.failures[:SHOWN]:
             yield f"           {example(case, row)}"

@@ -17,11 +17,11 @@ from sklearn.metrics import f1_score
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.eval.predict import predict
-from tezukuri.eval.statistics import holm, mcnemar
+from tezukuri.eval.statistics import drawn_class_scores, holm, mcnemar
 from tezukuri.eval.study import pictures
 from tezukuri.eval.study.document import document
 from tezukuri.eval.study.pictures import comparison_curves
-from tezukuri.eval.study.study import Fate, Trial, differences, drawn_scores, fate, read_run, variants
+from tezukuri.eval.study.study import Change, Trial, change_after_lowest, differences, read_run, variants
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.scripts import compare
@@ -98,7 +98,8 @@ def test_a_method_that_changes_nothing_has_no_difference():
 def test_the_drawn_scores_are_those_of_the_drawn_texts():
     run, random = run_of("m", 1, guess(1, 0.6)), np.random.default_rng(4)
     chosen = random.integers(0, 30, 50)  # texts of the first thirty, some several times
-    found = drawn_scores([run], "dev", np.bincount(chosen, minlength=len(GOLD))[None, :].astype(float))
+    draws = np.bincount(chosen, minlength=len(GOLD))[None, :].astype(float)
+    found = drawn_class_scores(np.array(GOLD), np.array([run.predicted["dev"]]), LABELS, draws)
     gold, predicted = np.array(GOLD)[chosen], np.array(run.predicted["dev"])[chosen]
     assert found["f1"] == pytest.approx(f1_score(gold, predicted, average="macro", labels=LABELS))
     assert found["accuracy"] * len(GOLD) == pytest.approx((gold == predicted).sum())
@@ -121,27 +122,27 @@ def test_mcnemar_by_hand():
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [
-        (Fate(0.2, 0.02, 0.1, 0.01, 0.01), "over-confidence"),
-        (Fate(0.2, -0.05, 0.1, 0.01, 0.01), "over-fitting"),
-        (Fate(0.2, -0.01, 0.1, 0.01, 0.01), "unclear"),
-        (Fate(0.2, 0.02, 0.1, 0.01, 0.06), "unclear"),
-        (Fate(0.2, -0.5, 0.1, math.inf, math.inf), "unclear"),
-        (Fate(0.001, -0.05, 0.1, 0.01, 0.01), "no rise"),
+        (Change(0.2, 0.02, 0.1, 0.01, 0.01), "over-confidence"),
+        (Change(0.2, -0.05, 0.1, 0.01, 0.01), "over-fitting"),
+        (Change(0.2, -0.01, 0.1, 0.01, 0.01), "unclear"),
+        (Change(0.2, 0.02, 0.1, 0.01, 0.06), "unclear"),
+        (Change(0.2, -0.5, 0.1, math.inf, math.inf), "unclear"),
+        (Change(0.001, -0.05, 0.1, 0.01, 0.01), "no rise"),
     ],
 )
 def test_over_confidence_and_over_fitting_are_told_apart(change, verdict):
     assert change.verdict == verdict
 
 
-def test_the_fate_is_what_changes_after_the_lowest_loss():
+def test_the_change_is_from_the_epoch_of_the_lowest_loss_to_the_last():
     runs = [
         run_of("baseline", 1, GOLD, losses=(0.6, 0.5, 0.7), right=(0.7, 0.8, 0.9)),
         run_of("baseline", 2, GOLD, losses=(0.4, 0.5, 0.8), right=(0.8, 0.8, 0.82)),
     ]
-    found = fate(runs)
+    found = change_after_lowest(runs)
     assert (found.loss, found.accuracy, found.ece) == pytest.approx((0.3, 0.06, 0.15))
     assert (found.accuracy_error, found.ece_error) == pytest.approx((0.04, 0.05))
-    assert fate(runs[:1]).accuracy_error == math.inf
+    assert change_after_lowest(runs[:1]).accuracy_error == math.inf
 
 
 def test_runs_that_cannot_be_compared_are_refused():

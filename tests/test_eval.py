@@ -13,7 +13,7 @@ from tezukuri.eval import plots, runs
 from tezukuri.eval.judge import judge
 from tezukuri.eval.neutral import ceiling, decide, neutral_label, shared_labels, tune_width
 from tezukuri.eval.plots import curves
-from tezukuri.eval.report import write_report
+from tezukuri.eval.report import write_predictions, write_report
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.metrics import METRICS, cross_entropy, expected_calibration_error, measure, scores, softmax
 
@@ -175,6 +175,15 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         runs.write_json(path, {"f1": 0.9})
     assert json.loads(path.read_text(encoding="utf-8"))["f1"] == 0.5
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_predictions_are_read_back_whatever_ends_lines_in_their_texts(tmp_path):
+    some = [Example(f"e{i}", f"前{mark}後", "a", "test") for i, mark in enumerate("\n\r\u2028\u2029\u0085\x1c")]
+    judgement = judge(Classify(("a", "b")), "test", some, np.zeros((len(some), 2)), ("a", "b"))
+    write_predictions(tmp_path, judgement)
+    rows = runs.read_predictions(tmp_path, "test")
+    assert rows and [row["text"] for row in rows] == [example.text for example in some]
+    assert runs.read_predictions(tmp_path, "dev") is None
 
 
 def test_pictures_are_drawn_even_with_japanese_labels_and_without_training_rows(tmp_path, caplog, monkeypatch):

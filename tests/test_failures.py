@@ -20,7 +20,7 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 from tezukuri.data.dataset import Example
 from tezukuri.data.load import load as load_data
 from tezukuri.eval.failures.analysis import Failure, Token, analyse, tokens_of, write_data
-from tezukuri.eval.failures.page import EXAMPLES, METRICS, ROLLOUT, beside, coloured, page, sayings
+from tezukuri.eval.failures.page import EXAMPLES, METRICS, ROLLOUT, coloured, compare_with, page, translator
 from tezukuri.eval.failures.probes import read_probes
 from tezukuri.eval.failures.slices import Rule
 from tezukuri.eval.judge import judge
@@ -122,8 +122,8 @@ def test_every_error_stands_on_the_page_as_text(analysed, language):
         for name in ("src", "href", "action"):
             assert attributes.get(name, "#").startswith("#"), (tag, attributes)
     assert found.elements[0] == ("html", {"lang": language})
-    say = sayings(language)
-    assert say(ROLLOUT) in text and text.count(say("looked at (no explanation):")) == len(articles)
+    translate = translator(language)
+    assert translate(ROLLOUT) in text and text.count(translate("attention rollout (no explanation):")) == len(articles)
 
 
 def test_what_has_no_errors_has_a_page_too(analysed):
@@ -148,7 +148,7 @@ def test_two_runs_stand_side_by_side(analysed, tmp_path):
     there = [(e, e.label if i < 4 else said) for i, (e, said) in enumerate(both)]
     lines = [json.dumps({"id": e.id, "label": e.label, "predicted": said}) for e, said in there]
     (tmp_path / "predictions-test.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (split,) = beside(analysed.judgements, tmp_path)["splits"]
+    (split,) = compare_with(tmp_path, analysed.judgements)["splits"]
     broken = [e.id for e, said in both[:4] if said != e.label]
     assert [row["id"] for row in split["broken"]] == broken and split["fixed"] == [] and len(broken) > 1
     assert split["p"] == pytest.approx(2 / 2 ** len(broken)) and split["there"] > split["here"]
@@ -156,9 +156,9 @@ def test_two_runs_stand_side_by_side(analysed, tmp_path):
     assert "並べて見る" in text and f"({len(broken)})" in text
     (tmp_path / "predictions-test.jsonl").write_text(lines[0] + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match="is about other texts"):
-        beside(analysed.judgements, tmp_path)
+        compare_with(tmp_path, analysed.judgements)
     with pytest.raises(ValueError, match="has no predictions"):
-        beside(analysed.judgements, tmp_path / "nowhere")
+        compare_with(tmp_path / "nowhere", analysed.judgements)
 
 
 def test_the_confusion_matrix_leads_to_its_errors(analysed):
@@ -218,9 +218,9 @@ def test_every_sentence_has_its_translation_and_none_is_left_over():
     for english, japanese in known.items():
         assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", japanese)), english
     with pytest.raises(KeyError):
-        sayings("ja")("not there")
+        translator("ja")("not there")
     with pytest.raises(ValueError, match="language 'fr' is not known"):
-        sayings("fr")
+        translator("fr")
 
 
 def test_the_data_files_hold_what_the_page_shows(analysed, tmp_path):
@@ -438,7 +438,7 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     number = sum(f.split == "test" for f in few.failures)
     assert f"Of {number} errors on test the 2 that the model is surest of are coloured" in texts[0]
     assert f"test の誤り {number} 件のうち、色を付けたのはモデルの確信が高い 2 件" in texts[1]
-    assert "are shown" not in texts[0] and texts[0].count("looked at (no explanation):") == 6
+    assert "are shown" not in texts[0] and texts[0].count("attention rollout (no explanation):") == 6
     found = Reader(texts[0])
     assert found.texts == [f.text for f in few.failures]
     articles = [attributes for tag, attributes in found.elements if tag == "article"]

@@ -1,4 +1,4 @@
-"""The walk of a sentence shows what the model computes and what the tokenizer says; the tour shows the walk."""
+"""A trace shows what the model computes and what the tokenizer says; the tour shows a trace."""
 
 import importlib.util
 import math
@@ -14,7 +14,7 @@ from checkout import ROOT
 from tiny_checkpoint import SIZES, TOKENIZER, checkpoint
 
 from tezukuri.eval import inside_lines
-from tezukuri.eval.inside import load, walk
+from tezukuri.eval.inside import load, trace
 from tezukuri.eval.plots import attention_map
 from tezukuri.eval.predict import NotFiniteError
 from tezukuri.model.model import MaskedLM
@@ -50,61 +50,61 @@ def loaded(folders, request) -> Loaded:
 
 
 def test_the_values_are_those_that_the_model_gives_by_itself(loaded):
-    way = walk(loaded.model, loaded.tokenizer, TEXT)
+    traced = trace(loaded.model, loaded.tokenizer, TEXT)
     with torch.inference_mode():
-        alone = loaded.model(pack([way.encoding]), output_hidden_states=True, output_attentions=True)
-    logits = way.stages[-1].values
-    assert way.stages[-1].what == "logits" and torch.equal(logits, alone.logits)
-    ends = [stage.values for stage in way.stages if stage.what == "normalised: layer output"]
-    starts = [stage.values for stage in way.stages if stage.module == "bert.embeddings.norm"][1:]
+        alone = loaded.model(pack([traced.encoding]), output_hidden_states=True, output_attentions=True)
+    logits = traced.stages[-1].values
+    assert traced.stages[-1].what == "logits" and torch.equal(logits, alone.logits)
+    ends = [stage.values for stage in traced.stages if stage.what == "normalised: layer output"]
+    starts = [stage.values for stage in traced.stages if stage.module == "bert.embeddings.norm"][1:]
     assert all(map(torch.equal, starts + ends, alone.hidden_states)) and len(ends) == 2
-    shares = [stage.values for stage in way.stages if stage.what == "who looks where"]
+    shares = [stage.values for stage in traced.stages if stage.what == "attention probabilities"]
     assert all(map(torch.equal, shares, alone.attentions)) and len(shares) == 2
-    assert torch.equal(way.attention(2, 3), alone.attentions[1][0, 2])
+    assert torch.equal(traced.attention(2, 3), alone.attentions[1][0, 2])
     assert not any(module._forward_hooks for module in loaded.model.modules())
 
 
 def test_the_stages_follow_from_each_other(loaded):
-    way = walk(loaded.model, loaded.tokenizer, TEXT)
-    first = {stage.what: stage.values for stage in way.stages if stage.group == "layer 1"}
-    start = {stage.what: stage.values for stage in way.stages if stage.group == "embeddings"}
+    traced = trace(loaded.model, loaded.tokenizer, TEXT)
+    first = {stage.what: stage.values for stage in traced.stages if stage.group == "layer 1"}
+    start = {stage.what: stage.values for stage in traced.stages if stage.group == "embeddings"}
     parts = [start[name] for name in ("word vector", "position vector", "segment vector")]
     torch.testing.assert_close(sum(parts), start["sum of the three"])
     torch.testing.assert_close(start["normalised"] + first["attention output"], first["added to the input"])
     scores = first["queries by head"] @ first["keys by head"].transpose(-2, -1) * 8**-0.5
-    torch.testing.assert_close(scores.softmax(dim=-1), first["who looks where"])
-    mixed = (first["who looks where"] @ first["values by head"])[0].transpose(0, 1).flatten(1)  # (S, H)
+    torch.testing.assert_close(scores.softmax(dim=-1), first["attention probabilities"])
+    mixed = (first["attention probabilities"] @ first["values by head"])[0].transpose(0, 1).flatten(1)  # (S, H)
     torch.testing.assert_close(mixed, first["mixed values, all heads"])
     up = first["feed-forward, up"]
     torch.testing.assert_close(torch.nn.functional.gelu(up), first["after the activation"])
 
 
 def test_shapes_are_those_of_the_letters_and_files_those_of_the_code(loaded):
-    way = walk(loaded.model, loaded.tokenizer, TEXT)
-    sizes = SHAPES | {"T": len(way.encoding), "S": len(way.encoding)}
-    for stage in way.stages:
+    traced = trace(loaded.model, loaded.tokenizer, TEXT)
+    sizes = SHAPES | {"T": len(traced.encoding), "S": len(traced.encoding)}
+    for stage in traced.stages:
         assert tuple(stage.values.shape) == tuple(sizes[letter] for letter in stage.letters[1:-1].split(", ")), stage
-    files = {(stage.group, stage.file) for stage in way.stages}
-    assert files - {(way.stages[-1].group, "model/heads.py"), ("classifier", "model/bert.py")} == {
+    files = {(stage.group, stage.file) for stage in traced.stages}
+    assert files - {(traced.stages[-1].group, "model/heads.py"), ("classifier", "model/bert.py")} == {
         ("embeddings", "model/bert.py"),
         *((f"layer {number}", f"model/{name}.py") for number in (1, 2) for name in ("attention", "bert")),
     }
-    assert way.stages[-1].file == "model/heads.py"
+    assert traced.stages[-1].file == "model/heads.py"
 
 
 def test_words_and_tokens_are_those_of_the_tokenizer(loaded):
     special = isinstance(loaded.model, MaskedLM)
     for text in (TEXT, HOSTILE, "㍿ヿの部屋が 狭い[MASK][MASK]", "", "[SEP]"):
-        way = walk(loaded.model, loaded.tokenizer, text)
-        assert way.encoding == loaded.tokenizer.encode(text, special_tokens=special)
-        assert [p for word in way.words for p in word.pieces] == way.encoding.tokens[1:-1]
-        assert all(0 <= word.span[0] < word.span[1] <= len(text) for word in way.words)
+        traced = trace(loaded.model, loaded.tokenizer, text)
+        assert traced.encoding == loaded.tokenizer.encode(text, special_tokens=special)
+        assert [p for word in traced.words for p in word.pieces] == traced.encoding.tokens[1:-1]
+        assert all(0 <= word.span[0] < word.span[1] <= len(text) for word in traced.words)
 
 
 def test_words_have_their_part_of_speech(loaded):
-    way = walk(loaded.model, loaded.tokenizer, "ﾎﾃﾙは狭い。")
-    assert way.normalised == "ホテルは狭い。"
-    assert [(word.text, word.span, word.part_of_speech) for word in way.words] == [
+    traced = trace(loaded.model, loaded.tokenizer, "ﾎﾃﾙは狭い。")
+    assert traced.normalised == "ホテルは狭い。"
+    assert [(word.text, word.span, word.part_of_speech) for word in traced.words] == [
         ("ホテル", (0, 3), "名詞-普通名詞-一般"),
         ("は", (3, 4), "助詞-係助詞"),
         ("狭い", (4, 6), "形容詞-一般"),
@@ -122,13 +122,13 @@ def test_words_have_their_part_of_speech(loaded):
     ],
     ids=["basic", "whole", "english", "ipadic"],
 )
-def test_every_kind_of_tokenizer_can_be_walked_with(folders, settings):
+def test_every_kind_of_tokenizer_can_be_traced(folders, settings):
     model = load(str(folders["words"])).model
     tokenizer = JapaneseTokenizer(TOKENIZER.vocabulary, settings)
     for text in ("Ａé 駅から。[MASK]です", ""):
-        way = walk(model, tokenizer, text)
-        assert [p for word in way.words for p in word.pieces] == way.encoding.tokens[1:-1]
-        assert any(word.part_of_speech for word in way.words) == (settings.mecab_dic == "ipadic" and bool(text))
+        traced = trace(model, tokenizer, text)
+        assert [p for word in traced.words for p in word.pieces] == traced.encoding.tokens[1:-1]
+        assert any(word.part_of_speech for word in traced.words) == (settings.mecab_dic == "ipadic" and bool(text))
 
 
 def test_a_text_longer_than_the_model_is_cut_and_said_to_be(folders, capsys):
@@ -143,27 +143,27 @@ def test_a_text_longer_than_the_model_is_cut_and_said_to_be(folders, capsys):
 
 def test_a_masked_language_model_answers_at_every_mask_or_at_every_token(folders):
     model, tokenizer = (loaded := load(str(folders["words"]))).model, loaded.tokenizer
-    way = walk(model, tokenizer, "[MASK]から[MASK]。")
-    assert [answer.token for answer in way.answers] == [1, 3] and way.token == 1
-    for answer in way.answers:
-        probabilities = way.output.logits[answer.token].softmax(dim=-1)
+    traced = trace(model, tokenizer, "[MASK]から[MASK]。")
+    assert [answer.token for answer in traced.answers] == [1, 3] and traced.token == 1
+    for answer in traced.answers:
+        probabilities = traced.output.logits[answer.token].softmax(dim=-1)
         best = probabilities.argsort(descending=True)[:5].tolist()
         assert [choice.name for choice in answer.choices] == [tokenizer.vocabulary[i] for i in best]
         assert [c.probability for c in answer.choices] == pytest.approx(probabilities[best].tolist())
-        assert [c.logit for c in answer.choices] == way.output.logits[answer.token, best].tolist()
-    assert [answer.token for answer in walk(model, tokenizer, "駅から。").answers] == [1, 2, 3]
-    assert walk(model, tokenizer, "").answers == []
+        assert [c.logit for c in answer.choices] == traced.output.logits[answer.token, best].tolist()
+    assert [answer.token for answer in trace(model, tokenizer, "駅から。").answers] == [1, 2, 3]
+    assert trace(model, tokenizer, "").answers == []
 
 
 def test_a_classifier_answers_with_all_classes_and_reads_no_special_token(folders):
     loaded = load(str(folders["classes"]))
-    way = walk(loaded.model, loaded.tokenizer, TEXT)
-    (answer,) = way.answers
+    traced = trace(loaded.model, loaded.tokenizer, TEXT)
+    (answer,) = traced.answers
     assert answer.token == 0 and [choice.name for choice in answer.choices] == list(LABELS.values())
     probabilities = [choice.probability for choice in answer.choices]
     assert sum(probabilities) == pytest.approx(1)
-    assert probabilities == pytest.approx(way.output.logits[0].softmax(dim=-1).tolist())
-    assert "[MASK]" not in way.encoding.tokens and "[MASK]" not in [word.text for word in way.words]
+    assert probabilities == pytest.approx(traced.output.logits[0].softmax(dim=-1).tolist())
+    assert "[MASK]" not in traced.encoding.tokens and "[MASK]" not in [word.text for word in traced.words]
 
 
 def test_a_broken_model_is_told_and_its_hooks_are_gone(folders):
@@ -171,7 +171,7 @@ def test_a_broken_model_is_told_and_its_hooks_are_gone(folders):
     with torch.no_grad():
         loaded.model.head.bias[3] = torch.nan
     with pytest.raises(NotFiniteError, match="its weights are broken"):
-        walk(loaded.model, loaded.tokenizer, TEXT)
+        trace(loaded.model, loaded.tokenizer, TEXT)
 
 
 def test_a_checkpoint_without_a_head_is_an_error(folders):

@@ -11,7 +11,7 @@ from tezukuri.data.dataset import DataError
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.failures.page import KINDS, MOVES
-from tezukuri.eval.failures.probes import BUNDLED, KEYS, fit, read_probes, run_probes
+from tezukuri.eval.failures.probes import BUNDLED, KEYS, answerable, read_probes, run_probes
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.scripts.command import main as command
@@ -117,7 +117,7 @@ def test_a_change_must_be_more_than_what_is_asked(file):
 
 def test_a_label_that_the_classifier_lacks_is_named(file):
     probes = read_probes(file)
-    assert fit(probes, ("negative", "x")) and not fit(probes, ("bad", "good"))
+    assert answerable(probes, ("negative", "x")) and not answerable(probes, ("bad", "good"))
     with pytest.raises(
         ValueError, match="the probe 'blame' asks for the label 'negative', but the classifier has 'bad'"
     ):
@@ -174,7 +174,7 @@ def test_a_file_that_is_no_text_or_not_there(file, tmp_path):
 
 def test_the_probes_of_the_package_are_for_jrte_and_not_too_many():
     probes = read_probes()
-    assert fit(probes, LABELS) and {probe.label for probe in probes} == {*LABELS, None}
+    assert answerable(probes, LABELS) and {probe.label for probe in probes} == {*LABELS, None}
     assert {probe.kind for probe in probes} == set(KINDS) == set(KEYS) and len(MOVES) == 4
     assert all(probe.gloss for probe in probes) and len({probe.name for probe in probes if probe.kind == "mft"}) > 5
     texts = {text for probe in probes for template in probe.templates for case in template.cases for text in case}

@@ -20,6 +20,7 @@ from tezukuri.eval.failures.slices import (
     built_in,
     conditions,
     least,
+    lemmas_and_pos,
     normal,
     pattern,
     read,
@@ -27,7 +28,6 @@ from tezukuri.eval.failures.slices import (
     search,
     table,
     tag,
-    words_and_kinds,
 )
 from tezukuri.eval.statistics import holm
 from tezukuri.tokenize.japanese import JapaneseTokenizer
@@ -447,7 +447,7 @@ def test_what_the_search_says_can_be_checked(texts: list[Text]):
 
 
 def test_what_the_search_tries():
-    assert words_and_kinds(morphemes("部屋が狭い")) == {
+    assert lemmas_and_pos(morphemes("部屋が狭い")) == {
         "lemma=部屋",
         "lemma=が",
         "lemma=狭い",
@@ -456,8 +456,8 @@ def test_what_the_search_tries():
         "pos=名詞-普通名詞 pos=助詞-格助詞 pos=形容詞-一般",
     }
     strange = text_of("部屋 | 庭 * 湯 , = & ? ( $ ^ … lemma=!")
-    assert all(pattern(name)(strange) for name in words_and_kinds(strange.morphemes))
-    assert {"lemma=,", "lemma=&", "lemma==", "lemma=?"} < words_and_kinds(strange.morphemes)
+    assert all(pattern(name)(strange) for name in lemmas_and_pos(strange.morphemes))
+    assert {"lemma=,", "lemma=&", "lemma==", "lemma=?"} < lemmas_and_pos(strange.morphemes)
     assert conditions([text_of("", length) for length in range(1, 101)], {})[0] == [
         "len<=25",
         "len<=50",

@@ -102,24 +102,26 @@ def test_nobody_judges_a_text_that_it_learned_from():
 def test_what_does_not_teach_changes_nothing_about_the_others():
     """Whoever leaves out suspects of the training split must not have used the labels that he is judged by."""
     vectors, labels = blobs()
-    teaching = np.arange(len(labels)) < 400
-    other = np.where(teaching, labels, (labels + 1) % 3)  # all labels of the rest are wrong
-    first, second = (out_of_sample(vectors, some, teaching) for some in (labels, other))
+    in_training = np.arange(len(labels)) < 400
+    other = np.where(in_training, labels, (labels + 1) % 3)  # all labels of the rest are wrong
+    first, second = (out_of_sample(vectors, some, in_training) for some in (labels, other))
     assert not np.array_equal(labels, other)
-    assert np.array_equal(first[teaching], second[teaching])
-    assert (second[~teaching].argmax(axis=1) == labels[~teaching]).mean() > 0.95  # learned from the right ones alone
-    found = suspects(first, other, teaching)
-    assert sum(not teaching[s.index] for s in found) > np.count_nonzero(~teaching) / 2
-    assert [s for s in suspects(first, labels, teaching) if teaching[s.index]] == [
-        s for s in found if teaching[s.index]
+    assert np.array_equal(first[in_training], second[in_training])
+    assert (
+        second[~in_training].argmax(axis=1) == labels[~in_training]
+    ).mean() > 0.95  # learned from the right ones alone
+    found = suspects(first, other, in_training)
+    assert sum(not in_training[s.index] for s in found) > np.count_nonzero(~in_training) / 2
+    assert [s for s in suspects(first, labels, in_training) if in_training[s.index]] == [
+        s for s in found if in_training[s.index]
     ]
 
 
 def test_few_texts_leave_some_folds_empty():
     vectors, labels = blobs((4, 4))
-    teaching = np.zeros(8, dtype=bool)
-    teaching[np.argsort(labels)[[0, 1, 4, 5]]] = True  # two of each class
-    assert np.allclose(out_of_sample(vectors, labels, teaching, folds=5).sum(axis=1), 1)
+    in_training = np.zeros(8, dtype=bool)
+    in_training[np.argsort(labels)[[0, 1, 4, 5]]] = True  # two of each class
+    assert np.allclose(out_of_sample(vectors, labels, in_training, folds=5).sum(axis=1), 1)
 
 
 def test_the_folds_are_as_good_as_scikit_learns():

@@ -13,7 +13,7 @@ from tiny import tiny
 import tezukuri
 from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.failures.analysis import token_by_token
-from tezukuri.eval.inside import load, walk
+from tezukuri.eval.inside import load, trace
 from tezukuri.eval.predict import Scorer
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.bert import Bert
@@ -189,9 +189,11 @@ def test_a_model_learns_with_it_and_is_loaded_with_it(tmp_path):
     told = list(token_by_token(Scorer(again, tokenizer, task), TEXTS, np.array([0, 1, 0, 1, 0]), "dev"))
     assert ["".join(token.text for token in tokens) for tokens, _ in told] == TEXTS
     loaded = load(str(tmp_path / "model"))
-    way = walk(loaded.model, loaded.tokenizer, "ａb c")
-    assert way.normalised == "ab c" and [word.span for word in way.words] == [(0, 2), (3, 4)]
-    assert [piece for word in way.words for piece in word.pieces] == way.encoding.tokens[1:-1] == ["▁a", "b", "▁c"]
+    traced = trace(loaded.model, loaded.tokenizer, "ａb c")
+    assert traced.normalised == "ab c" and [word.span for word in traced.words] == [(0, 2), (3, 4)]
+    assert (
+        [piece for word in traced.words for piece in word.pieces] == traced.encoding.tokens[1:-1] == ["▁a", "b", "▁c"]
+    )
     small = Model(Bert(config_of(vocab_size=20)), LABELS)
     save(small, TOKENIZER, tmp_path / "small")
     with pytest.raises(CheckpointError, match=r"letters\.json has 21 tokens, but the model embeds 20"):
@@ -200,10 +202,10 @@ def test_a_model_learns_with_it_and_is_loaded_with_it(tmp_path):
 
 def test_a_masked_language_model_is_asked_at_its_masks_or_at_each_of_its_tokens():
     model = MaskedLM(Bert(config_of(), pooler=False)).eval()
-    way = walk(model, TOKENIZER, "ａ<mask> c")
-    assert way.normalised == "a<mask> c" and [answer.token for answer in way.answers] == [2]
-    assert [(word.text, word.span) for word in way.words] == [("a", (0, 1)), ("<mask>", (1, 7)), ("c", (8, 9))]
-    assert [answer.token for answer in walk(model, TOKENIZER, "ab c").answers] == [1, 2, 3]
+    traced = trace(model, TOKENIZER, "ａ<mask> c")
+    assert traced.normalised == "a<mask> c" and [answer.token for answer in traced.answers] == [2]
+    assert [(word.text, word.span) for word in traced.words] == [("a", (0, 1)), ("<mask>", (1, 7)), ("c", (8, 9))]
+    assert [answer.token for answer in trace(model, TOKENIZER, "ab c").answers] == [1, 2, 3]
 
 
 def test_the_hub_is_asked_for_its_files(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import torch
 
 from ..data.dataset import SPLITS
 from ..eval.failures.analysis import Retrained
-from ..eval.failures.suspects import deal
+from ..eval.failures.suspects import stratified_folds
 from .finetune import make
 from .loop import fine_tune
 from .regularizers.shelf import regularizers_of
@@ -33,7 +33,7 @@ def retrain(run: Run, folds: int) -> Retrained:
     if folds > len(examples):
         raise ValueError(f"{len(examples)} texts cannot be dealt out to {folds} folds: give --retrain fewer")
     parts = [len(SPLITS) * data.labels.index(e.label) + SPLITS.index(e.split) for e in examples]
-    fold = deal(np.array(parts), folds, settings.seed)
+    fold = stratified_folds(np.array(parts), folds, settings.seed)
     probabilities = np.zeros((len(examples), len(data.labels)))
     for number in range(folds):
         print(f"\nfold    {number + 1} of {folds}, here called test")

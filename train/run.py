@@ -12,11 +12,12 @@ import torch
 from ..data.dataset import SPLITS, Dataset, Example
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import Analysis, Retrained, analyse
-from ..eval.failures.page import read_log, write_page
+from ..eval.failures.page import write_page
 from ..eval.failures.probes import Probe
 from ..eval.failures.slices import Rule
 from ..eval.judge import Judgement, judge
 from ..eval.predict import Scorer
+from ..eval.runs import read_log
 from ..eval.tasks.table import TASKS
 from ..eval.tasks.task import Task
 from ..model.model import Model

@@ -1,14 +1,12 @@
-"""Every text that a classifier has wrong, with what may tell why: attribution, neighbours, kinds of texts, judges.
+"""The analysis of a classifier's errors: attribution, neighbours, slices, label suspects, probes, human votes.
 
 Letters: n texts of a split, C classes.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,35 +17,39 @@ from ...tokenize.normalize import Span
 from ...weights.load import load
 from ..judge import Judgement
 from ..predict import Scorer
+<<<<<<< HEAD
+from ..runs import write_csv, write_json, write_jsonl
+=======
 from ..progress import progress_bar
 from ..runs import write_json, write_jsonl, write_whole
+>>>>>>> main
 from ..statistics import intervals
 from ..tasks.metrics import softmax
-from .attribution import integrated_gradients, looked_at, occlusion
+from .attribution import integrated_gradients, occlusion, rollout_to_cls
 from .neighbours import nearest, representations
-from .probes import Probe, ProbeRow, fit, read_probes, run_probes
+from .probes import Probe, ProbeRow, answerable, read_probes, run_probes
 from .slices import Rule, SliceRow, built_in, read, search, table, tag
 from .suspects import out_of_sample, suspects
 from .votes import Agreement, agreement
 
 NEIGHBOURS = 3
-MOST = 500  # errors of a split that are explained token by token: those that the model is surest of
-AT_ONCE = 64  # of them, from one step of the progress bar to the next
+MOST = 500  # errors of a split with an attribution, the most confident ones
+AT_ONCE = 64  # of them, for one step of the progress bar
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the text, with what it adds to the logit of the prediction, and how much the model looks at it."""
+    """A token with its attributions (see attribution.py)."""
 
-    text: str  # as it stands there, with what comes before it and belongs to no token
-    gradients: float  # integrated gradients
-    occlusion: float  # by how much the logit falls without it
-    rollout: float  # how much of it is in what the classifier takes, by attention alone: no explanation
+    text: str  # as it stands in the text, with what precedes it and belongs to no token
+    gradients: float
+    occlusion: float
+    rollout: float
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A text of the training split that the encoder takes for alike."""
+    """A text of the training split with a similar representation."""
 
     id: str
     text: str
@@ -57,21 +59,21 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Failure:
-    """One text that was classified wrongly."""
+    """A text that was classified wrongly."""
 
     split: str
     id: str
     text: str
-    length: int  # in tokens, without [CLS] and [SEP], as the model read it
+    length: int  # in tokens, without special ones, after truncation
     gold: str
     predicted: str
     probabilities: dict[str, float]
     votes: dict[str, int] | None
-    explained: str | None  # the label whose logit the tokens add to; None where it is not among the MOST
+    explained: str | None  # the label whose logit is attributed to the tokens; None beyond MOST
     tokens: list[Token]
     complete: bool  # whether the integrated gradients add up
     neighbours: list[Neighbour]
-    slices: list[str]  # names of the rules that it falls under
+    slices: list[str]  # names of the rules that hold
 
 
 @dataclass(frozen=True)
@@ -89,26 +91,26 @@ class SuspectText:
 
 
 class Retrained(NamedTuple):
-    """What fine-tunings on parts of the texts say of the others."""
+    """Predictions by models that were fine-tuned without the texts in question."""
 
-    probabilities: np.ndarray  # (n, C) of all texts of the judgements, each by a model that did not learn from it
+    probabilities: np.ndarray  # (n, C) of all texts of the judgements
     folds: int  # the number of fine-tunings
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that the page shows and the files hold."""
+    """All that the page shows and its data files hold."""
 
     judgements: list[Judgement]
     intervals: dict[str, dict[str, tuple[float, float]]]  # split → metric → its 95 % interval
-    agreements: dict[str, Agreement]  # split → judges; empty where the data has no votes
+    agreements: dict[str, Agreement]  # by split; empty where the data has no votes
     failures: list[Failure]
     rules: list[Rule]
-    sliced: list[str]  # the splits whose texts the slices are of
+    sliced: list[str]  # the splits of `slices` and `found`
     slices: list[SliceRow]
     found: list[SliceRow]
     suspects: list[SuspectText]
-    folds: int  # the number of fine-tunings that named the suspects; 0 where a logistic regression did
+    folds: int  # of the fine-tunings that named the suspects; 0 for a logistic regression
     probes: list[ProbeRow]
 
 
@@ -122,56 +124,59 @@ def analyse(
     retrained: Retrained | None = None,
     probes: Sequence[Probe] | None = None,
 ) -> Analysis:
-    """Look at everything that was judged. Several processes must all call it: they share a part of the work.
+    """Analyse the errors of judgements. All processes must call it, since they share the work.
 
     Args:
-        judgements: of the splits whose errors are looked at, the training split among them or not.
-        train: the texts of the training split, to look for neighbours in; may be empty.
+        judgements: of one split each.
+        train: the texts of the training split, among which neighbours are sought; may be empty.
         labels: those of the data.
-        own_rules: more kinds of texts, from `slices.read_rules`.
+        own_rules: more slices, from `slices.read_rules`.
         retrained: what label suspects are named by, instead of a logistic regression.
-        probes: to try the model on; by default those of the package, where the model has their labels.
+        probes: by default those of the package, where the model has their labels.
     """
+    # Probes.
     if probes is None:
         bundled = read_probes()
-        probes = bundled if fit(bundled, scorer.model.labels) else []
-    tried = try_it(scorer, probes)
+        probes = bundled if answerable(bundled, scorer.model.labels) else []
+    probe_rows = score_probes(scorer, probes)
+    # Slices, of all splits but the training split if there is another.
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
     texts = {j.split: read([e.text for e in j.examples], scorer.tokenizer) for j in judgements}
-    rules = [*built_in([text.length for j in held_out for text in texts[j.split]]), *own_rules]
-    tags = {split: tag(read_texts, rules) for split, read_texts in texts.items()}
+    pooled = [text for j in held_out for text in texts[j.split]]
+    rules = [*built_in([text.length for text in pooled]), *own_rules]
+    tags = {split: tag(of_split, rules) for split, of_split in texts.items()}
     wrong = {j.split: np.array(j.predicted) != np.array(j.gold) for j in judgements}
     pooled_tags = {rule.name: np.concatenate([tags[j.split][rule.name] for j in held_out]) for rule in rules}
     pooled_wrong = np.concatenate([wrong[j.split] for j in held_out])
-    pooled_texts = [text for j in held_out for text in texts[j.split]]
-    has_votes = any(example.votes for j in judgements for example in j.examples)
-    learned = None
+    # Errors, with the training texts that are neighbours.
+    train_vectors = None
     if len(train) > 1 and any(some.any() for some in wrong.values()):
         encodings = scorer.encode([e.text for e in train])
-        learned = representations(scorer.model.bert, encodings, progress="training texts as vectors")
+        train_vectors = representations(scorer.model.bert, encodings, progress="training texts as vectors")
+    failures = [
+        failure
+        for j in judgements
+        for failure in explain_errors(scorer, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, train_vectors)
+    ]
+    has_votes = any(example.votes for j in judgements for example in j.examples)
+    voted = judgements if has_votes else []
     return Analysis(
         judgements=list(judgements),
         intervals={j.split: intervals(j, labels) for j in judgements},
-        agreements={j.split: agreement([e.votes for e in j.examples], j.gold, j.predicted) for j in judgements}
-        if has_votes
-        else {},
-        failures=[
-            failure
-            for j in judgements
-            for failure in explain(scorer, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, learned)
-        ],
+        agreements={j.split: agreement([e.votes for e in j.examples], j.gold, j.predicted) for j in voted},
+        failures=failures,
         rules=rules,
         sliced=[j.split for j in held_out],
         slices=[row for row in table(pooled_tags, pooled_wrong) if row.n],
-        found=search(pooled_texts, pooled_wrong, pooled_tags),
-        suspects=suspected(judgements, train, labels, retrained),
+        found=search(pooled, pooled_wrong, pooled_tags),
+        suspects=label_suspects(judgements, train, labels, retrained),
         folds=retrained.folds if retrained else 0,
-        probes=tried,
+        probes=probe_rows,
     )
 
 
-def try_it(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
-    """Run the probes, in fp32."""
+def score_probes(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
+    """Run the probes on the model."""
 
     def probabilities_of(texts: Sequence[str]) -> np.ndarray:
         return softmax(scorer.logits(scorer.encode(texts), progress="probes"))
@@ -179,55 +184,49 @@ def try_it(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
     return run_probes(probes, scorer.model.labels, probabilities_of) if probes else []
 
 
-def explain(
+def explain_errors(
     scorer: Scorer,
     judgement: Judgement,
     wrong: np.ndarray,
     tags: Mapping[str, np.ndarray],
     train: Sequence[Example],
-    learned: Tensor | None,
+    train_vectors: Tensor | None,
 ) -> Iterator[Failure]:
-    """The wrong ones (their numbers) of a split, with what speaks for each prediction.
+    """The wrong texts (their numbers) of a split, with attributions, neighbours and slices.
 
-    `learned` holds the representations of the texts of `train`, where these are enough to be neighbours.
+    train_vectors: the representations of `train`; None where there are to be no neighbours.
     """
     if not len(wrong):
         return
     examples = [judgement.examples[i] for i in wrong]
+    # Attributions of the most confident errors.
     probabilities = judgement.probabilities[wrong]
-    classes = probabilities.argmax(axis=1)  # also where a band of doubt decided otherwise
-    surest = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:MOST])
-    texts = [examples[i].text for i in surest]
-    told = token_by_token(scorer, texts, classes[surest], judgement.split)
-    explained = dict(zip(surest.tolist(), told, strict=True))
+    classes = probabilities.argmax(axis=1)  # also where a neutral band decided otherwise
+    confident = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:MOST])
+    attributed = token_by_token(scorer, [examples[i].text for i in confident], classes[confident], judgement.split)
+    explained = dict(zip(confident.tolist(), attributed, strict=True))
+    # Neighbours.
     near: list[list[Neighbour]] = [[] for _ in wrong]
     encodings = scorer.encode([e.text for e in examples])
-    if learned is not None:
+    if train_vectors is not None:
         vectors = representations(scorer.model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
-        near = neighbours(vectors, learned, train, wrong if judgement.split == "train" else None)
+        near = neighbours(vectors, train_vectors, train, wrong if judgement.split == "train" else None)
     for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
         tokens, complete = explained.get(place, ([], True))
+        own = dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True))
+        length = len(encodings[place].ids) - scorer.tokenizer.template.added()
         yield Failure(
-            split=judgement.split,
-            id=example.id,
-            text=example.text,
-            length=len(encodings[place].ids) - scorer.tokenizer.template.added(),
-            gold=example.label,
-            predicted=judgement.predicted[number],
-            probabilities=dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True)),
+            judgement.split, example.id, example.text, length, example.label, judgement.predicted[number], own,
             votes=dict(example.votes) if example.votes else None,
-            explained=judgement.model_labels[classes[place]] if place in explained else None,
-            tokens=tokens,
-            complete=complete,
-            neighbours=near[place],
-            slices=[name for name, members in tags.items() if members[number]],
-        )
+            explained=judgement.model_labels[classes[place]] if place in explained else None, tokens=tokens,
+            complete=complete, neighbours=near[place], slices=[name for name, has in tags.items() if has[number]],
+        )  # fmt: skip
 
 
 def token_by_token(
     scorer: Scorer, texts: Sequence[str], classes: np.ndarray, split: str
 ) -> Iterator[tuple[list[Token], bool]]:
-    """What each token adds to the logit of its text's class (n,), and whether the integrated gradients add up."""
+    """For each text its tokens with the attributions of its class (n,), and whether integrated gradients add up."""
     model, tokenizer = scorer.model, scorer.tokenizer
     template = tokenizer.template
     with progress_bar(None, f"errors of {split}", "text", total=len(texts)) as bar:
@@ -238,16 +237,16 @@ def token_by_token(
             offsets = np.split(encodings.offsets, encodings.boundaries[1:-1])
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, template.special)
             drops = occlusion(model, encodings, chosen, tokenizer.mask_id, template.special)
-            rolled = looked_at(model, encodings)
+            rolled = rollout_to_cls(model, encodings)
             for text, own, one, *others in zip(some, offsets, gradients, drops, rolled, strict=True):
                 yield tokens_of(text, template.inside(len(own)), own, one.values, *others), one.complete
             bar.update(len(some))
 
 
 def tokens_of(text: str, inside: range, offsets: Sequence[Span] | np.ndarray, *values: np.ndarray) -> list[Token]:
-    """The text cut where its tokens end, so that all pieces together are the text.
+    """The text cut at the ends of its tokens, so that all pieces together are the text.
 
-    inside: which of its tokens are no special ones. offsets: of all tokens, as are the `values`, those of a `Token`.
+    inside: the numbers of its tokens that are not special. offsets and values: of all tokens.
     """
     pieces, done = [], 0
     for place in inside:
@@ -255,80 +254,68 @@ def tokens_of(text: str, inside: range, offsets: Sequence[Span] | np.ndarray, *v
         pieces.append(Token(text[done:end], *(round(float(value[place]), 4) for value in values)))
         done = end
     if done < len(text):
-        pieces.append(Token(text[done:], 0.0, 0.0, 0.0))  # marks that no token has, and what was too long to be read
+        pieces.append(Token(text[done:], 0.0, 0.0, 0.0))  # characters of no token, and what was truncated
     return pieces
 
 
 def neighbours(
-    vectors: Tensor, learned: Tensor, train: Sequence[Example], itself: np.ndarray | None
+    vectors: Tensor, train_vectors: Tensor, train: Sequence[Example], itself: np.ndarray | None
 ) -> list[list[Neighbour]]:
-    """For each text the training texts with the nearest representations; not `itself`, its own number among them."""
+    """For each text the training texts with the most similar vectors, without the one whose number is in `itself`."""
     exclude = None if itself is None else torch.from_numpy(itself)
-    found, cosines = nearest(vectors, learned, NEIGHBOURS, exclude)
+    found, cosines = nearest(vectors, train_vectors, NEIGHBOURS, exclude)
     return [
-        [Neighbour(train[i].id, train[i].text, train[i].label, round(c, 4)) for i, c in zip(row, alike, strict=True)]
-        for row, alike in zip(found.tolist(), cosines.tolist(), strict=True)
+        [Neighbour(train[i].id, train[i].text, train[i].label, round(c, 4)) for i, c in zip(row, values, strict=True)]
+        for row, values in zip(found.tolist(), cosines.tolist(), strict=True)
     ]
 
 
-def suspected(
+def label_suspects(
     judgements: Sequence[Judgement], train: Sequence[Example], labels: Sequence[str], retrained: Retrained | None
 ) -> list[SuspectText]:
-    """Label suspects of all splits together, by fine-tunings or by a logistic regression on what mini makes of texts.
+    """Label suspects among the texts of all judgements, by fine-tunings, or by a logistic regression.
 
-    By mini as it comes, and not by the model that was fine-tuned: that one has seen the labels of its training texts.
-    The regression learns from the training texts alone, also where they were not judged; only what was judged is
-    suspected. Where there are no training texts it learns from those that were judged.
+    The regression reads the representations of mini, which has not seen any label, and learns from the training texts;
+    from those of the judgements where there are no training texts.
     """
+    # The texts of the judgements, then those of the training split that are not among them.
     examples = [(j.split, example) for j in judgements for example in j.examples]
     others = [] if retrained or any(j.split == "train" for j in judgements) else train
-    texts, own = [*(example for _, example in examples), *others], len(examples)
+    texts = [*(example for _, example in examples), *others]
     given = np.array([list(labels).index(example.label) for example in texts])
-    teaching = np.array([split == "train" for split, _ in examples] + [True] * len(others))
-    teaching |= not teaching.any()
-    classes, sizes = np.unique(given[teaching], return_counts=True)
+    in_training = np.array([split == "train" for split, _ in examples] + [True] * len(others))
+    in_training |= not in_training.any()
+    classes, sizes = np.unique(given[in_training], return_counts=True)
     if len(classes) < 2 or sizes.min() < 2:
         return []
+    # Probabilities by a model that was not trained on the text in question.
     if retrained:
         probabilities = retrained.probabilities
     else:
         mini, tokenizer = load("mini")
         encodings = tokenizer.encode_batch([e.text for e in texts], max_length=mini.config.max_position_embeddings)
         vectors = representations(mini, encodings, progress="all texts as vectors")
-        probabilities = out_of_sample(vectors.numpy(), given, teaching, progress="labels to look at")
-    return [
-        SuspectText(
-            split=examples[s.index][0],
-            id=examples[s.index][1].id,
-            text=examples[s.index][1].text,
-            label=labels[s.given],
-            suggested=labels[s.suggested],
-            self_confidence=round(s.self_confidence, 4),
-            suggested_confidence=round(s.suggested_confidence, 4),
-            votes=dict(examples[s.index][1].votes or {}) or None,
-        )
-        for s in suspects(probabilities, given, teaching)
-        if s.index < own
-    ]
+        probabilities = out_of_sample(vectors.numpy(), given, in_training, progress="labels to look at")
+    found = []
+    for s in suspects(probabilities, given, in_training):
+        for split, e in examples[s.index : s.index + 1]:  # none for another text
+            own, other = round(s.self_confidence, 4), round(s.suggested_confidence, 4)
+            votes = dict(e.votes or {}) or None
+            found.append(SuspectText(split, e.id, e.text, labels[s.given], labels[s.suggested], own, other, votes))
+    return found
 
 
 def write_data(run: Path, analysis: Analysis) -> None:
-    """`failures.jsonl`, `slices.csv`, `suspects.csv` and perhaps `probes.json`: what the page shows, as data."""
+    """Write `failures.jsonl`, `slices.csv`, `suspects.csv`, and `probes.json` where there are probes."""
     write_jsonl(run / "failures.jsonl", [asdict(failure) for failure in analysis.failures])
-    kinds = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
-    write_table(run / "slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in kinds], ["by"])
+    slices = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
     by = f"{analysis.folds} fine-tunings" if analysis.folds else "logistic regression"
-    write_table(run / "suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects], ["by"])
+    for name, kind, rows in (
+        ("slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in slices]),
+        ("suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects]),
+    ):
+        write_csv(run / name, rows, ["by", *(field.name for field in fields(kind))])
     if analysis.probes:
         write_json(run / "probes.json", [asdict(row) for row in analysis.probes])
     else:
-        (run / "probes.json").unlink(missing_ok=True)  # of a page that was made before
-
-
-def write_table(path: Path, kind: Any, rows: Sequence[Mapping[str, Any]], first: Sequence[str] = ()) -> None:
-    """Rows as CSV; the header is there also where there is no row."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*first, *kind.__dataclass_fields__], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, buffer.getvalue())
+        (run / "probes.json").unlink(missing_ok=True)  # of an earlier page

@@ -1,7 +1,6 @@
-"""Which texts does an encoder take for alike? One vector a text, and the nearest of them.
+"""Nearest neighbours: one vector for each text, and the texts with the most similar vectors.
 
-Letters: B sequences in a batch, T tokens in the packed batch, H hidden size, n texts, m of them (or others) asked for,
-k neighbours.
+Letters: B sequences in a batch, T tokens in the packed batch, H hidden size, n references, m queries, k neighbours.
 """
 
 from typing import Any
@@ -23,48 +22,36 @@ def representations(
     precision: torch.dtype = torch.float32,
     progress: str | None = None,
 ) -> Tensor:
-    """The mean of a text's token vectors in the last layer ([CLS] and [SEP] among them), as a unit vector.
+    """Unit vectors (n, H), fp32, on the CPU: the mean of each text's vectors in the last layer, with [CLS] and [SEP].
 
-    The mean, since nothing has to train it. The pooler, and the vector of [CLS], say what they were trained to say:
-    before fine-tuning, little about the text, and some checkpoints have no pooler at all. Reimers & Gurevych 2019
-    (arXiv:1908.10084, table 1) find the mean far better than [CLS] in an encoder that was only pretrained.
+    The mean needs no training; the pooler and the vector of [CLS] do. Reimers & Gurevych 2019 (arXiv:1908.10084,
+    table 1) find it far better than [CLS] in an encoder that was only pretrained.
 
-    Args:
-        encoder: that of a model with a head is `model.bert`. The rest is as in `predict`.
-
-    Returns:
-        (n, H), fp32, on the CPU, in the order of the texts.
+    encoder: `model.bert` of a model with a head. The other arguments are those of `predict`.
     """
 
     def sums(packed: Packed) -> Tensor:
         return packed.sums(encoder(packed).hidden)  # (T, H) -> (B, H)
 
-    # A sum points where the mean does.
+    # The sum has the direction of the mean.
     found = in_batches(encoder, sums, encoder.config.hidden_size, encodings, batch_size, precision, progress)
     return F.normalize(found, dim=1)
 
 
 def nearest(queries: Tensor, references: Tensor, k: int, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The k references with the greatest cosine to each query, the greatest first.
+    """The k references with the greatest cosine to each query: their numbers (m, k) and cosines (m, k), greatest first.
 
-    Args:
-        queries: (m, H) unit vectors, as `representations` gives them.
-        references: (n, H) unit vectors.
-        k: there are fewer neighbours where there are fewer references.
-        exclude: (m,) the number of the reference that each query must not find: where the queries are among the
-            references, itself. Another text with the same words is found.
-
-    Returns:
-        Their numbers (m, k) and the cosines (m, k).
+    queries: (m, H) unit vectors. references: (n, H) unit vectors; where n < k there are n neighbours.
+    exclude: (m,) the number of a reference that each query must not find, such as itself.
     """
     k = min(k, len(references) - (exclude is not None))
     rows = max(1, AT_ONCE // max(1, len(references)))
     numbers, cosines = [], []
     for start, some in zip(range(0, max(1, len(queries)), rows), queries.split(rows), strict=True):
-        alike = some @ references.T  # (rows, n)
+        similarity = some @ references.T  # (rows, n)
         if exclude is not None:
-            alike.scatter_(1, exclude[start : start + rows, None], -torch.inf)
-        best = alike.topk(k)
+            similarity.scatter_(1, exclude[start : start + rows, None], -torch.inf)
+        best = similarity.topk(k)
         numbers.append(best.indices)
         cosines.append(best.values)
     return torch.cat(numbers), torch.cat(cosines)

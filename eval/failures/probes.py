@@ -1,7 +1,6 @@
-"""What can a classifier do? Small tests of its behaviour, with texts made from templates.
+"""Probes: tests of a classifier's behaviour, with texts made from templates (CheckList, Ribeiro et al. 2020).
 
-After CheckList (Ribeiro et al. 2020, arXiv:2005.04118). Texts of a test split are many things at once; these are one
-thing at a time, so that a failure says what was not understood. A file of probes is TOML (`probes.toml` is one):
+After arXiv:2005.04118. A file of probes is TOML (`probes.toml` is one):
 
     [slots]                                # words to be put in; every combination makes a text
     "場所" = ["部屋", "お風呂"]
@@ -9,7 +8,7 @@ thing at a time, so that a failure says what was not understood. A file of probe
 
     [[probe]]
     name = "blame"
-    gloss = "悪い点"                       # the name in Japanese, if you like
+    gloss = "悪い点"                       # the name in Japanese (optional)
     kind = "mft"                           # minimum functionality: each text has this label
     label = "negative"
     templates = ["{場所}が{狭}いです。"]
@@ -27,7 +26,7 @@ thing at a time, so that a failure says what was not understood. A file of probe
     by = 0.1                               # … by more than this; below 0 it need not, but may go the other way by less
     pairs = [["{場所}が{狭}いです。", "{場所}は{狭}くないです。"]]
 
-Slots that one probe alone has stand in it: `slots = { "色" = ["赤", "青"] }`.
+Slots of a single probe stand in it: `slots = { "色" = ["赤", "青"] }`.
 
 Letters: n texts, C classes.
 """
@@ -35,7 +34,7 @@ Letters: n texts, C classes.
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 from math import isfinite, prod
 from pathlib import Path
@@ -53,55 +52,47 @@ KEYS = {
     "dir": {"name", "kind", "label", "goes", "pairs"},
 }
 EXTRA = {"gloss", "slots", "by"}
-MOST = 10_000  # texts, or pairs, of one template
+MOST = 10_000  # texts or pairs of one template
 SLOT = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """One template with all that it makes."""
+    """A template, or a pair of them, with its texts."""
 
     written: str  # as in the file; of a pair both, with an arrow
-    cases: list[tuple[str, ...]]  # texts, each alone or a pair
+    cases: list[tuple[str, ...]]  # texts, each alone or in a pair
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What is expected of the texts of some templates."""
-
+class Expectation:
     name: str
     gloss: str  # in Japanese; may be empty
     kind: str  # mft, inv or dir
-    label: str | None  # inv has none
-    goes: str | None  # up or down; dir only
+    label: str | None  # None for inv
+    goes: str | None  # up or down, for dir
     by: float
+
+
+@dataclass(frozen=True)
+class Probe(Expectation):
     templates: list[Template]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the classifier says of one text."""
-
     text: str
     label: str
     probability: float
-    asked: float | None  # the probability of the probe's label; None where it has none
+    asked: float | None  # the probability of the probe's label, if it has one
 
 
 @dataclass(frozen=True)
-class ProbeRow:
-    """How a classifier does on one template. The first six are the probe's."""
-
-    name: str
-    gloss: str
-    kind: str
-    label: str | None
-    goes: str | None
-    by: float
+class ProbeRow(Expectation):
     template: str
     n: int
     passed: int
-    failures: list[list[Answer]]  # of every case that did not pass, the text or the pair
+    failures: list[list[Answer]]  # the text or the pair of every case that did not pass
 
     @property
     def rate(self) -> float:
@@ -111,15 +102,12 @@ class ProbeRow:
 def run_probes(
     probes: Sequence[Probe], labels: Sequence[str], probabilities_of: Callable[[Sequence[str]], np.ndarray]
 ) -> list[ProbeRow]:
-    """Ask a classifier about every text, each once.
+    """Classify all texts, each once: a row for each template.
 
-    Args:
-        probes: from `read_probes`.
-        labels: C, the classifier's.
-        probabilities_of: n texts → (n, C).
+    labels: C, of the classifier. probabilities_of: n texts → (n, C).
 
     Raises:
-        ValueError: a probe names a label that the classifier has not.
+        ValueError: a probe has a label that the classifier lacks.
     """
     for probe in probes:
         if probe.label is not None and probe.label not in labels:
@@ -127,18 +115,16 @@ def run_probes(
                 f"the probe {probe.name!r} asks for the label {probe.label!r}, but the classifier has "
                 f"{listed(labels)}: write the probe with one of these"
             )
-    texts = list(
-        dict.fromkeys(t for probe in probes for template in probe.templates for c in template.cases for t in c)
-    )
-    said = dict(zip(texts, probabilities_of(texts), strict=True))  # text → (C,)
+    templates = [(probe, template) for probe in probes for template in probe.templates]
+    texts = list(dict.fromkeys(text for _, template in templates for case in template.cases for text in case))
+    probabilities = dict(zip(texts, probabilities_of(texts), strict=True))  # text → (C,)
     rows = []
-    for probe in probes:
-        for template in probe.templates:
-            answers = [[answer(text, said[text], probe, labels) for text in case] for case in template.cases]
-            failures = [case for case in answers if not passes(probe, case)]
-            passed = len(answers) - len(failures)
-            own = {name: value for name, value in vars(probe).items() if name != "templates"}
-            rows.append(ProbeRow(**own, template=template.written, n=len(answers), passed=passed, failures=failures))
+    for probe, template in templates:
+        cases = [[answer(text, probabilities[text], probe, labels) for text in case] for case in template.cases]
+        failures = [case for case in cases if not passes(probe, case)]
+        own = {field.name: getattr(probe, field.name) for field in fields(Expectation)}
+        passed = len(cases) - len(failures)
+        rows.append(ProbeRow(**own, template=template.written, n=len(cases), passed=passed, failures=failures))
     return rows
 
 
@@ -158,17 +144,15 @@ def passes(probe: Probe, case: Sequence[Answer]) -> bool:
     return (rise if probe.goes == "up" else -rise) > probe.by
 
 
-def fit(probes: Iterable[Probe], labels: Sequence[str]) -> bool:
-    """Whether a classifier of these labels has all that the probes name."""
+def answerable(probes: Iterable[Probe], labels: Sequence[str]) -> bool:
+    """Whether a classifier with these labels has those of all probes."""
     return {probe.label for probe in probes} - {None} <= set(labels)
 
 
-# --- reading a file -----------------------------------------------------------------------------------------------
-
-
 def read_probes(path: str | Path = BUNDLED) -> list[Probe]:
-    """Probes from a file in the form above; DataError names what is wrong with it, where, and what to do."""
+    """Probes from a file in the form above. DataError says what is wrong with it, where, and what to do."""
     path = Path(path)
+    # TOML.
     if not path.is_file():
         raise DataError(f"no such file: {path}")
     try:
@@ -176,14 +160,12 @@ def read_probes(path: str | Path = BUNDLED) -> list[Probe]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise DataError(
-            f"{path}: no TOML: {error}; texts stand in quotes, and so do names of Japanese slots"
-        ) from error
-    places = {"slots": "[slots]", "probe": "[[probe]]"}
-    if unknown := [key for key in content if key not in places]:
-        raise DataError(
-            f"{path}: {listed(unknown)} is not known here; a file has [slots] and, for each probe, [[probe]]"
-        )
+        message = f"{path}: no TOML: {error}; texts stand in quotes, and so do names of Japanese slots"
+        raise DataError(message) from error
+    # Tables.
+    if unknown := [key for key in content if key not in ("slots", "probe")]:
+        message = f"{path}: {listed(unknown)} is not known here; a file has [slots] and, for each probe, [[probe]]"
+        raise DataError(message)
     written = content.get("probe", [])
     if not isinstance(written, list) or not written or not all(isinstance(probe, dict) for probe in written):
         raise DataError(f"{path}: there is no probe: begin each with a line [[probe]]")
@@ -201,7 +183,8 @@ def read_probes(path: str | Path = BUNDLED) -> list[Probe]:
 
 
 def probe_of(written: Mapping[str, Any], slots: Mapping[str, list[str]]) -> Probe:
-    """One table of the file; ValueError says what is wrong with it."""
+    """One table of the file. ValueError says what is wrong with it."""
+    # Its keys.
     kind = written.get("kind")
     if not isinstance(kind, str) or kind not in KEYS:
         raise ValueError(f"kind is {kind!r}: write one of {listed(KEYS)}")
@@ -209,6 +192,7 @@ def probe_of(written: Mapping[str, Any], slots: Mapping[str, list[str]]) -> Prob
         raise ValueError(f"{kind} needs {listed(sorted(lacking))} too")
     if unknown := set(written) - KEYS[kind] - (EXTRA if kind == "dir" else EXTRA - {"by"}):
         raise ValueError(f"{kind} has no {listed(sorted(unknown))}: leave it out")
+    # Their values.
     for key in ("name", "gloss", "label"):
         if not isinstance(written.get(key, ""), str):
             raise ValueError(f"{key} is {written[key]!r}: write a text in quotes")
@@ -218,15 +202,9 @@ def probe_of(written: Mapping[str, Any], slots: Mapping[str, list[str]]) -> Prob
     if isinstance(by, bool) or not isinstance(by, int | float) or not isfinite(by) or not -1 < by < 1:
         raise ValueError(f"by is {by!r}: write a number between -1 and 1, a difference of probabilities")
     own = dict(slots) | slots_of(written.get("slots", {}))
-    return Probe(
-        name=written["name"],
-        gloss=written.get("gloss", ""),
-        kind=kind,
-        label=written.get("label"),
-        goes=written.get("goes"),
-        by=float(by),
-        templates=templates_of(written, "templates" if kind == "mft" else "pairs", own),
-    )
+    templates = templates_of(written, "templates" if kind == "mft" else "pairs", own)
+    gloss, label, goes = written.get("gloss", ""), written.get("label"), written.get("goes")
+    return Probe(written["name"], gloss, kind, label, goes, float(by), templates)
 
 
 def slots_of(written: Any) -> dict[str, list[str]]:
@@ -239,20 +217,20 @@ def slots_of(written: Any) -> dict[str, list[str]]:
 
 
 def templates_of(written: Mapping[str, Any], key: str, slots: Mapping[str, list[str]]) -> list[Template]:
-    """The templates, or the pairs of them, with every text that they make."""
+    """The templates, or the pairs of them, with their texts."""
     if not isinstance(written[key], list) or not written[key]:
         raise ValueError(f"{key} must be a list, with one of them or more")
     found = []
     for number, one in enumerate(written[key], start=1):
         try:
-            found.append(filled([one] if key == "templates" else one, 1 if key == "templates" else 2, slots))
+            found.append(filled([one], 1, slots) if key == "templates" else filled(one, 2, slots))
         except ValueError as error:
             raise ValueError(f"{key}, number {number}: {error}") from error
     return found
 
 
 def filled(sides: Any, wanted: int, slots: Mapping[str, list[str]]) -> Template:
-    """A template (or both of a pair) with each combination of words; both get the same word for the same slot."""
+    """A template, or both of a pair, with every combination of words, the same in both."""
     if not isinstance(sides, list) or len(sides) != wanted or not all(isinstance(s, str) and s.strip() for s in sides):
         form = "a text in quotes" if wanted == 1 else 'a pair of texts, ["before", "after"]'
         raise ValueError(f"{sides if wanted == 2 else sides[0]!r} is not {form}")

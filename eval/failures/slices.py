@@ -1,11 +1,8 @@
-"""In which kinds of texts does a classifier err more than elsewhere? By rules, and by a search.
+"""Slices: kinds of texts in which a classifier errs more often, by rules and by a search.
 
-A slice is the texts that have something in common: a negation, many tokens, the words 部屋 and 狭い. Whether a text
-belongs to it is told from its morphemes, not from bare strings: 「少ない」 ends in ない and negates nothing. To search
-for slices, with tests corrected for their number, is the idea of Chung et al. 2019, "Slice Finder", arXiv:1807.06068.
-
-Built-in rules and those of a user's file are written in one language, of which the search speaks a part. A pattern is a
-sequence of conditions with spaces between them, each for one morpheme after another:
+The search, with tests corrected for their number, is the idea of Chung et al. 2019, "Slice Finder", arXiv:1807.06068.
+Rules are patterns of morphemes, not of strings: 「少ない」 ends in ない and negates nothing. A pattern is a sequence of
+conditions with spaces between them, each for one morpheme after another:
 
     lemma=部屋 lemma=が lemma=狭い|小さい   surface, lemma and 品詞 as in `Morpheme`; | is "or", * in a value "whatever"
     pos=助詞-接続助詞,lemma!=て             , is "and" for the same morpheme; != is "none of"; a 品詞 has those below it
@@ -36,29 +33,26 @@ from ...data.dataset import DataError
 from ...data.rows import read_lines, refuse_broken_text
 from ...tokenize.morphemes import Morpheme, morphemes, normal
 from ...tokenize.tokenizer import Tokenizer
-from ..statistics import SURE, holm
+from ..statistics import ALPHA, holm
 
 
 @dataclass(frozen=True)
 class Text:
-    """What rules look at.
-
-    length: tokens without [CLS] and [SEP], before any is cut off. unknown: how many of them are [UNK].
-    """
+    """A text with what rules and patterns read."""
 
     text: str  # after NFKC
     morphemes: Sequence[Morpheme]
-    length: int
-    unknown: int
+    length: int  # in tokens, without [CLS] and [SEP], before truncation
+    unknown: int  # how many of them are [UNK]
 
     @cached_property
     def table(self) -> str:
-        """A line for each morpheme, `surface<tab>lemma<tab>品詞`: what patterns are searched in."""
-        return "".join("\t".join(morpheme) + "\n" for morpheme in self.morphemes)  # tabs and ends of lines are in none
+        """A line for each morpheme, `surface<tab>lemma<tab>品詞`, in which patterns are sought."""
+        return "".join("\t".join(morpheme) + "\n" for morpheme in self.morphemes)  # none has a tab or the end of a line
 
 
 def read(texts: Sequence[str], tokenizer: Tokenizer) -> list[Text]:
-    """Texts as rules see them; tokens are those of the model's tokenizer, morphemes always those of UniDic."""
+    """Texts with their morphemes by UniDic, and their numbers of tokens by the model's tokenizer."""
     added = tokenizer.template.added()
     return [
         Text(normal(text), morphemes(text), len(encoded.ids) - added, int((encoded.ids == tokenizer.unk_id).sum()))
@@ -68,13 +62,13 @@ def read(texts: Sequence[str], tokenizer: Tokenizer) -> list[Text]:
 
 # --- patterns ---------------------------------------------------------------------------------------------------
 
-Holds = Callable[[Text], bool]
-FIELDS = {"surface": "{}\t", "lemma": "[^\t\n]*\t{}\t", "pos": ".*\t{}(?:-[^\t\n]*)?\n"}  # where it stands in a line
+Predicate = Callable[[Text], bool]
+FIELDS = {"surface": "{}\t", "lemma": "[^\t\n]*\t{}\t", "pos": ".*\t{}(?:-[^\t\n]*)?\n"}  # their places in a line
 COUNT = re.compile(r"len(<=|>=|<|>|=)(\d+)")
 COMPARE = {"<": operator.lt, "<=": operator.le, "=": operator.eq, ">=": operator.ge, ">": operator.gt}
 ENDING = "[。!?]\t.*\n"
-OF_FACES = "笑|汗|w|o|O|v|m|T"  # words, for MeCab, of (笑), (^o^)v and the like
-MARK = rf"(?:(?:{OF_FACES})\t.*|.*\t(?:補助記号|記号)(?:-.*)?)\n"
+FACE_WORDS = "笑|汗|w|o|O|v|m|T"  # words, for MeCab, of (笑), (^o^)v and the like
+MARK = rf"(?:(?:{FACE_WORDS})\t.*|.*\t(?:補助記号|記号)(?:-.*)?)\n"
 SIGNS = {
     "*": ".*\n",
     "...": f"(?:(?!{ENDING}).*\n)*?",
@@ -84,13 +78,13 @@ SIGNS = {
 TIMES = {"?": "?", "...": "*?", "": ""}
 
 
-def pattern(written: str) -> Holds:
-    """The language above → a predicate; ValueError says what is wrong with a pattern."""
+def pattern(written: str) -> Predicate:
+    """A pattern in the language above → a predicate. ValueError says what is wrong with it."""
     parts = [pattern_part(part.split()) for part in re.split(r"\s&(?=\s)", normal(written))]
     return lambda text: all(part(text) for part in parts)
 
 
-def pattern_part(words: Sequence[str]) -> Holds:
+def pattern_part(words: Sequence[str]) -> Predicate:
     if not words:
         raise ValueError("the pattern, or a part of it, is empty: write a condition, like lemma=部屋")
     counts = [(COMPARE[found[1]], int(found[2])) for found in map(COUNT.fullmatch, words) if found]
@@ -99,27 +93,27 @@ def pattern_part(words: Sequence[str]) -> Holds:
 
 
 def sequences(*alternatives: Sequence[str]) -> re.Pattern:
-    """Sequences of conditions → the regular expression of the lines in `Text.table` that meet one of them."""
+    """Sequences of conditions → a regular expression for `Text.table` that finds one of them."""
     return re.compile("^(?:" + "|".join("".join(map(line, words)) for words in alternatives) + ")", re.MULTILINE)
 
 
 def line(word: str) -> str:
-    """One word of a pattern → the regular expression of the lines that it stands for."""
+    """One word of a pattern → a regular expression for its lines."""
     if word in SIGNS:
         return SIGNS[word]
     sign = next(sign for sign in TIMES if word.startswith(sign))
-    looks = []
+    lookaheads = []
     for condition in re.split(r",(?=\w+!?=)", word.removeprefix(sign)):
         found = re.fullmatch(rf"({'|'.join(FIELDS)})(!?)=(.+)", condition)
         if not found or "" in (values := found[3].split("|")):
             raise ValueError(f"{word!r} is no condition: write surface=…, lemma=…, pos=… (or !=), len>…, * … ^ or $")
         either = "|".join(re.escape(value).replace(r"\*", "[^\t\n]*") for value in values)
-        looks.append(f"(?{found[2] or '='}{FIELDS[found[1]].format(f'(?:{either})')})")
-    return f"(?:{''.join(looks)}.*\n){TIMES[sign]}"
+        lookaheads.append(f"(?{found[2] or '='}{FIELDS[found[1]].format(f'(?:{either})')})")
+    return f"(?:{''.join(lookaheads)}.*\n){TIMES[sign]}"
 
 
-def any_of(*patterns: str) -> Holds:
-    """A text with one of the patterns, or more."""
+def any_of(*patterns: str) -> Predicate:
+    """A predicate: at least one of the patterns."""
     predicates = [pattern(written) for written in patterns]
     return lambda text: any(holds(text) for holds in predicates)
 
@@ -129,15 +123,15 @@ def any_of(*patterns: str) -> Holds:
 
 @dataclass(frozen=True)
 class Rule:
-    """What makes a slice: a name, the same in Japanese, what it is, and whether a text belongs to it."""
+    """A slice by definition."""
 
     name: str
-    gloss: str
+    gloss: str  # in Japanese
     description: str
-    holds: Holds
+    holds: Predicate
 
 
-# Words of praise and of blame, as UniDic writes them; chosen for this project.
+# Lemmas of UniDic, chosen for this project.
 PRAISE = (
     "lemma=良い|素晴らしい|美味しい|旨い|嬉しい|楽しい|面白い|優しい|有り難い|可愛い|心地良い|快い|美しい|懐かしい|凄い|大好き|"
     "奇麗|清潔|便利|快適|丁寧|親切|素敵|豊富|豪華|最高|最適|抜群|完璧|満足|安心|満喫|感動|感激|気さく|贅沢|好き|"
@@ -186,137 +180,77 @@ FACE = re.compile(
 )
 
 
+def rule(name: str, gloss: str, description: str, *patterns: str) -> Rule:
+    return Rule(name, gloss, description, any_of(*patterns))
+
+
 def built_in(lengths: Sequence[int]) -> list[Rule]:
-    """The rules that every report has. Short and long are the outer quarters of the lengths given (`Text.length`)."""
+    """The built-in rules. Short and long are the outer quarters of these lengths (`Text.length`)."""
     short, long = np.quantile(lengths, [0.25, 0.75]).astype(int).tolist()
     return [
-        Rule("short", "短文", f"at most {short} tokens: the shortest quarter", any_of(f"len<={short}")),
-        Rule("long", "長文", f"more than {long} tokens: the longest quarter", any_of(f"len>{long}")),
+        rule("short", "短文", f"at most {short} tokens: the shortest quarter", f"len<={short}"),
+        rule("long", "長文", f"more than {long} tokens: the longest quarter", f"len>{long}"),
         *RULES,
     ]
 
 
 RULES = [
     Rule("unknown token", "未知語", "has [UNK], which the vocabulary cannot write", lambda text: text.unknown > 0),
-    Rule(
-        "negation",
-        "否定",
-        "ない, ません, ず, ぬ, 無い, なし; not where nothing is negated: もったいない, かもしれない, だけでなく",
-        lambda text: bool(NEGATION.search(FIXED.sub("", text.table))),
-    ),
-    Rule(
-        "negated problem",
-        "問題の否定",
-        "something bad that is not there: 問題なし, 不満はない, 悪くない, 言うことなし, 気にならない",
-        any_of(
-            f"{PROBLEM} ...{GRAMMAR} {NOT}",
-            f"lemma=不 lemma=自由 ...{GRAMMAR} {NOT}",
-            f"lemma=言う lemma=事 ...{GRAMMAR} {NOT}",
-            f"lemma=気 lemma=に ?lemma=は|も lemma=成る,surface=なら|なり ?lemma=ます {NOT}",
-            f"lemma=非 lemma=の lemma=打ち所 ...{GRAMMAR} {NOT}",
-        ),
-    ),
-    Rule(
-        "double negation",
-        "二重否定",
-        "a negation of a negation: なくはない, ないわけではありません",
-        any_of(f"{NOT} ?lemma=と,pos=助詞-格助詞 ...lemma=は|も|の|で|だ|て|事|訳|物|有る|言う|限る|ます {NOT}"),
-    ),
-    Rule(
-        "concession",
-        "逆接・譲歩",
-        "が, けれど and けど between clauses, ものの, 以外は, and しかし, ただ and でも before one",
-        any_of(
-            "pos=助詞-接続助詞,lemma=が|けれど",
-            "pos=接続詞,lemma=が|けれど|然し|唯|但し",
-            "^ surface=で surface=も",
-            "pos=助動詞|形容詞 surface=もの surface=の",
-            "surface=もの surface=の surface=、",
-            "lemma=以外 lemma=は",
-        ),
-    ),
-    Rule(
-        "wish",
-        "願望",
-        "what the writer wants to do, or not: また来たい, 利用させていただきたい",
-        any_of("lemma!=頂く|貰う lemma=たい", "lemma=せる|させる lemma=て lemma=頂く lemma=たい"),
-    ),
-    Rule(
-        "request",
-        "要望",
-        "how it should be: 〜てほしい, 〜ていただきたい, 〜といい, 〜ばなぁ, 〜と助かる, ください, お願いします",
-        any_of(
-            "lemma=欲しい",
-            "lemma=て lemma=貰う lemma=たい",
-            "lemma!=せる|させる lemma=て lemma=頂く lemma=たい",
-            "lemma=下さる,surface=ください|下さい lemma!=ます",
-            "lemma=下さる,surface=ください|下さい $",
-            f"^ ?lemma=御 {ASKING}",
-            f"lemma!=宜しく|御 ?lemma=御 {ASKING}",
-            f"pos=助詞-接続助詞,lemma=と|ば {GLAD} pos!=名詞|接頭辞",
-            f"surface=たら {GLAD} pos!=名詞|接頭辞",
-            "lemma!=有る lemma=ば $",  # not 機会があれば
-            "lemma=だ lemma=有る lemma=ば $",
-            "lemma=ば pos=助詞-終助詞",
-            "surface=たら pos=助詞-終助詞",
-        ),
-    ),
-    Rule(
-        "greeting or thanks",
-        "挨拶・感謝",
-        "ありがとう, 感謝, お世話になりました, お礼, ごちそうさま, よろしくお願いします, こんにちは",
-        any_of(
-            "lemma=有り難う|感謝|今日は|今晩は|御早う|さようなら",
-            "lemma=御 lemma=世話 ?lemma=様 ?lemma=に lemma=成る|為る|です",
-            "lemma=御 lemma=礼|馳走|疲れ",
-            "lemma=宜しく ?lemma=御 lemma=願う",
-            "lemma=宜しく $",
-        ),
-    ),
-    Rule(
-        "existence",
-        "存在文",
-        "a thing or a person is there, and the sentence ends: 〜があります, 〜もありました, 〜がいた",
-        any_of(
-            "pos=名詞|接尾辞-名詞的,lemma!=事|感 lemma=が|も ...pos=名詞|助詞-格助詞|接尾辞|副詞|接頭辞 "
-            "lemma=有る|居る|御座る ?lemma=ます ?lemma=た $"
-        ),
-    ),
-    Rule(
-        "fragment",
-        "断片・体言止め",
-        "a sentence without a predicate at its end: there is a noun, an adverb, or a noun with its particle",
-        any_of(
-            f"pos=名詞|代名詞|接尾辞-名詞的|副詞|接続詞,pos!=名詞-普通名詞-*形状詞可能,surface!={OF_FACES} $",
-            "pos=名詞|代名詞|接尾辞-名詞的|副詞 pos=助詞-格助詞|助詞-係助詞|助詞-副助詞 $",
-        ),
-    ),
+    Rule("negation", "否定",
+         "ない, ません, ず, ぬ, 無い, なし; not where nothing is negated: もったいない, かもしれない, だけでなく",
+         lambda text: bool(NEGATION.search(FIXED.sub("", text.table)))),
+    rule("negated problem", "問題の否定",
+         "something bad that is not there: 問題なし, 不満はない, 悪くない, 言うことなし, 気にならない",
+         f"{PROBLEM} ...{GRAMMAR} {NOT}", f"lemma=不 lemma=自由 ...{GRAMMAR} {NOT}",
+         f"lemma=言う lemma=事 ...{GRAMMAR} {NOT}",
+         f"lemma=気 lemma=に ?lemma=は|も lemma=成る,surface=なら|なり ?lemma=ます {NOT}",
+         f"lemma=非 lemma=の lemma=打ち所 ...{GRAMMAR} {NOT}"),
+    rule("double negation", "二重否定", "a negation of a negation: なくはない, ないわけではありません",
+         f"{NOT} ?lemma=と,pos=助詞-格助詞 ...lemma=は|も|の|で|だ|て|事|訳|物|有る|言う|限る|ます {NOT}"),
+    rule("concession", "逆接・譲歩",
+         "が, けれど and けど between clauses, ものの, 以外は, and しかし, ただ and でも before one",
+         "pos=助詞-接続助詞,lemma=が|けれど", "pos=接続詞,lemma=が|けれど|然し|唯|但し", "^ surface=で surface=も",
+         "pos=助動詞|形容詞 surface=もの surface=の", "surface=もの surface=の surface=、", "lemma=以外 lemma=は"),
+    rule("wish", "願望", "what the writer wants to do, or not: また来たい, 利用させていただきたい",
+         "lemma!=頂く|貰う lemma=たい", "lemma=せる|させる lemma=て lemma=頂く lemma=たい"),
+    rule("request", "要望",
+         "how it should be: 〜てほしい, 〜ていただきたい, 〜といい, 〜ばなぁ, 〜と助かる, ください, お願いします",
+         "lemma=欲しい", "lemma=て lemma=貰う lemma=たい", "lemma!=せる|させる lemma=て lemma=頂く lemma=たい",
+         "lemma=下さる,surface=ください|下さい lemma!=ます", "lemma=下さる,surface=ください|下さい $",
+         f"^ ?lemma=御 {ASKING}", f"lemma!=宜しく|御 ?lemma=御 {ASKING}",
+         f"pos=助詞-接続助詞,lemma=と|ば {GLAD} pos!=名詞|接頭辞", f"surface=たら {GLAD} pos!=名詞|接頭辞",
+         "lemma!=有る lemma=ば $",  # not 機会があれば
+         "lemma=だ lemma=有る lemma=ば $", "lemma=ば pos=助詞-終助詞", "surface=たら pos=助詞-終助詞"),
+    rule("greeting or thanks", "挨拶・感謝",
+         "ありがとう, 感謝, お世話になりました, お礼, ごちそうさま, よろしくお願いします, こんにちは",
+         "lemma=有り難う|感謝|今日は|今晩は|御早う|さようなら",
+         "lemma=御 lemma=世話 ?lemma=様 ?lemma=に lemma=成る|為る|です", "lemma=御 lemma=礼|馳走|疲れ",
+         "lemma=宜しく ?lemma=御 lemma=願う", "lemma=宜しく $"),
+    rule("existence", "存在文",
+         "a thing or a person is there, and the sentence ends: 〜があります, 〜もありました, 〜がいた",
+         "pos=名詞|接尾辞-名詞的,lemma!=事|感 lemma=が|も ...pos=名詞|助詞-格助詞|接尾辞|副詞|接頭辞 "
+         "lemma=有る|居る|御座る ?lemma=ます ?lemma=た $"),
+    rule("fragment", "断片・体言止め",
+         "a sentence without a predicate at its end: there is a noun, an adverb, or a noun with its particle",
+         f"pos=名詞|代名詞|接尾辞-名詞的|副詞|接続詞,pos!=名詞-普通名詞-*形状詞可能,surface!={FACE_WORDS} $",
+         "pos=名詞|代名詞|接尾辞-名詞的|副詞 pos=助詞-格助詞|助詞-係助詞|助詞-副助詞 $"),
     Rule("exclamation mark", "感嘆符", "has ! or ！", lambda text: "!" in text.text),
-    Rule(
-        "emoticon", "顔文字・絵文字", "♪, ☆, (笑), w, ^^, (__) or a picture", lambda text: bool(FACE.search(text.text))
-    ),
-    Rule(
-        "number",
-        "数",
-        "in figures or kanji; not in 一番 and 十分",
-        any_of("pos=名詞-数詞,lemma!=何|幾|数", "lemma=一人|二人"),
-    ),
+    Rule("emoticon", "顔文字・絵文字", "♪, ☆, (笑), w, ^^, (__) or a picture",
+         lambda text: bool(FACE.search(text.text))),
+    rule("number", "数", "in figures or kanji; not in 一番 and 十分",
+         "pos=名詞-数詞,lemma!=何|幾|数", "lemma=一人|二人"),
     Rule("positive word", "肯定的な語", "a word of praise, negated or not", POSITIVE),
     Rule("negative word", "否定的な語", "a word of blame, negated or not", NEGATIVE),
-    Rule(
-        "both polarities",
-        "肯定と否定の語",
-        "a word of praise and a word of blame",
-        lambda text: POSITIVE(text) and NEGATIVE(text),
-    ),
-]
+    Rule("both polarities", "肯定と否定の語", "a word of praise and a word of blame",
+         lambda text: POSITIVE(text) and NEGATIVE(text)),
+]  # fmt: skip
 
 
 def read_rules(path: str | Path) -> list[Rule]:
-    """Rules from a file of UTF-8: a line is `name<tab>pattern`, and perhaps `<tab>gloss`.
+    """Rules from a file of UTF-8, with a line `name<tab>pattern` or `name<tab>pattern<tab>gloss` for each pattern.
 
-    A name with several lines is a rule for texts with one of its patterns, or more. Empty lines and those that begin
-    with # are passed over. DataError names file and line.
+    Several patterns of one name are alternatives. Empty lines and those that begin with # are passed over. DataError
+    names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -339,32 +273,28 @@ def read_rules(path: str | Path) -> list[Rule]:
             raise DataError(f"{path}:{number}: {error}") from error
         patterns.setdefault(name, []).append(rest[0])
         glosses[name] = "".join(rest[1:]) or glosses.get(name, "")
-    return [Rule(name, glosses[name], " or ".join(own), any_of(*own)) for name, own in patterns.items()]
+    return [rule(name, glosses[name], " or ".join(own), *own) for name, own in patterns.items()]
 
 
 def tag(texts: Sequence[Text], rules: Sequence[Rule]) -> dict[str, np.ndarray]:
-    """Name of each rule → (n,) whether each text belongs to its slice."""
+    """The name of each rule → (n,) whether it holds for each text."""
     return {rule.name: np.array([rule.holds(text) for text in texts], dtype=bool) for rule in rules}
 
 
-# --- judgement --------------------------------------------------------------------------------------------------
+# --- statistics -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class SliceRow:
-    """How a classifier does on one slice.
-
-    lift: its rate of errors over that of all texts; None where there is none, as the rate without texts.
-    p: how often chance alone would bring such a number of errors; corrected: for all `tried` slices.
-    """
+    """The errors in one slice."""
 
     name: str
     n: int
     errors: int
-    rate: float | None
-    lift: float | None
-    p: float
-    corrected: float
+    rate: float | None  # None without texts
+    lift: float | None  # the rate over that of all texts; None where that is 0
+    p: float  # that chance alone brings such a number of errors
+    corrected: float  # for all slices that were tried
     tried: int
 
 
@@ -376,10 +306,9 @@ def slice_row(name: str, members: np.ndarray, wrong: np.ndarray, p: float, corre
 
 
 def table(tags: Mapping[str, np.ndarray], wrong: np.ndarray) -> list[SliceRow]:
-    """A row for each slice: first what is surest to be worse than the rest, last what is surest to be better.
+    """A row for each slice by significance: worse than the rest first, better than the rest last.
 
-    tags: name → (n,) which texts are in the slice. wrong: (n,) which texts are classified wrongly.
-    p is Fisher's exact test, two-sided, corrected by Holm.
+    tags: name → (n,) its texts. wrong: (n,) the errors. p is Fisher's exact test, two-sided, corrected by Holm.
     """
     ps = []
     for members in tags.values():
@@ -393,41 +322,41 @@ def table(tags: Mapping[str, np.ndarray], wrong: np.ndarray) -> list[SliceRow]:
     return sorted(rows, key=lambda row: (0, row.p) if (row.lift or 0) > 1 else (1, -row.p))
 
 
-LEAST, LEAST_SHARE = 20, 0.005  # a slice that is tried has so many texts, and this share of them all
-LOOKED_THROUGH = 10_000  # slices, best first, until enough are found that are no echo of a better one
-NOT_IN_A_VALUE = re.compile(r"[\s|*]")  # what a pattern cannot ask for
+LEAST, LEAST_SHARE = 20, 0.005  # texts of a slice that is tried, and their share of all
+CANDIDATES = 10_000  # slices, the most significant ones, among which independent ones are sought
+NOT_IN_A_VALUE = re.compile(r"[\s|*]")  # not expressible in a pattern
 
 
 def search(
     texts: Sequence[Text], wrong: np.ndarray, tags: Mapping[str, np.ndarray] | None = None, best: int = 10
 ) -> list[SliceRow]:
-    """The slices in which the classifier errs more than elsewhere, surest first, without being told where to look.
+    """The most significant of all slices in which the classifier errs more often.
 
-    Tried are single conditions, and pairs of them: a lemma, two or three 品詞 in a row (their first two levels), a
-    length up to or above a quartile, and the slices of `tags`. Names are patterns, but for those of tags.
+    Tried are single conditions and pairs of them, with enough texts: a lemma, two or three 品詞 in a row (their first
+    two levels), a length up to or above a quartile, and the slices of `tags`; no pair in which one condition implies
+    the other. Names are patterns, but for those of tags.
 
-    p is Fisher's exact test, one-sided (the hypergeometric distribution), since only worse slices are sought. It is
-    corrected by Bonferroni for all that were tried, listed or not: every condition and pair with enough texts, save
-    pairs in which one condition says all that both say.
-
-    A slice is passed over where it is not worse (p above 0.05) without the texts that it shares with better ones.
+    p is Fisher's exact test, one-sided (the hypergeometric distribution), corrected by Bonferroni for all that were
+    tried. A slice is left out where it is not significant without the texts that it shares with those before.
     """
+    # How many texts and errors each condition has (on the diagonal), and each pair of conditions.
     names, has = conditions(texts, tags or {})  # (conditions, n)
-    # How many texts and errors there are where both conditions hold; on the diagonal, where the one does.
     of_texts, of_errors = (part @ part.T for part in (has.astype(np.float32), has[:, wrong].astype(np.float32)))
     alone = of_texts.diagonal()
     tried = (of_texts >= least(len(texts))) & (of_texts < np.minimum.outer(alone, alone))
     np.fill_diagonal(tried, True)
     first, second = np.nonzero(np.triu(tried))
     counts = np.stack([of_texts[first, second], of_errors[first, second]]).astype(int)
-    (sizes, errors), places = np.unique(counts, axis=1, return_inverse=True)  # far fewer than slices
+    # p of each; far fewer counts are different than there are slices.
+    (sizes, errors), places = np.unique(counts, axis=1, return_inverse=True)
     p = hypergeom.sf(errors - 1, len(texts), int(wrong.sum()), sizes)[places]
+    # The most significant ones that do not only repeat those before.
     rows: list[SliceRow] = []
     new = np.ones(len(texts), dtype=bool)  # texts in none of the slices found so far
-    for i in np.lexsort([first != second, p])[:LOOKED_THROUGH]:
+    for i in np.lexsort([first != second, p])[:CANDIDATES]:
         members = has[first[i]] & has[second[i]]
         rest = members & new
-        if hypergeom.sf((rest & wrong).sum() - 1, new.sum(), (new & wrong).sum(), rest.sum()) <= SURE:
+        if hypergeom.sf((rest & wrong).sum() - 1, new.sum(), (new & wrong).sum(), rest.sum()) <= ALPHA:
             name = " & ".join(dict.fromkeys([names[first[i]], names[second[i]]]))
             rows.append(slice_row(name, members, wrong, p[i], min(1.0, p[i] * len(p)), len(p)))
             new &= ~members
@@ -437,10 +366,10 @@ def search(
 
 
 def conditions(texts: Sequence[Text], tags: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndarray]:
-    """What the search tries: the names of conditions that enough texts meet, and (conditions, n) which these are."""
+    """The conditions of the search with enough texts: their names, and (conditions, n) whether each text meets them."""
     met: defaultdict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(texts):
-        for name in words_and_kinds(text.morphemes):
+        for name in lemmas_and_pos(text.morphemes):
             met[name].append(i)
     lengths = np.array([text.length for text in texts])
     quarter, half, rest = np.quantile(lengths, [0.25, 0.5, 0.75]).astype(int).tolist()
@@ -454,13 +383,13 @@ def conditions(texts: Sequence[Text], tags: Mapping[str, np.ndarray]) -> tuple[l
     return names, has
 
 
-def words_and_kinds(words: Sequence[Morpheme]) -> set[str]:
-    """The patterns of each lemma, and of two and three 品詞 in a row."""
+def lemmas_and_pos(words: Sequence[Morpheme]) -> set[str]:
+    """The patterns of all lemmas, and of all two and three 品詞 in a row."""
     kinds = ["pos=" + "-".join(word.pos.split("-")[:2]) for word in words]
     rows = [*pairwise(kinds), *zip(kinds, kinds[1:], kinds[2:], strict=False)]
     return {f"lemma={word.lemma}" for word in words if not NOT_IN_A_VALUE.search(word.lemma)} | set(map(" ".join, rows))
 
 
 def least(texts: int) -> float:
-    """How many texts a slice must have for the search to try it."""
+    """The number of texts that a slice of the search must have."""
     return max(LEAST, LEAST_SHARE * texts)

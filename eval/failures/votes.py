@@ -1,7 +1,7 @@
-"""A classifier beside the people who judged the same texts.
+"""Agreement of a classifier with the people who voted on the labels of the same texts (human label variation).
 
-Where people do not agree, an answer other than the label is not simply a mistake (Plank 2022, "The 'Problem' of Human
-Label Variation", arXiv:2211.02570).
+After Plank 2022, "The 'Problem' of Human Label Variation" (arXiv:2211.02570): where people disagree, a prediction other
+than the label is not simply an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,37 +10,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Agreement:
-    """Shares of 1; None where there is nothing to take a share of."""
+    """Shares of 1; None of no texts."""
 
-    unanimous: float | None  # accuracy on texts of which all judges say the same …
-    unanimous_n: int  # … and their number
-    divided: float | None  # accuracy on texts of which they do not …
+    unanimous: float | None  # accuracy on texts with a unanimous vote
+    unanimous_n: int
+    divided: float | None  # accuracy on the others
     divided_n: int
-    shared: float | None  # of the mistakes on both, those that at least one judge made too …
+    shared: float | None  # of the mistakes on both, those with at least one vote
     mistakes: int
-    human: float | None  # how often one judge says what two others agree on …
-    model: float | None  # … and how often the model says it, …
-    human_n: int  # … of so many times that two judges of three agree
-    left_out: int  # texts without votes or with a single one
+    human: float | None  # accuracy of one judge on what two others agree on
+    model: float | None  # accuracy of the model on the same
+    human_n: int  # the number of such pairs
+    left_out: int  # texts with fewer than two votes
 
 
 def agreement(votes: Sequence[Mapping[str, int] | None], gold: Sequence[str], predicted: Sequence[str]) -> Agreement:
     """Compare predictions with the judges' votes, all by the names of the labels.
 
-    The human line: of a text with three votes, each judge in turn is left out. Where the other two agree, their label
-    stands for the truth, which the third judge and the model either say or not. A text of three equal votes counts
-    three times, one of two against one counts once (when that one is left out), one of three different votes never.
-    The texts of the human line are thus easier than all, and the label on which accuracy rests had the third judge's
-    vote too: compare `human` with `model`, not with accuracy.
+    For `human` each judge of a text with three votes is left out in turn; where the other two agree, their label is the
+    truth for the third judge and the model. These texts are easier than all: compare `human` with `model`, not with
+    accuracy.
 
-    Args:
-        votes: of n texts, label → number of judges; None for a text without votes.
-        gold: n labels.
-        predicted: n labels.
+    votes: of n texts, label → number of judges, or None. gold, predicted: n labels.
     """
     right: dict[bool, list[bool]] = {True: [], False: []}  # unanimous? → whether the prediction is right
     shared = []
-    human, model, ways, left_out = 0, 0, 0, 0
+    human, model, pairs, left_out = 0, 0, 0, 0
     for counts, label, answer in zip(votes, gold, predicted, strict=True):
         counts = {name: count for name, count in (counts or {}).items() if count}
         judges = sum(counts.values())
@@ -51,23 +46,16 @@ def agreement(votes: Sequence[Mapping[str, int] | None], gold: Sequence[str], pr
         if answer != label:
             shared.append(answer in counts)
         for name, count in counts.items() if judges == 3 else ():
-            others = {other for other in counts if counts[other] > (other == name)}  # one judge for `name` left out
+            others = {other for other in counts if counts[other] > (other == name)}  # without one judge of `name`
             if len(others) == 1:
-                ways += count
+                pairs += count
                 human += count * (name in others)
                 model += count * (answer in others)
     return Agreement(
-        unanimous=share(right[True]),
-        unanimous_n=len(right[True]),
-        divided=share(right[False]),
-        divided_n=len(right[False]),
-        shared=share(shared),
-        mistakes=len(shared),
-        human=human / ways if ways else None,
-        model=model / ways if ways else None,
-        human_n=ways,
-        left_out=left_out,
-    )
+        unanimous=share(right[True]), unanimous_n=len(right[True]), divided=share(right[False]),
+        divided_n=len(right[False]), shared=share(shared), mistakes=len(shared), human=human / pairs if pairs else None,
+        model=model / pairs if pairs else None, human_n=pairs, left_out=left_out,
+    )  # fmt: skip
 
 
 def share(answers: list[bool]) -> float | None:

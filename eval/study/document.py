@@ -1,28 +1,23 @@
-"""A study's runs → its document: tables, and sentences that keep apart what was measured from what may follow.
-
-Each sentence of the findings is marked **fact** or **possibility**: never is the possible stated as certain, nor the
-certain as possible.
-"""
+"""The document of a study, in Markdown: tables and findings, of which each is marked **fact** or **possibility**."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from ..statistics import SURE, holm, mcnemar, p_value
+from ..statistics import ALPHA, holm, mcnemar, p_value
 from .study import (
     DRAWS,
     RISE,
+    Change,
     Difference,
-    Fate,
     Trial,
     Variant,
     accuracy,
+    change_after_lowest,
     differences,
-    fate,
     loss,
-    same_answers,
     variants,
-)
+)  # fmt: skip
 
 SCORES = """\
 {methods} and the baseline, seeds {seeds} each; mean ± standard deviation over the seeds. Accuracy, macro-F1, loss
@@ -47,54 +42,50 @@ TEST = "The baseline, and what has the highest accuracy and the lowest loss on d
 
 @dataclass(frozen=True)
 class Row:
-    """A method beside the baseline."""
+    """A method compared with the baseline."""
 
     name: str
     variant: Variant
     difference: dict[str, Difference]
     p: float  # of the accuracy, corrected
-    same: bool  # it answers as the baseline does, to every text of dev
 
 
 def document(runs: Sequence[Trial], picture: str) -> str:
-    """The whole comparison as Markdown: tables of the dev split, findings, and of the test split the chosen alone."""
+    """The whole comparison as Markdown, with a link to its picture; on the test split only what was chosen on dev."""
     ordered = variants(runs)
-    names = [name_of(variant, ordered) for variant in ordered]
     baseline = ordered[0]
-    found = [differences(variant, baseline, "dev") for variant in ordered[1:]]
-    corrected = holm([difference["accuracy"].p for difference in found])
-    rows = [
-        Row(name, variant, difference, p, same_answers(variant, baseline, "dev"))
-        for name, variant, difference, p in zip(names[1:], ordered[1:], found, corrected, strict=True)
-    ]
-    methods = len({run.method for run in runs}) - 1
+    names = [name_of(variant, ordered) for variant in ordered]
+    # Scores of all methods.
+    n_methods = len({run.method for run in runs}) - 1
+    methods = "1 method" if n_methods == 1 else f"{n_methods} methods"
+    seeds = ", ".join(str(run.seed) for run in baseline)
+    header = ["method", "accuracy", "at the last epoch", "macro-F1", "loss", "ECE", "lowest loss in epoch", "gap", "s"]
     parts = [
-        SCORES.format(
-            methods="1 method" if methods == 1 else f"{methods} methods",
-            seeds=", ".join(str(run.seed) for run in baseline),
-            n=len(baseline[0].gold["dev"]),
-        ),
-        table(
-            ["method", "accuracy", "at the last epoch", "macro-F1", "loss", "ECE", "lowest loss in epoch", "gap", "s"],
-            [scores_line(name, variant) for name, variant in zip(names, ordered, strict=True)],
-        ),
+        SCORES.format(methods=methods, seeds=seeds, n=len(baseline[0].gold["dev"])),
+        table(header, [scores_cells(name, variant) for name, variant in zip(names, ordered, strict=True)]),
         f"![dev loss and accuracy of every method]({picture})",
         PICTURE,
     ]
+    # Differences from the baseline.
+    found = [differences(variant, baseline, "dev") for variant in ordered[1:]]
+    corrected = holm([difference["accuracy"].p for difference in found])
+    rows = list(map(Row, names[1:], ordered[1:], found, corrected))
     if rows:
         header = ["method", "accuracy", "macro-F1", "p", "corrected", "McNemar"]
-        lines = [against_line(row, baseline) for row in rows]
+        lines = [difference_cells(row, baseline) for row in rows]
         parts += ["## Against the baseline", AGAINST.format(draws=DRAWS), table(header, lines)]
-    fates = [fate(variant) for variant in ordered]
-    lines = [
-        [name, f"{f.loss:+.3f}", f"{100 * f.accuracy:+.1f}", f"{100 * f.ece:+.1f}", f.verdict]
-        for name, f in zip(names, fates, strict=True)
-    ]
+    # Changes after the epoch of the lowest loss.
+    changes = [change_after_lowest(variant) for variant in ordered]
     header = ["method", "loss", "accuracy, points", "ECE, points", "what it is"]
+    lines = [
+        [name, f"{c.loss:+.3f}", f"{100 * c.accuracy:+.1f}", f"{100 * c.ece:+.1f}", c.verdict]
+        for name, c in zip(names, changes, strict=True)
+    ]
     parts += ["## After the epoch of the lowest loss", AFTER.format(rise=RISE), table(header, lines)]
-    said = [*of_overfitting(fates[0]), *of_accuracy(f"the {names[0]}", rows), *of_certainty(baseline, rows)]
-    said += of_the_best(names, ordered)
-    parts += ["## Findings", "\n".join(f"- {sentence}" for sentence in said)]
+    # Findings, and the test split.
+    sentences = [*overfitting_findings(changes[0]), *accuracy_findings(f"the {names[0]}", baseline, rows)]
+    sentences += [*calibration_findings(baseline, rows), *best_findings(names, ordered)]
+    parts += ["## Findings", "\n".join(f"- {sentence}" for sentence in sentences)]
     if "test" in baseline[0].gold:
         parts += ["## Test", test_part(names, ordered)]
     commits = sorted({run.commit or "unknown" for run in runs})
@@ -103,68 +94,66 @@ def document(runs: Sequence[Trial], picture: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# ---- sentences
-
-
-def of_overfitting(change: Fate) -> list[str]:
-    """What becomes of the baseline after its lowest loss."""
+def overfitting_findings(change: Change) -> list[str]:
     if change.loss < RISE:
         return [f"**fact** The baseline's loss on dev hardly rises after its lowest point ({change.loss:+.3f})."]
-    told = (
+    rise = (
         f"**fact** After its lowest point the baseline's loss on dev rises by {change.loss:.3f}, its accuracy changes "
         f"by {100 * change.accuracy:+.1f} points and its calibration error by {100 * change.ece:+.1f} points."
     )
     if change.verdict == "over-fitting":
         return [
-            f"{told} This is over-fitting proper: fewer answers are right.",
+            f"{rise} This is over-fitting proper: fewer answers are right.",
             "**possibility** Fewer epochs, or keeping the epoch with the best score, may be the simplest cure.",
         ]
     if change.verdict == "over-confidence":
         return [
-            f"{told} This is over-confidence: not fewer answers are right, but it is surer of the wrong ones.",
+            f"{rise} This is over-confidence: not fewer answers are right, but it is surer of the wrong ones.",
             "**possibility** Part of that rise may go away with a temperature or softer targets.",
         ]
-    return [told, "**possibility** This may be over-fitting, over-confidence or both: these seeds do not tell."]
+    return [rise, "**possibility** This may be over-fitting, over-confidence or both: these seeds do not tell."]
 
 
-def of_accuracy(baseline: str, rows: Sequence[Row]) -> list[str]:
-    """Which methods have other accuracies than the baseline, and which cannot be told from it."""
-    said = []
+def accuracy_findings(baseline: str, runs: Variant, rows: Sequence[Row]) -> list[str]:
+    """Methods whose accuracy differs significantly from the baseline's, those with its predictions, and the others."""
+    found = []
+    # Significant differences.
     for row in rows:
-        if row.p < SURE:
-            difference = row.difference["accuracy"]
-            word = "more" if difference.mean > 0 else "less"
-            said.append(
+        if row.p < ALPHA:
+            difference = row.difference["accuracy"].mean
+            word = "more" if difference > 0 else "less"
+            found.append(
                 f"**fact** On these texts and with these seeds {row.name} is {word} accurate than {baseline}, by "
-                f"{100 * abs(difference.mean):.1f} points (corrected p {p_value(row.p)})."
+                f"{100 * abs(difference):.1f} points (corrected p {p_value(row.p)})."
             )
-    if any(row.p < SURE and row.difference["accuracy"].mean > 0 for row in rows):
-        said.append("**possibility** What is more accurate here may be so on other texts of the kind.")
-    same = [row.name for row in rows if row.same]
-    if same:
+    if any(row.p < ALPHA and row.difference["accuracy"].mean > 0 for row in rows):
+        found.append("**possibility** What is more accurate here may be so on other texts of the kind.")
+    # The same predictions.
+    predictions = [run.predicted["dev"] for run in runs]
+    if same := [row.name for row in rows if [run.predicted["dev"] for run in row.variant] == predictions]:
         answers = "answers" if len(same) == 1 else "answer"
-        said.append(
+        found.append(
             f"**fact** {listed(same)} {answers} as {baseline} does to every text of dev: only probabilities differ."
         )
-    unsure = [row for row in rows if row.p >= SURE and not row.same]
-    if unsure:
+    # Neither.
+    if unsure := [row for row in rows if row.p >= ALPHA and row.name not in same]:
         low = 100 * min(row.difference["accuracy"].low for row in unsure)
         high = 100 * max(row.difference["accuracy"].high for row in unsure)
         who = "It" if len(unsure) == 1 else "Each of them"
-        said.append(
+        found.append(
             f"**fact** The accuracy of {listed([row.name for row in unsure])} cannot be told from that of {baseline}: "
-            f"no corrected p is below {SURE}."
+            f"no corrected p is below {ALPHA}."
         )
-        said.append(
+        found.append(
             f"**possibility** {who} may still help or harm: the intervals reach from {low:+.1f} to {high:+.1f} points. "
             "At another strength it may do more, or less."
         )
-    return said
+    return found
 
 
-def of_certainty(baseline: Variant, rows: Sequence[Row]) -> list[str]:
-    """Which methods have lower losses and calibration errors with every seed."""
-    said = []
+def calibration_findings(baseline: Variant, rows: Sequence[Row]) -> list[str]:
+    """Methods with a lower loss or calibration error for every seed."""
+    found = []
     for key, what in (("loss", "a lower loss"), ("ece", "a lower calibration error")):
         lower = [
             row.name
@@ -173,73 +162,60 @@ def of_certainty(baseline: Variant, rows: Sequence[Row]) -> list[str]:
         ]
         if lower:
             has = "has" if len(lower) == 1 else "have"
-            said.append(f"**fact** With every one of the seeds {listed(lower)} {has} {what} on dev than the baseline.")
-    return said
+            found.append(f"**fact** With every one of the seeds {listed(lower)} {has} {what} on dev than the baseline.")
+    return found
 
 
-def of_the_best(names: Sequence[str], ordered: Sequence[Variant]) -> list[str]:
-    best = max(range(len(ordered)), key=lambda place: accuracy(ordered[place]))
+def best_findings(names: Sequence[str], ordered: Sequence[Variant]) -> list[str]:
+    best = most_accurate(ordered)
+    first, highest = accuracy(ordered[0]), accuracy(ordered[best])
     if not best:
-        return [
-            f"**fact** No method has a higher mean accuracy on dev than the {names[0]} ({accuracy(ordered[0]):.3f})."
-        ]
-    highest, first = accuracy(ordered[best]), accuracy(ordered[0])
-    said = [
-        f"**fact** {names[best]} has the highest mean accuracy on dev, {highest:.3f}; the {names[0]} has {first:.3f}."
-    ]
+        return [f"**fact** No method has a higher mean accuracy on dev than the {names[0]} ({first:.3f})."]
+    sentence = f"{names[best]} has the highest mean accuracy on dev, {highest:.3f}; the {names[0]} has {first:.3f}"
+    found = [f"**fact** {sentence}."]
     if len(ordered) > 2:
-        said.append("**possibility** It may owe some of that to luck, which helps whoever is the best of many.")
-    return said
-
-
-# ---- tables
+        found.append("**possibility** It may owe some of that to luck, which helps whoever is the best of many.")
+    return found
 
 
 def test_part(names: Sequence[str], ordered: Sequence[Variant]) -> str:
-    """The baseline and what was chosen on dev, on the texts that chose nothing."""
-    best = max(range(len(ordered)), key=lambda place: accuracy(ordered[place]))
-    surest = min(range(len(ordered)), key=lambda place: loss(ordered[place]))
+    """The test scores of the baseline, and of the methods with the highest accuracy and the lowest loss on dev."""
+    best = most_accurate(ordered)
+    lowest = min(range(len(ordered)), key=lambda place: loss(ordered[place]))
     lines = []
-    for place in dict.fromkeys([0, best, surest]):
+    for place in dict.fromkeys([0, best, lowest]):
         metrics = [run.metrics["test"] for run in ordered[place]]
-        columns = [spread([m[key] for m in metrics]) for key in ("accuracy", "f1", "loss", "ece")]
-        lines.append([names[place], *columns])
-    said = [
-        TEST.format(n=len(ordered[0][0].gold["test"])),
-        table(["method", "accuracy", "macro-F1", "loss", "ECE"], lines),
-    ]
+        lines.append([names[place], *(spread([m[key] for m in metrics]) for key in ("accuracy", "f1", "loss", "ece"))])
+    header = ["method", "accuracy", "macro-F1", "loss", "ECE"]
+    parts = [TEST.format(n=len(ordered[0][0].gold["test"])), table(header, lines)]
     if best:
         difference = differences(ordered[best], ordered[0], "test")["accuracy"]
-        told = "differs from" if difference.p < SURE else "cannot be told from"
-        said.append(
-            f"- **fact** On test the accuracy of {names[best]} {told} that of the {names[0]}: {interval(difference)} "
-            f"points, p {p_value(difference.p)}."
+        relation = "differs from" if difference.p < ALPHA else "cannot be told from"
+        parts.append(
+            f"- **fact** On test the accuracy of {names[best]} {relation} that of the {names[0]}: "
+            f"{interval(difference)} points, p {p_value(difference.p)}."
         )
-    return "\n\n".join(said)
+    return "\n\n".join(parts)
 
 
-def scores_line(name: str, variant: Variant) -> list[str]:
+def most_accurate(ordered: Sequence[Variant]) -> int:
+    """The number of the variant with the highest accuracy on dev."""
+    return max(range(len(ordered)), key=lambda place: accuracy(ordered[place]))
+
+
+def scores_cells(name: str, variant: Variant) -> list[str]:
     rows = [run.row() for run in variant]
     columns = {key: [row[key] for row in rows] for key in rows[0]}
-    return [
-        name,
-        *(spread(columns[key]) for key in ("accuracy", "last_accuracy", "f1", "loss", "ece")),
-        f"{mean(columns['lowest_loss_epoch']):.1f}",
-        spread(columns["gap"]),
-        f"{mean(columns['seconds']):.0f}",
-    ]
+    spreads = [spread(columns[key]) for key in ("accuracy", "last_accuracy", "f1", "loss", "ece", "gap")]
+    epoch, seconds = f"{mean(columns['lowest_loss_epoch']):.1f}", f"{mean(columns['seconds']):.0f}"
+    return [name, *spreads[:-1], epoch, spreads[-1], seconds]
 
 
-def against_line(row: Row, baseline: Variant) -> list[str]:
+def difference_cells(row: Row, baseline: Variant) -> list[str]:
     pairs = zip(row.variant, baseline, strict=True)
-    return [
-        row.name,
-        interval(row.difference["accuracy"]),
-        interval(row.difference["f1"]),
-        p_value(row.difference["accuracy"].p),
-        p_value(row.p),
-        " ".join(p_value(mcnemar(ours.right("dev"), theirs.right("dev")), 2) for ours, theirs in pairs),
-    ]
+    intervals = [interval(row.difference[score]) for score in ("accuracy", "f1")]
+    mcnemars = " ".join(p_value(mcnemar(ours.right("dev"), theirs.right("dev")), 2) for ours, theirs in pairs)
+    return [row.name, *intervals, p_value(row.difference["accuracy"].p), p_value(row.p), mcnemars]
 
 
 def name_of(variant: Variant, all_variants: Sequence[Variant]) -> str:

@@ -1,4 +1,4 @@
-"""The picture of a study: loss and accuracy of each method over the epochs, beside the baseline's."""
+"""The plot of a study: loss and accuracy of each method over the epochs, with the baseline's."""
 
 import textwrap
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from .study import Variant
 
 
 def comparison_curves(variants: Sequence[Variant]) -> bytes:
-    """A PNG with two fields for each method, dev loss above dev accuracy: the mean over its seeds, and its spread.
+    """A PNG with dev loss above dev accuracy for each method: mean and standard deviation over its seeds.
 
-    The band is a standard deviation wide to each side; behind it, in grey, lies the baseline, which comes first.
+    Behind it, in grey, lies the baseline, which is the first variant.
     """
     across = min(5, len(variants))
     down = -(-len(variants) // across)
@@ -22,13 +22,12 @@ def comparison_curves(variants: Sequence[Variant]) -> bytes:
         figure = Figure(figsize=(2.3 * across + 0.5, 3.2 * down), layout="constrained")
         fields = figure.subplots(2 * down, across, squeeze=False, sharex="all")
         for row, (key, what) in enumerate((("dev_loss", "loss"), ("dev_accuracy", "accuracy"))):
-            shown = [row_of_fields for row_of_fields in fields[row::2]]
-            all_axes = [axes for line in shown for axes in line]
+            all_axes = fields[row::2].ravel().tolist()
             for axes in all_axes[1:]:
                 axes.sharey(all_axes[0])
             for axes, variant in zip(all_axes, variants, strict=False):
                 for runs, color in ((variants[0], "grey"), (variant, "tab:blue")):
-                    # Runs that were stopped early are shorter: each epoch has the seeds that reached it.
+                    # Each epoch has the seeds that reached it: some runs stop early.
                     longest = max((run.epochs for run in runs), key=len)
                     reached = [[r.epochs[i][key] for r in runs if i < len(r.epochs)] for i in range(len(longest))]
                     epochs = [row["epoch"] for row in longest]

@@ -1,12 +1,8 @@
-"""Runs of one study, in which methods were tried with several seeds → what they differ in, and how surely.
-
-A method's runs are compared with the baseline's on the same dev and test texts, with the same seeds. document.py writes
-it down.
+"""The runs of one study: methods and a baseline, with the same seeds and the same dev and test texts, compared.
 
 Letters: n texts of a split, S seeds, C classes.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from ...weights.files import read_json
-from ..tasks.metrics import macro_f1
+from ..runs import read_log, read_predictions
+from ..statistics import PERCENTILES, drawn_class_scores
 
 BASELINE = "baseline"
 DRAWS = 10_000  # of the bootstrap
-RISE = 0.01  # nats; a smaller change of the loss is not called a rise
+RISE = 0.01  # nats, the least change of a loss that is called a rise
 
 
 @dataclass(frozen=True)
@@ -33,13 +30,13 @@ class Trial:
     method: str
     lr: float
     seed: int
-    epochs: list[dict[str, float]]  # of log.csv, after the first
-    metrics: dict[str, dict[str, Any]]  # split → its metrics, by the weights that were kept
-    gold: dict[str, list[str]]  # split (dev, test) → n labels
-    predicted: dict[str, list[str]]  # … and n predictions
+    epochs: list[dict[str, float]]  # of log.csv, from epoch 1
+    metrics: dict[str, dict[str, Any]]  # by split
+    gold: dict[str, list[str]]  # n labels by split (dev, test)
+    predicted: dict[str, list[str]]
     labels: list[str]
-    judged: str  # sha256 of the texts that it was judged by (dev, test), and of their labels
-    commit: str | None  # of the code that made it
+    judged: str  # sha256 of the texts and labels of dev and test
+    commit: str | None  # of the code
 
     @property
     def lowest(self) -> int:
@@ -47,57 +44,45 @@ class Trial:
         return int(min(self.epochs, key=lambda row: row["dev_loss"])["epoch"])
 
     def right(self, split: str) -> np.ndarray:
-        """(n,) whether each text was classified rightly."""
+        """(n,) whether each prediction is right."""
         return np.array(self.gold[split]) == np.array(self.predicted[split])
 
     def row(self) -> dict[str, Any]:
-        """The run in a line of a table; scores are those of the dev split, shares of 1, losses in nats."""
+        """The row of `runs.csv`, with the scores of the dev split: shares of 1, losses in nats."""
         dev, last = self.metrics["dev"], self.epochs[-1]
         return {
-            "method": self.method,
-            "lr": self.lr,
-            "seed": self.seed,
-            "accuracy": dev["accuracy"],
-            "last_accuracy": last["dev_accuracy"],
-            "f1": dev["f1"],
-            "loss": dev["loss"],
-            "last_loss": last["dev_loss"],
-            "ece": dev["ece"],
-            "lowest_loss_epoch": self.lowest,
+            "method": self.method, "lr": self.lr, "seed": self.seed, "accuracy": dev["accuracy"],
+            "last_accuracy": last["dev_accuracy"], "f1": dev["f1"], "loss": dev["loss"], "last_loss": last["dev_loss"],
+            "ece": dev["ece"], "lowest_loss_epoch": self.lowest,
             "gap": self.metrics["train"]["accuracy"] - dev["accuracy"],
             "seconds": sum(row["seconds"] for row in self.epochs),
-        }
+        }  # fmt: skip
 
 
-Variant = list[Trial]  # the S runs of one method at one learning rate, in the order of their seeds
+Variant = list[Trial]  # the S runs of a method at one learning rate, by seed
 
 
 def read_run(folder: Path, method: str, seed: int) -> Trial:
-    """A run folder of `finetune --judge-train`."""
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
-        rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
+    """From a run folder of `finetune --judge-train`."""
     gold, predicted, metrics, judged = {}, {}, {}, hashlib.sha256()
     for split, file_name in (("train", "train"), ("dev", "val"), ("test", "test")):
         if (folder / f"{file_name}-metrics.json").is_file():
             metrics[split] = read_json(folder / f"{file_name}-metrics.json")
-        if (folder / f"predictions-{split}.jsonl").is_file():
-            lines = (folder / f"predictions-{split}.jsonl").read_text(encoding="utf-8").splitlines()
-            examples = [json.loads(line) for line in lines]
-            judged.update(json.dumps([[split, e["id"], e["text"], e["label"]] for e in examples]).encode())
-            gold[split] = [example["label"] for example in examples]
-            predicted[split] = [example["predicted"] for example in examples]
-    told = read_json(folder / "config.json")
-    return Trial(
-        method, told["settings"]["lr"], seed, rows[1:], metrics, gold, predicted, told["data"]["labels"],
-        judged.hexdigest(), told.get("git"),
-    )  # fmt: skip
+        predictions = read_predictions(folder, split)
+        if predictions is not None:
+            judged.update(json.dumps([[split, p["id"], p["text"], p["label"]] for p in predictions]).encode())
+            gold[split] = [p["label"] for p in predictions]
+            predicted[split] = [p["predicted"] for p in predictions]
+    config = read_json(folder / "config.json")
+    lr, labels = config["settings"]["lr"], config["data"]["labels"]
+    rows, sha256 = read_log(folder)[1:], judged.hexdigest()
+    return Trial(method, lr, seed, rows, metrics, gold, predicted, labels, sha256, config.get("git"))
 
 
 def variants(runs: Sequence[Trial]) -> list[Variant]:
-    """Runs of one method and learning rate together, the baseline first, then by their mean accuracy on dev.
+    """The runs by method and learning rate, the baseline first, then by mean accuracy on dev.
 
-    Raises:
-        ValueError: the runs are not judged by the same texts, or not with the same seeds.
+    ValueError: the runs have different dev or test texts, or different seeds, or there is no baseline.
     """
     if len({run.judged for run in runs}) != 1:
         raise ValueError("the runs of this study are judged by different texts or labels: start another study")
@@ -115,45 +100,46 @@ def variants(runs: Sequence[Trial]) -> list[Variant]:
 
 
 def accuracy(variant: Variant) -> float:
-    """The mean on the dev split, over the seeds; what methods are chosen by."""
+    """The mean accuracy on dev; what methods are chosen by."""
     return mean(run.metrics["dev"]["accuracy"] for run in variant)
 
 
 def loss(variant: Variant) -> float:
-    """The same of the loss."""
     return mean(run.metrics["dev"]["loss"] for run in variant)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more a method has of a score than the baseline, and how sure that is."""
+    """A method's score less the baseline's."""
 
     mean: float
-    low: float  # of the interval that holds 95 % of the draws
+    low: float  # of the 95 % interval
     high: float
-    p: float  # two-sided: twice the share of the draws that lie on the other side of 0
+    p: float  # two-sided: twice the share of the draws on the other side of 0
 
 
 def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Difference]:
-    """In accuracy and macro-F1, by a paired bootstrap over texts (Koehn 2004, "Statistical Significance Tests").
+    """Of accuracy and macro-F1, by a paired bootstrap over texts (Koehn 2004, "Statistical Significance Tests").
 
-    A draw takes n of the n texts, with repetition; on these every run of both methods is scored, and the means over
-    the S seeds are compared. So seeds stay together and texts are what varies: what other seeds would bring is seen in
-    the standard deviations, not here. No p is smaller than a sign test could make it on the texts that tell the
-    methods apart.
+    A draw takes n of the n texts with repetition, and is scored for every run; means over the S seeds are compared, so
+    that only texts vary. No p is below that of a sign test on the texts on which the methods differ.
     """
     n = len(variant[0].gold[split])
+    gold, labels = np.array(variant[0].gold[split]), variant[0].labels
+    # Differences on the texts as they are, then on each draw.
     apart: dict[str, list[np.ndarray]] = {"accuracy": [], "f1": []}
-    for draws in [np.ones((1, n), np.float32), *drawn_texts(n)]:  # first the texts as they are
-        ours, theirs = (drawn_scores(runs, split, draws) for runs in (variant, baseline))
+    predicted = [np.array([run.predicted[split] for run in runs]) for runs in (variant, baseline)]  # (S, n) each
+    for draws in [np.ones((1, n), np.float32), *drawn_texts(n)]:
+        ours, theirs = (drawn_class_scores(gold, answers, labels, draws) for answers in predicted)
         for name, found in apart.items():
             found.append(ours[name] - theirs[name])
+    # Intervals, and p with its floor.
     hits = [np.sum([run.right(split) for run in runs], axis=0) for runs in (variant, baseline)]  # (n,), of S seeds
     floor = 2.0 ** (1 - int(np.sum(hits[0] != hits[1])))
     made = {}
     for name, found in apart.items():
-        whole = np.concatenate(found).round(9)  # what is equal but for rounding is to be 0
-        low, high = np.quantile(whole[1:], [0.025, 0.975])
+        whole = np.concatenate(found).round(9)  # so that equal scores differ by 0
+        low, high = np.quantile(whole[1:], PERCENTILES)
         tail = min(np.sum(whole[1:] <= 0), np.sum(whole[1:] >= 0))
         p = min(1.0, max(floor, 2 * (tail + 1) / (DRAWS + 1)))  # + 1: the texts as they are count as a draw
         made[name] = Difference(float(whole[0]), float(low), float(high), float(p))
@@ -162,7 +148,7 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
 
 @lru_cache(maxsize=1)
 def drawn_texts(n: int) -> list[np.ndarray]:
-    """How often each of n texts is in each draw, some draws at a time: (draws, n)."""
+    """How often each of n texts is in each draw, in parts of (draws, n)."""
     random = np.random.default_rng(0)
     parts = []
     for _ in range(20):
@@ -171,26 +157,9 @@ def drawn_texts(n: int) -> list[np.ndarray]:
     return parts
 
 
-def drawn_scores(variant: Variant, split: str, draws: np.ndarray) -> dict[str, np.ndarray]:
-    """How often each text was drawn (draws, n) → scores (draws,), the means over the seeds."""
-    gold, labels = np.array(variant[0].gold[split]), variant[0].labels
-    is_gold = gold == np.array(labels)[:, None]  # (C, n)
-    is_predicted = (
-        np.array([run.predicted[split] for run in variant])[:, None] == np.array(labels)[:, None]
-    )  # (S, C, n)
-    counted = np.stack([is_gold & is_predicted, is_gold.astype(int) + is_predicted], axis=-1)  # (S, C, n, 2)
-    counts = np.tensordot(draws, counted.astype(np.float32), axes=(1, 2)).astype(float)  # (draws, S, C, 2)
-    hits, both = counts[..., 0], counts[..., 1]
-    return {"accuracy": hits.sum(axis=2).mean(axis=1) / len(gold), "f1": macro_f1(hits, both).mean(axis=1)}
-
-
-def same_answers(variant: Variant, baseline: Variant, split: str) -> bool:
-    return all(ours.predicted[split] == theirs.predicted[split] for ours, theirs in zip(variant, baseline, strict=True))
-
-
 @dataclass(frozen=True)
-class Fate:
-    """What happens on the dev split from the epoch of the lowest loss to the last one; means over the seeds."""
+class Change:
+    """The change on dev from the epoch of the lowest loss to the last one; means over the seeds."""
 
     loss: float
     accuracy: float
@@ -207,11 +176,11 @@ class Fate:
         return "over-confidence" if self.accuracy >= 0 and self.ece > 2 * self.ece_error else "unclear"
 
 
-def fate(variant: Variant) -> Fate:
+def change_after_lowest(variant: Variant) -> Change:
     changes = []
     for run in variant:
         lowest, last = run.epochs[run.lowest - 1], run.epochs[-1]
         changes.append([last[f"dev_{name}"] - lowest[f"dev_{name}"] for name in ("loss", "accuracy", "ece")])
-    of_loss, right, ece = zip(*changes, strict=True)
-    errors = [stdev(v) / len(v) ** 0.5 if len(v) > 1 else float("inf") for v in (right, ece)]
-    return Fate(mean(of_loss), mean(right), mean(ece), *errors)
+    losses, accuracies, eces = zip(*changes, strict=True)
+    errors = [stdev(v) / len(v) ** 0.5 if len(v) > 1 else float("inf") for v in (accuracies, eces)]
+    return Change(mean(losses), mean(accuracies), mean(eces), *errors)

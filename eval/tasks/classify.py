@@ -25,7 +25,7 @@ class Classify(Task):
         return cls(data.labels)
 
     def targets(self, examples: Sequence[Example]) -> np.ndarray:
-        """1 for the class, 0 for the others."""
+        """One-hot."""
         return np.eye(len(self.labels), dtype=np.float32)[[self.labels.index(str(e.label)) for e in examples]]
 
     def answers(self, logits: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""Logits and the right answers → numbers.
+"""Metrics of classification, from logits and targets.
 
 Letters: n examples, C classes.
 """
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 METRICS = ("loss", "accuracy", "precision", "recall", "f1", "ece")
+BINS = 15  # of confidence, for the calibration error
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -24,17 +25,17 @@ def cross_entropy(logits: np.ndarray, gold: np.ndarray) -> float:
     return float((log_total - logits[np.arange(len(gold)), gold]).mean())
 
 
-def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """How far confidence is from accuracy on average (Guo et al. 2017, arXiv:1706.04599, equation 3).
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """(n,) probabilities → (n,) numbers of bins of equal width, each without its lower edge and with its upper one."""
+    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
 
-    Args:
-        confidence: (n,) the probability of the predicted class ("top label").
-        right: (n,) whether the prediction is right.
-        bins: equal widths, each without its lower edge and with its upper one.
+
+def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
+    """The mean distance between confidence and accuracy (Guo et al. 2017, arXiv:1706.04599, equation 3).
+
+    confidence: (n,) the probability of the predicted class ("top label"). right: (n,) whether the prediction is right.
     """
-    edges = np.linspace(0, 1, bins + 1)
-    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)  # n_b · (accuracy - confidence)
+    gaps = np.bincount(bin_of(confidence, bins), right - confidence, bins)  # n_b · (accuracy - confidence)
     return float(np.abs(gaps).sum() / len(confidence))
 
 
@@ -45,26 +46,12 @@ def scores(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str])
     precision, recall, f1, _ = precision_recall_fscore_support(
         gold, predicted, labels=list(labels), average="macro", zero_division=0
     )
-    return {
-        "accuracy": float(accuracy_score(gold, predicted)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-    }
-
-
-def macro_f1(hits: np.ndarray, both: np.ndarray) -> np.ndarray:
-    """The mean over the classes (…, C) → (…), from how many are of a class and called so, and how many are of it plus
-    how many are called so; a class with neither counts 0."""
-    return np.divide(2 * hits, both, out=np.zeros_like(hits, dtype=float), where=both > 0).mean(axis=-1)
+    found = {"accuracy": accuracy_score(gold, predicted), "precision": precision, "recall": recall, "f1": f1}
+    return {name: float(score) for name, score in found.items()}
 
 
 def measure(logits: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """All METRICS of (n, C) logits against (n,) class numbers, in that order.
-
-    Raises:
-        ValueError: there is no example.
-    """
+    """All METRICS of (n, C) logits against (n,) class numbers, in that order; ValueError without an example."""
     if not len(gold):
         raise ValueError("nothing to measure: there is no example")
     probabilities = softmax(logits)

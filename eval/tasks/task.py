@@ -1,7 +1,4 @@
-"""What is asked of a text, and what an answer is worth.
-
-A task says how examples become sequences of tokens and their labels targets of a head, what the head's logits answer,
-and how good answers are. How logits come about, and what they cost, is the head's affair (model/heads.py).
+"""A task: examples → sequences of tokens and targets, logits → answers and scores. The loss is the head's.
 
 Letters: n examples, C columns of logits.
 """
@@ -19,36 +16,27 @@ from .metrics import softmax
 
 
 class Task(ABC):
-    """One kind of question.
+    """The interface of all tasks. labels: a name for each of the C columns of logits."""
 
-    name: what the plan calls it.
-    head: its kind.
-    best: the score that epochs are chosen by.
-    falling: the scores of which less is better.
-    classes: whether the columns of logits are classes that exclude each other.
-    parts: sequences that an example is made of: 2 for a pair that is read apart, k for a choice of k.
-    labels: a name for each of the C columns of logits.
-    """
-
-    name: str
+    name: str  # in the plan
     head: type[Head]
-    best: str
-    falling: tuple[str, ...] = ("loss",)
-    classes = False
-    parts = 1
+    best: str  # the score that epochs are chosen by
+    falling: tuple[str, ...] = ("loss",)  # scores of which less is better
+    classes = False  # whether the columns of logits are classes that exclude each other
+    parts = 1  # sequences of an example: 2 for a pair that is encoded apart, k for a choice of k
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
-        """The task for some data; ValueError where it cannot be asked of them."""
+        """The task for some data; ValueError where they do not have what it needs."""
         return cls(data.labels)
 
     def encode(self, tokenizer: Any, examples: Sequence[Example], **how: Any) -> EncodedBatch:
-        """n examples → n · parts sequences, those of an example one after the other; `how` they are cut.
+        """n examples → n · parts sequences, those of an example together. `how`: the tokenizer's options.
 
-        Here a pair is read in one sequence, as the tokenizer's template says.
+        By default a pair is one sequence, by the tokenizer's template.
         """
         pairs = [example.pair for example in examples]
         paired = any(pair is not None for pair in pairs)

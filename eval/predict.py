@@ -122,12 +122,8 @@ def in_batches(
     by_length = sorted(range(len(texts)), key=lengths.__getitem__)
     share = by_length[rank() :: ranks()]
     batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
-<<<<<<< HEAD
     # Forward.
     outputs = []
-    silent = True if rank() or not progress else None  # None: where there is no terminal
-=======
->>>>>>> main
     with autocast(device, precision):  # around all batches: inside, weights are cast once
         for batch in progress_bar(batches, progress, "batch"):
             packed = pack([encodings[i] for text in batch for i in texts[text]], round_size(precision)).to(device)

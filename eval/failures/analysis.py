@@ -17,12 +17,8 @@ from ...tokenize.normalize import Span
 from ...weights.load import load
 from ..judge import Judgement
 from ..predict import Scorer
-<<<<<<< HEAD
-from ..runs import write_csv, write_json, write_jsonl
-=======
 from ..progress import progress_bar
-from ..runs import write_json, write_jsonl, write_whole
->>>>>>> main
+from ..runs import write_csv, write_json, write_jsonl
 from ..statistics import intervals
 from ..tasks.metrics import softmax
 from .attribution import integrated_gradients, occlusion, rollout_to_cls

@@ -179,7 +179,8 @@ def cell(row: dict[str, Any], column: str) -> str:
     """A field as a string; a number or true in JSON as Python writes it, its NaN is none."""
     value = row.get(column)
     if value is None or value != value:  # NaN differs from itself
-        raise RowError(f"no {column!r}; the columns of this row are {listed(row)}")
+        empty = f" (it is {value})" if column in row else ""
+        raise RowError(f"no {column!r}{empty}; the columns of this row are {listed(row)}")
     if isinstance(value, dict | list):
         raise RowError(f"column {column!r} holds a {type(value).__name__}, not a name")
     refuse_broken_text(str(value))

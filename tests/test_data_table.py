@@ -203,7 +203,7 @@ def test_bad_rows_of_a_table(tmp_path: Path, row: str | bytes, reason: str, suff
         ('{"text": "よい"}', "no 'label'; the columns of this row are 'text'"),
         ('{"text": null, "label": 1}', "no 'text'"),
         ('{"text": "よい", "label": null}', "no 'label'"),
-        ('{"text": "よい", "label": NaN}', "no 'label'"),
+        ('{"text": "よい", "label": NaN}', "no 'label' (it is nan); the columns of this row are 'text', 'label'"),
         ('{"text": "よい", "label": [1]}', "column 'label' holds a list, not a name"),
         ('{"text": 5, "label": 1}', "the text (column 'text') is no string but 5"),
         ('{"text": "", "label": 1}', "the text (column 'text') is empty"),

@@ -5,7 +5,9 @@ from itertools import count
 from typing import Any
 
 from .dataset import SPLITS, DataError, Dataset, Example
+from .label_names import merged
 from .load import with_splits
+from .rows import RowError, listed, refuse_broken_text
 from .table import class_order
 
 
@@ -16,13 +18,17 @@ def dataset_of(
     splits: Iterable[str] | None = None,
     seed: int = 0,
     name: str = "texts",
+    classes: Sequence[str] | None = None,
+    merge_labels: bool = False,
 ) -> Dataset:
     """n texts with their labels (and second texts), in splits that are given or drawn by the seed, as those of a file.
 
-    A label's name is what `print` shows of it: 1 is "1".
+    A label's name is what `print` shows of it, without white space around it: 1 is "1". Its classes are `classes`, or
+    all that there are, sorted; `merge_labels` joins those that look alike.
 
     Raises:
-        DataError: a text is none, a label is missing, there are more of the one than of the other, or none at all.
+        DataError: a text is none, a label is missing or none of `classes`, there are more of the one than of the
+            other, or none at all.
     """
     # Columns of n values each.
     given = {"texts": texts, "labels": labels, "pairs": pairs, "splits": splits}
@@ -36,8 +42,13 @@ def dataset_of(
         for i, text in enumerate(columns.get(what, ())):
             if not isinstance(text, str) or not text.strip():
                 raise DataError(f"{what}[{i}] is {text!r}: leave it out, or give it a text")
+            try:
+                refuse_broken_text(text)
+            except RowError as error:
+                raise DataError(f"{what}[{i}]: {error}") from error
     for i, label in enumerate(columns["labels"]):
-        if label is None or label != label or not str(label).strip():  # NaN differs from itself
+        missing = label is None or (not isinstance(label, str) and str(label).lower() in ("nan", "nat", "<na>"))
+        if missing or not str(label).strip():
             raise DataError(f"labels[{i}] is {label!r}: leave its text out, or give it a label")
     for i, split in enumerate(columns.get("splits", ())):
         if split not in SPLITS:
@@ -46,11 +57,20 @@ def dataset_of(
         raise DataError("there are no texts")
     pairs, splits = columns.get("pairs", [None] * n), columns.get("splits", [""] * n)
     examples = [
-        Example(f"{name}:{i}", text, str(label), split, pair=pair)
+        Example(f"{name}:{i}", text, str(label).strip(), split, pair=pair)
         for i, text, label, split, pair in zip(count(1), columns["texts"], columns["labels"], splits, pairs)
     ]
-    examples, notes = with_splits(examples, seed)
-    return Dataset(name, class_order(example.label for example in examples), examples, notes=notes)
+    # Their classes and splits.
+    names = class_order(example.label for example in examples) if classes is None else tuple(classes)
+    joined: list[str] = []
+    if merge_labels:
+        examples, names, joined = merged(examples, names, own=classes or ())
+        names = names if classes is not None else class_order(names)
+    for i, example in enumerate(examples):
+        if example.label not in names:
+            raise DataError(f"labels[{i}] is {example.label!r}, which is not one of {listed(names)}")
+    examples, drawn = with_splits(examples, seed)
+    return Dataset(name, names, examples, notes=[*joined, *drawn], named=classes is not None)
 
 
 def in_a_list(what: str, values: Iterable[Any]) -> Sequence[Any]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .dataset import SPLITS, BadRow, DataError, Dataset, Example
+from .encodings import AUTO
 from .jrte import LABELS, fetch, read_jrte
+from .label_names import merged
 from .rows import listed, refuse_bad_rows
 from .split import draw_splits
 from .table import SUFFIXES, class_order, read_table
@@ -37,14 +39,20 @@ def load(
     label_column: str = "label",
     pair_column: str | None = None,
     split_column: str | None = None,
+    id_column: str | None = None,
+    encoding: str = AUTO,
     labels: Sequence[str] | None = None,
+    merge_labels: bool = False,
     seed: int = 0,
     bad_rows: Literal["error", "skip"] = "error",
 ) -> Dataset:
     """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file.
 
     Args:
+        split_column, id_column: by default "split" and "id", where there are such; "none" for no column.
+        encoding: one of Python's; `auto` is UTF-8, UTF-16 with its mark, or cp932 where the file is Japanese in it.
         labels: names and order of the classes; by default those of the file, sorted.
+        merge_labels: join those that look alike (`Positive` and `positive`).
         seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; for files, like the columns.
         bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
     """
@@ -55,11 +63,19 @@ def load(
     if path is not None and (reader is None or reader.shipped):
         downloaded = " or ".join(name for name, other in READERS.items() if not other.shipped)
         raise DataError(f"--data-path is for --data {downloaded}; give the file itself as --data {path}")
+    if isinstance(labels, str):
+        raise DataError(f"the classes are one name, {labels!r}: give a list of them")
     if labels is not None and len(set(labels)) != len(labels):
         raise DataError(f"a label is named twice: {listed(labels)}")
     # The file.
     notes: list[str] = []
     if reader is not None:
+        told = {"text": text_column != "text", "label": label_column != "label", "pair": pair_column}
+        told |= {"split": split_column, "id": id_column}
+        for use in [use for use, given in told.items() if given]:
+            raise DataError(f"{source} has columns of its own: leave out --{use}-column")
+        if encoding != AUTO:
+            raise DataError(f"{source} is UTF-8: leave out --encoding")
         classes = reader.labels
         if labels is not None and tuple(labels) != classes:
             raise DataError(f"the classes of {source} are {listed(classes)}, in this order, not {listed(labels)}")
@@ -69,14 +85,23 @@ def load(
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:
             raise DataError(f"{file}: the suffix must be one of {listed(SUFFIXES)}")
-        examples, bad = read_table(file, text_column, label_column, split_column, labels, pair_column)
+        examples, bad, notes = read_table(
+            file, text_column, label_column, split_column, labels, pair_column, id_column, encoding, merge_labels
+        )
         classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
-        examples, notes = with_splits(examples, seed)
+        if merge_labels:
+            examples, classes, joined = merged(examples, classes, own=labels or ())
+            classes = classes if labels is not None else class_order(classes)
+            notes += joined
+        examples, drawn = with_splits(examples, seed)
+        notes += drawn
     if bad_rows == "error":
         refuse_bad_rows(bad)
     if not examples:
-        raise DataError(f"{file} has no examples")
-    return Dataset(file.name if reader is None else str(source), classes, examples, bad, notes)
+        reason = f": all of its {len(bad)} rows are bad, the first is {bad[0]}" if bad else ""
+        raise DataError(f"{file} has no examples{reason}")
+    name = file.name if reader is None else str(source)
+    return Dataset(name, classes, examples, bad, notes, named=labels is not None or reader is not None)
 
 
 def existing(path: str | Path) -> Path:

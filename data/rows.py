@@ -29,15 +29,20 @@ def read_lines(path: Path) -> list[str]:
         return list(decoded_lines(file))
 
 
-def refuse_broken_text(text: str) -> None:
-    """RowError where a text has what cannot be written as UTF-8."""
+def refuse_broken_text(text: str, encoding: str | None = None) -> None:
+    """RowError where a text has what cannot be written as UTF-8.
+
+    `encoding` is what its bytes were read as; None where they can be nothing but UTF-8.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         code, column = ord(text[error.start]), error.start + 1
         if 0xDC80 <= code <= 0xDCFF:
             byte = code - 0xDC00
-            raise RowError(f"not UTF-8 (byte 0x{byte:02x} at character {column}); save the file as UTF-8") from None
+            told = "" if encoding is None else ", or name its encoding (--encoding)"
+            where = f"byte 0x{byte:02x} at character {column}"
+            raise RowError(f"not {encoding or 'UTF-8'} ({where}); save the file as UTF-8{told}") from None
         raise RowError(f"half of a surrogate pair (\\u{code:04x} at character {column})") from None
 
 
@@ -46,11 +51,15 @@ def listed(names: Iterable[str]) -> str:
 
 
 def collect(
-    path: Path, records: Iterable[tuple[int, str]], parse: Callable[[int, str], Example]
+    path: Path,
+    records: Iterable[tuple[int, str]],
+    parse: Callable[[int, str], Example],
+    encoding: str | None = None,
 ) -> tuple[list[Example], list[BadRow]]:
     """Parse the records (line number, raw row) of one file; empty rows are skipped.
 
-    A row is bad where `parse` raises RowError, and where its id is that of an earlier row.
+    A row is bad where `parse` raises RowError, and where its id is that of an earlier row. `encoding` is as in
+    `refuse_broken_text`.
     """
     examples: list[Example] = []
     bad: list[BadRow] = []
@@ -59,7 +68,7 @@ def collect(
         if not raw:
             continue
         try:
-            refuse_broken_text(raw)
+            refuse_broken_text(raw, encoding)
             example = parse(line, raw)
             if not example.id:
                 raise RowError("the id is empty")

@@ -1,22 +1,40 @@
-"""Labelled texts in UTF-8 files of one's own: .tsv and .csv with a header line, .jsonl with an object a line.
+"""Labelled texts in files of one's own: .tsv and .csv with a header line, .jsonl with an object a line.
 
-A .tsv has no quoting. A .csv follows RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180): a field in quotes may hold
-commas, line breaks and doubled quotes.
+A .tsv has no quoting; a .csv has that of RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180).
 """
 
-import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from .csv_rows import csv_fields, csv_records
 from .dataset import BadRow, DataError, Example
-from .rows import RowError, collect, listed, read_lines, refuse_broken_text
+from .encodings import AUTO, decode
+from .label_names import look
+from .rows import RowError, collect, listed, refuse_broken_text
 
-Record = tuple[int, str]  # line number, raw row
 SUFFIXES = (".csv", ".jsonl", ".tsv")
-SPLIT_NAMES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+NONE = "none"  # in the place of a column's name: no column, also where there is one of the usual name
+SPLIT_NAMES = {
+    "train": "train", "dev": "dev", "test": "test",
+    "training": "train", "学習": "train", "訓練": "train",
+    "val": "dev", "valid": "dev", "validation": "dev", "検証": "dev", "開発": "dev",
+    "testing": "test", "テスト": "test", "評価": "test",
+}  # fmt: skip
+
+
+class Table(NamedTuple):
+    """A file, opened."""
+
+    columns: list[str]
+    records: Iterable[tuple[int, str]]  # (line number, raw row)
+    fields_of: Callable[[int, str], dict[str, Any]]  # of a record, by column; RowError where it is broken
+    encoding: str
+    notes: list[str]
 
 
 def read_table(
@@ -26,66 +44,104 @@ def read_table(
     split_column: str | None,
     labels: Sequence[str] | None,
     pair_column: str | None = None,
-) -> tuple[list[Example], list[BadRow]]:
-    """Read a file in the format of its suffix.
+    id_column: str | None = None,
+    encoding: str = AUTO,
+    merge_labels: bool = False,
+) -> tuple[list[Example], list[BadRow], list[str]]:
+    """Read a file in the format of its suffix; with notes of what was guessed.
 
-    The columns "split" and "id" are used where they are there; otherwise the split is "" and the id `<file>:<line>`.
+    The columns "split" and "id" are used where they are there and nothing else is named ("none": no column); otherwise
+    the split is "" and the id `<file>:<line>`. With `merge_labels`, a label need only look like one of `labels`.
     DataError where a column is missing.
     """
     # The columns.
-    columns, records, fields_of = open_table(path)
-    wanted = {"text": text_column, "label": label_column, "split": split_column, "pair": pair_column}
-    for use, column in wanted.items():
-        if column and columns.count(column) != 1:
+    table = open_table(path, encoding)
+    columns = table.columns
+    wanted = {"text": text_column, "label": label_column, "pair": pair_column}
+    for use, column in (("split", split_column), ("id", id_column)):
+        usual = use if use in columns and use not in wanted.values() else None
+        wanted[use] = usual if column is None else None if column == NONE else column
+    for use, named in wanted.items():
+        if named and columns.count(named) != 1:
             raise DataError(
-                f"{path} has {columns.count(column) or 'no'} columns named {column!r} for the {use}; its columns are "
+                f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
                 f"{listed(columns)}: name one of them (--{use}-column)"
             )
-    if "split" in columns:
-        split_column = split_column or "split"
+    of_split, of_id = wanted["split"], wanted["id"]
+    looks = {look(label) for label in labels or ()} if merge_labels else set()
 
     # The rows.
+    ids: set[str] = set()
+    repeated: list[str] = []  # "'id' became 'new id'"
+    nameless: list[int] = []  # lines without an id
+    splits: Counter[str] = Counter()  # names of splits that are not ours
+
     def parse(line: int, raw: str) -> Example:
-        row = fields_of(raw)
+        row = table.fields_of(line, raw)
         label, split = cell(row, label_column).strip(), ""
         if not label:
             raise RowError(f"the label (column {label_column!r}) is empty")
-        if labels is not None and label not in labels:
+        if labels is not None and label not in labels and look(label) not in looks:
             raise RowError(f"label {label!r} (column {label_column!r}) is not one of {listed(labels)}")
-        if split_column:
-            name = cell(row, split_column).strip().lower()
+        if of_split:
+            name = unicodedata.normalize("NFKC", cell(row, of_split)).strip().lower()
             if name not in SPLIT_NAMES:
-                raise RowError(f"split {name!r} (column {split_column!r}) is not one of {listed(SPLIT_NAMES)}")
+                unasked = "" if split_column else "; is it no split? say --split-column none"
+                raise RowError(f"split {name!r} (column {of_split!r}) is not one of {listed(SPLIT_NAMES)}{unasked}")
             split = SPLIT_NAMES[name]
-        id_ = cell(row, "id") if "id" in row else f"{path.name}:{line}"
-        pair = text_of(row, pair_column) if pair_column else None
-        return Example(id_, text_of(row, text_column), label, split, votes_of(row), pair)
+        text, pair = text_of(row, text_column), text_of(row, pair_column) if pair_column else None
+        # An id for every row, and no two the same.
+        own = cell(row, of_id) if of_id and (id_column or row.get(of_id) not in (None, "")) else ""
+        id_ = own or f"{path.name}:{line}"
+        while id_ in ids:
+            id_ = f"{id_}:{line}"
+        ids.add(id_)
+        if of_id and not own:
+            nameless.append(line)
+        elif own and id_ != own:
+            repeated.append(f"{own!r} on line {line} became {id_!r}")
+        if split and name != split:
+            splits[name] += 1
+        return Example(id_, text, label, split, votes_of(row), pair)
 
-    return collect(path, records, parse)
+    examples, bad = collect(path, table.records, parse, table.encoding)
+    notes = list(table.notes)
+    if splits:
+        notes.append("splits: " + ", ".join(f"{name} ({n} texts) is {SPLIT_NAMES[name]}" for name, n in splits.items()))
+    if repeated:
+        rows = "1 row" if len(repeated) == 1 else f"{len(repeated)} rows"
+        notes.append(
+            f"{rows} had the id of an earlier row in column {of_id!r}, and got the line added to it: {repeated[0]}"
+            f"{', …' if repeated[1:] else ''} (--id-column names another column; none: ids are {path.name}:LINE)"
+        )
+    if nameless:
+        rows = "1 row has" if len(nameless) == 1 else f"{len(nameless)} rows have"
+        notes.append(f"{rows} no id in column {of_id!r}, and got {path.name}:LINE: line {nameless[0]} is the first")
+    return examples, bad, notes
 
 
-def open_table(path: Path) -> tuple[list[str], Iterable[Record], Callable[[str], dict[str, Any]]]:
-    """The columns of a file, its records, and the function from a record to its fields."""
-    lines = read_lines(path)
+def open_table(path: Path, encoding: str = AUTO) -> Table:
+    """The columns of a file and its records; DataError where the header cannot be read."""
+    lines, name, notes = decode(path, encoding)
     if path.suffix.lower() == ".jsonl":
-        return columns_of_objects(lines), enumerate(lines, start=1), json_object
+        return Table(columns_of_objects(lines), enumerate(lines, start=1), lambda _, raw: json_object(raw), name, notes)
     is_csv = path.suffix.lower() == ".csv"
-    split_fields = csv_fields if is_csv else lambda raw: raw.split("\t")
-    records = csv_records(lines) if is_csv else enumerate(lines, start=1)
+    split_fields = csv_fields if is_csv else lambda raw, _: raw.split("\t")
+    records = csv_records(path, lines) if is_csv else enumerate(lines, start=1)
     _, header = next(iter(records), (1, ""))
     try:
-        refuse_broken_text(header)
-        columns = split_fields(header)
+        refuse_broken_text(header, name)
+        columns = split_fields(header, 1)
     except RowError as error:
         raise DataError(f"{path}:1: the header cannot be read: {error}") from error
 
-    def fields_of(raw: str) -> dict[str, Any]:
-        fields = split_fields(raw)
+    def fields_of(line: int, raw: str) -> dict[str, Any]:
+        fields = split_fields(raw, line)
         if len(fields) != len(columns):
             raise RowError(f"{len(fields)} columns where the header has {len(columns)}")
         return dict(zip(columns, fields, strict=True))
 
-    return columns, records, fields_of
+    return Table(columns, records, fields_of, name, notes)
 
 
 def class_order(labels: Iterable[str]) -> tuple[str, ...]:
@@ -94,27 +150,6 @@ def class_order(labels: Iterable[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"[+-]?[0-9]{1,18}", name) for name in names):
         names.sort(key=int)
     return tuple(names)
-
-
-def csv_fields(raw: str) -> list[str]:
-    try:
-        return next(csv.reader([raw], strict=True), [])
-    except csv.Error as error:
-        raise RowError(f"broken CSV: {error}") from error
-
-
-def csv_records(lines: list[str]) -> Iterator[Record]:
-    """Join the lines of fields in quotes; a quote that is never closed makes only its own line bad."""
-    start = 0
-    while start < len(lines):
-        reader = csv.reader((lines[i] + "\n" for i in range(start, len(lines))), strict=True)
-        try:
-            next(reader)
-            end = start + reader.line_num
-        except csv.Error:
-            end = start + 1
-        yield start + 1, "\n".join(lines[start:end])
-        start = end
 
 
 def json_object(raw: str) -> dict[str, Any]:
@@ -141,10 +176,11 @@ def columns_of_objects(lines: list[str]) -> list[str]:
 
 
 def cell(row: dict[str, Any], column: str) -> str:
-    """A field as a string; a number or true in JSON as Python writes it."""
+    """A field as a string; a number or true in JSON as Python writes it, its NaN is none."""
     value = row.get(column)
-    if value is None:
-        raise RowError(f"no {column!r}; the columns of this row are {listed(row)}")
+    if value is None or value != value:  # NaN differs from itself
+        empty = f" (it is {value})" if column in row else ""
+        raise RowError(f"no {column!r}{empty}; the columns of this row are {listed(row)}")
     if isinstance(value, dict | list):
         raise RowError(f"column {column!r} holds a {type(value).__name__}, not a name")
     refuse_broken_text(str(value))

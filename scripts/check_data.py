@@ -8,7 +8,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from tezukuri.data.check import balance, contradictions, duplicates, near_duplicates
-from tezukuri.data.dataset import SPLITS, Dataset, Example
+from tezukuri.data.dataset import SPLITS, DataError, Dataset, Example
+from tezukuri.data.label_names import label_notes, refuse_numbers
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_data_options, plan_of, positive
 from tezukuri.train.plan import DataOptions
@@ -33,7 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     data = plan_of(DataOptions, options).read_data()
     print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
-    print("\n".join([*data.notes, "", *table(data)]))
+    strange = label_notes(data)
+    try:
+        refuse_numbers(data)
+    except DataError as error:  # finetune stops there; the rest may be of use all the same
+        strange.insert(0, str(error))
+    print("\n".join([*data.notes, *strange, "", *table(data)]))
+    for row in data.bad_rows[: options.show]:
+        print(f"bad row  {row}")
     same = duplicates(data.examples)
     near = near_duplicates(data.examples, options.threshold)
     by_length = sorted(data.examples, key=lambda example: len(example.text))

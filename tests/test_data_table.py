@@ -1,10 +1,15 @@
 """Files of one's own: TSV, CSV and JSONL."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tezukuri.data.csv_rows import csv_fields, csv_records
 from tezukuri.data.dataset import DataError, Dataset
 from tezukuri.data.load import load
 from tezukuri.data.table import class_order
@@ -27,11 +32,11 @@ def test_the_three_formats_give_the_same_examples(tmp_path: Path) -> None:
     rows = [("r1", "よい", "good", "train"), ("r2", "だめ、残念", "bad", "dev"), ("r3", "普通", "good", "test")]
     header = ("id", "text", "label", "split")
     tsv = written(tmp_path / "a.tsv", "".join("\t".join(row) + "\n" for row in (header, *rows)))
-    csv = written(tmp_path / "a.csv", "".join(",".join(row) + "\n" for row in (header, *rows)))
+    comma = written(tmp_path / "a.csv", "".join(",".join(row) + "\n" for row in (header, *rows)))
     jsonl = written(
         tmp_path / "a.jsonl", "".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
     )
-    for path in (tsv, csv, jsonl):
+    for path in (tsv, comma, jsonl):
         corpus = load(path)
         assert [(e.id, e.text, e.label, e.split) for e in corpus.examples] == rows
         assert (corpus.name, corpus.labels, corpus.notes) == (path.name, ("bad", "good"), [])
@@ -90,11 +95,51 @@ def test_csv_quoting(tmp_path: Path) -> None:
     assert bad(corpus) == [(6, "1 columns where the header has 2")]
 
 
-def test_a_quote_that_is_never_closed_spoils_one_line_of_a_csv(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv", 'text,label\nよい,1\n"だめ,0\nまあまあ,0\n"ふ"つ,0\n普通,0\n')
+def test_a_quote_that_is_never_closed_is_named_and_nothing_after_it_is_guessed(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'text,label\nよい,1\n"だめ,0\nまあまあ,0\n"ふつう",0\n普通,0\n')
+    with pytest.raises(DataError, match=r"a\.csv:3: the quote that opens here is never closed, and the 3 lines after"):
+        load(path, bad_rows="skip")
+
+
+def test_a_stray_quote_makes_one_row_bad_whole(tmp_path: Path) -> None:
+    """Lines of a long text, which look like rows, are no rows, whatever is wrong with its quotes."""
+    long = '"一行目\n二行目は "名言" の行,1\n三行目,偽物",0\n'
+    path = written(tmp_path / "a.csv", f'text,label\nよい,1\n{long}"ふ"つ,0\n12" の鍋,0\n普通,0\n')
     corpus = load(path, bad_rows="skip")
-    assert texts(corpus) == ["よい", "まあまあ", "普通"]
-    assert [(line, reason[:10]) for line, reason in bad(corpus)] == [(3, "broken CSV"), (5, "broken CSV")]
+    assert texts(corpus) == ["よい", '12" の鍋', "普通"] and corpus.labels == ("0", "1")
+    (line, reason), (other, _) = bad(corpus)
+    assert (line, other) == (3, 6) and "the quote that opens on line 3 is not closed before a comma" in reason
+    assert "(lines 3 to 5 are this one row)" in reason
+    path = written(tmp_path / "b.csv", 'more,text,label\n"一\n二","三 "四" 五",0\nあ,い,0\n')
+    ((line, reason),) = bad(load(path, bad_rows="skip"))
+    assert line == 2 and "the quote that opens on line 3 is not closed" in reason
+
+
+def test_a_field_may_be_of_any_length(tmp_path: Path) -> None:
+    long = "あ,1\n" * 40_000  # longer than what Python's csv module takes
+    path = written(tmp_path / "a.csv", f'text,label\n"{long}",0\nよい,1\n{"い" * 200_000},0\n')
+    corpus = load(path)
+    assert texts(corpus) == [long, "よい", "い" * 200_000] and corpus.labels == ("0", "1")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.text('a",\nあ', max_size=6), min_size=2, max_size=2), min_size=1), st.booleans())
+def test_what_the_csv_module_writes_is_read(rows: list[list[str]], quoted: bool) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL).writerows(rows)
+    lines = buffer.getvalue().split("\n")[:-1]
+    assert [csv_fields(raw, line) for line, raw in csv_records(Path("a.csv"), lines)] == rows
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.lists(st.text('a",', max_size=6), min_size=1))
+def test_every_line_is_in_one_row_whatever_its_quotes(lines: list[str]) -> None:
+    try:
+        rows = list(csv_records(Path("a.csv"), lines))
+    except DataError as error:
+        assert "never closed" in str(error)
+    else:
+        assert "\n".join(raw for _, raw in rows) == "\n".join(lines)
 
 
 def test_tsv_is_raw(tmp_path: Path) -> None:
@@ -132,7 +177,6 @@ def test_unusual_line_separators_are_characters_of_the_text(tmp_path: Path) -> N
         ("b\tよい\tgreat\ttrain", "label 'great' (column 'label') is not one of 'good', 'bad'"),
         ("b\tよい\tgood\t", "split '' (column 'split') is not one of 'train', 'dev'"),
         ("b\tよい\tgood\tall", "split 'all' (column 'split') is not one of 'train', 'dev'"),
-        ("a\tよい\tgood\ttrain", "the id 'a' is already that of line 2"),
         (b"b\t\xe3\x81\tgood\ttrain", "not UTF-8 (byte 0xe3 at character 3)"),
     ],
 )
@@ -159,6 +203,7 @@ def test_bad_rows_of_a_table(tmp_path: Path, row: str | bytes, reason: str, suff
         ('{"text": "よい"}', "no 'label'; the columns of this row are 'text'"),
         ('{"text": null, "label": 1}', "no 'text'"),
         ('{"text": "よい", "label": null}', "no 'label'"),
+        ('{"text": "よい", "label": NaN}', "no 'label' (it is nan); the columns of this row are 'text', 'label'"),
         ('{"text": "よい", "label": [1]}', "column 'label' holds a list, not a name"),
         ('{"text": 5, "label": 1}', "the text (column 'text') is no string but 5"),
         ('{"text": "", "label": 1}', "the text (column 'text') is empty"),
@@ -183,8 +228,8 @@ def test_a_row_of_jsonl_without_the_split_of_the_others_is_bad(tmp_path: Path) -
 
 
 def test_a_header_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv:1: the header cannot be read: not UTF-8 \(byte 0x96"):
-        load(written(tmp_path / "a.csv", "本文,label\nよい,1\n".encode("cp932")), text_column="本文")
+    with pytest.raises(DataError, match=r"a\.csv:1: the header cannot be read: not UTF-8 \(byte 0xff"):
+        load(written(tmp_path / "a.csv", b"\xff\xff,label\n" + "よい,1\n".encode()), text_column="本文")
 
 
 def test_json_labels_become_names(tmp_path: Path) -> None:
@@ -209,5 +254,50 @@ def test_labels_are_the_classes_in_their_order(tmp_path: Path) -> None:
 
 def test_names_of_splits(tmp_path: Path) -> None:
     names = ["train", "dev", "val", "valid", "validation", "test", " Dev "]
+    names += ["training", "学習", "訓練", "検証", "開発", "testing", "テスト", "ﾃｽﾄ", "評価"]
     path = written(tmp_path / "a.tsv", "text\tlabel\tsplit\n" + "".join(f"x\t1\t{name}\n" for name in names))
-    assert [e.split for e in load(path).examples] == ["train", "dev", "dev", "dev", "dev", "test", "dev"]
+    corpus = load(path)
+    assert [e.split for e in corpus.examples] == [
+        *["train", "dev", "dev", "dev", "dev", "test", "dev"],
+        *["train", "train", "train", "dev", "dev", "test", "test", "test", "test"],
+    ]
+    assert (
+        corpus.notes[0].startswith("splits: val (1 texts) is dev, ") and "テスト (2 texts) is test" in corpus.notes[0]
+    )
+
+
+HOTELS = "id,text,label,split\n" + "".join(f"h{n % 3},部屋 {n},{n % 2},train\n" for n in range(6))
+
+
+def test_an_id_that_repeats_is_told_and_made_one_of_its_own(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", HOTELS)
+    corpus = load(path)
+    assert [e.id for e in corpus.examples] == ["h0", "h1", "h2", "h0:5", "h1:6", "h2:7"] and not corpus.bad_rows
+    assert corpus.notes[0].startswith(
+        "3 rows had the id of an earlier row in column 'id', and got the line added to it: 'h0' on line 5 became 'h0:5'"
+    )
+    assert [e.id for e in load(path, id_column="none").examples] == [f"a.csv:{line}" for line in range(2, 8)]
+    assert [e.id for e in load(path, id_column="text").examples] == [f"部屋 {n}" for n in range(6)]
+    with pytest.raises(DataError, match=r"no columns named 'hotel' for the id.*--id-column"):
+        load(path, id_column="hotel")
+    path = written(tmp_path / "b.csv", "id,text,label\n,よい,1\nx,だめ,0\n,ふつう,0\nx:5,あ,0\nx,い,0\nx:5,う,0\n")
+    corpus = load(path)
+    assert [e.id for e in corpus.examples] == ["b.csv:2", "x", "b.csv:4", "x:5", "x:6", "x:5:7"]
+    assert "2 rows have no id in column 'id', and got b.csv:LINE: line 2 is the first" in corpus.notes
+
+
+def test_a_column_called_split_need_not_be_one(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "text,label,split\n" + "".join(f"t{n},{n % 2},yes\n" for n in range(40)))
+    with pytest.raises(DataError, match=r"'評価'; is it no split\? say --split-column none"):
+        load(path)
+    corpus = load(path, split_column="none")
+    assert "split at random" in corpus.notes[0] and len(corpus.split("train")) == 32
+    path = written(tmp_path / "b.csv", "id,split\nよい,yes\nだめ,no\n")
+    corpus = load(path, text_column="id", label_column="split")  # taken for what they are named for, and no more
+    assert corpus.labels == ("no", "yes") and [e.id for e in corpus.examples] == ["b.csv:2", "b.csv:3"]
+
+
+def test_the_columns_of_a_corpus_are_its_own() -> None:
+    for told, message in (({"id_column": "x"}, "leave out --id-column"), ({"encoding": "cp932"}, "sample is UTF-8")):
+        with pytest.raises(DataError, match=message):
+            load("sample", **told)

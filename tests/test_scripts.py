@@ -40,13 +40,13 @@ FLAGS = {
     finetune_script: """
         --model --revision --tokenizer --reset-head --random-weights --hidden-dropout --attention-dropout
         --classifier-dropout --attention --data --data-path --text-column --label-column --split-column --split-seed
-        --bad-rows --leave-out --pair-column --task
+        --bad-rows --leave-out --pair-column --task --id-column --encoding --classes --merge-labels
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
         --checkpoint --no-checkpoint --resume --report --no-report --language""",
     evaluate: """
-        --pair-column
+        --pair-column --id-column --encoding --classes --merge-labels
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
         --report --no-report --language""",

@@ -79,7 +79,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"there is only one class, {self.classes_[0]!r}: a classifier needs two")
         # Classes are called by their numbers, so that labels of any type come back as they were.
         splits = self.split(numbers)
-        data = dataset_of(texts, [str(number) for number in numbers], splits=splits)
+        names = [str(number) for number in range(len(self.classes_))]
+        data = dataset_of(texts, [names[number] for number in numbers], splits=splits, classes=names)
         own = ("model", "epochs", "batch_size", "lr", "regularizer", "max_length", "precision", "device", "seed")
         given = {name: getattr(self, name) for name in own} | {"report": False, "save_model": "none"}
         with (

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.dataset import Dataset, Example
+from ..data.label_names import refuse_numbers, with_merged_labels
 from ..data.lists import dataset_of
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
@@ -61,6 +62,7 @@ class Evaluation:
     band: dict[str, Any] | None  # label and width of a neutral band
     scorer: Scorer  # with the model in fp32: in int8 it has no gradients for explanations
     report: LoadReport
+    notes: list[str] = field(default_factory=list)  # on the data
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> "Evaluation":
@@ -99,14 +101,14 @@ def evaluate(
         options: fields of EvaluationPlan, which are the options of the command: model, split, …
     """
     # The plan, and data in memory.
-    given = data if isinstance(data, Dataset) else None
-    if isinstance(data, tuple):
-        texts, labels = (list(column) for column in data)
-        given = dataset_of(texts, labels, splits=["test"] * len(texts))
     if isinstance(data, EvaluationPlan):
         plan = replace(data, **options)
     else:
         plan = EvaluationPlan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
+    given = data if isinstance(data, Dataset) else None
+    if isinstance(data, tuple):
+        texts, labels = (list(column) for column in data)
+        given = dataset_of(texts, labels, splits=["test"] * len(texts), classes=plan.classes)
     plan = plan.whole_paths().with_own_folder()
     # The judgement, and its files.
     found = judge_split(plan, given)
@@ -118,7 +120,7 @@ def evaluate(
             "name": found.data.name,
             "labels": found.data.labels,
             "texts": len(found.judgement.examples),
-            "notes": found.data.notes,
+            "notes": found.notes,
         },
         "load_report": asdict(found.report),
     }
@@ -134,11 +136,18 @@ def evaluate(
 
 def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation:
     # The data and the model.
-    data = plan.read_data() if data is None else data
+    data = plan.read_data() if data is None else plan.of_memory(data)
     loaded = load_ready_classifier(plan.model, plan.labels, plan.revision)
     whole = deepcopy(loaded.model) if plan.precision == "int8" else loaded.model
     classifier = Classifier(loaded.model, loaded.tokenizer, plan.device, plan.precision)
     named = plan.precision if plan.precision == "int8" else name_of(classifier.precision)
+    if plan.merge_labels:
+        data = with_merged_labels(data, own=classifier.labels)
+    if classifier.task.classes and not data.named:
+        refuse_numbers(data)
+    notes = [*data.notes, *classifier.task.notes(data, [plan.split])]
+    for note in notes:
+        print(f"data    {note}")
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
     longest = min(plan.max_length or sys.maxsize, loaded.model.config.max_position_embeddings)
     how = {"max_length": longest, "truncation": plan.truncation}
@@ -167,7 +176,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
     judgement = judge(classifier.task, plan.split, examples, logits, data.labels, neutral, width)
     band = {"label": neutral, "width": width} if neutral else None
     explained = Scorer(whole.to(classifier.device), loaded.tokenizer, classifier.task, how)
-    return Evaluation(Path(), plan, data, judgement, band, explained, loaded.report)
+    return Evaluation(Path(), plan, data, judgement, band, explained, loaded.report, notes)
 
 
 def band_width(text: str) -> float:

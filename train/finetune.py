@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..data.dataset import Dataset
+from ..data.dataset import Dataset, Example
 from ..data.lists import dataset_of
 from ..eval.plots import curves
 from ..eval.report import write_metrics, write_predictions, write_report
@@ -72,7 +72,7 @@ def finetune(
     else:
         plan = Plan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     if texts is not None and labels is not None:
-        given = dataset_of(texts, labels, seed=plan.split_seed)
+        given = dataset_of(texts, labels, seed=plan.split_seed, classes=plan.classes, merge_labels=plan.merge_labels)
     return run_plan(plan.whole_paths().with_own_folder(), given, Path(resume).resolve() if resume is not None else None)
 
 
@@ -80,7 +80,7 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     """Carry a plan out; `given` are data in memory, `resume` is the folder of a run that was stopped."""
     # The data, the task, the recipe.
     device = choose_device(plan.device)
-    data = plan.read_data() if given is None else given
+    data = plan.read_data() if given is None else plan.of_memory(given)
     if plan.task not in TASKS:
         raise ValueError(f"task {plan.task!r} is not known; choose one of {', '.join(TASKS)}")
     task = TASKS[plan.task].of(data)
@@ -196,6 +196,7 @@ def begin(
     """Make the run folder, with all that is needed to repeat the run, or check that a resumed run has the same data."""
     # The data in figures.
     data, plan = run.data, run.plan
+    notes = [*data.notes, *run.task.notes(data)]
     content = json.dumps([[e.id, e.text, str(e.label), e.split] for e in data.examples])
     facts = {
         "name": data.name,
@@ -203,7 +204,7 @@ def begin(
         "texts": {name: len(split.examples) for name, split in splits.items()},
         "truncated_share": {name: split.encodings.truncated_share for name, split in splits.items()},
         "bad_rows": len(data.bad_rows),
-        "notes": data.notes,
+        "notes": notes,
         "sha256": hashlib.sha256(content.encode()).hexdigest(),
     }
     device = next(run.model.parameters()).device
@@ -220,8 +221,8 @@ def begin(
         config = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
         config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}
         write_json(folder / "config.json", config | {"load_report": asdict(loaded.report)} | circumstances(device))
-    # What the reader of the data noted.
-    for note in data.notes:
+    # What the reader of the data noted, and what is strange about its labels.
+    for note in notes:
         print(f"data    {note}")
     if data.bad_rows:
         write_jsonl(folder / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
@@ -232,11 +233,28 @@ def begin(
 
 
 def keep_data(data: Dataset, plan: Plan, file: Path) -> Plan:
-    """Write data in memory to a file, from which the run can be repeated, and put it into the plan."""
+    """Write data in memory to a file, from which the run can be repeated, and put it into the plan.
+
+    Raises:
+        ValueError: an example would not come back from the file as it is.
+    """
     names = ("id", "text", "pair", "label", "split", "votes")
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
-    print(f"data    kept in {file}")
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
-    return replace(
-        plan, data=str(file.resolve()), text_column="text", label_column="label", pair_column=paired, leave_out=None
-    )
+    classes = list(data.labels) if TASKS[plan.task].classes else None  # their order is that of the head's rows
+    plan = replace(plan, data=str(file.resolve()), pair_column=paired, classes=classes, leave_out=None)
+    back = iter(replace(plan, bad_rows="skip").read_data().examples)
+    for number, example in enumerate(data.examples):
+        read = next(back, None)
+        if read is None or facts_of(read) != facts_of(example):
+            raise ValueError(
+                f"example {number} of {data.name} would not come back from {file.name} as it is ({example!r:.200}): "
+                "give it an id of its own, a text, and a label of the data's without white space around it"
+            )
+    print(f"data    kept in {file}")
+    return plan
+
+
+def facts_of(example: Example) -> tuple[Any, ...]:
+    """What a file keeps of an example: a label by its name."""
+    return example.id, example.text, example.pair, str(example.label), example.split, example.votes or None

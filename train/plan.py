@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from ..data.dataset import Dataset
+from ..data.label_names import with_merged_labels
 from ..data.leave_out import without
 from ..data.load import READERS, load
 from ..model.attention import KERNELS
@@ -116,7 +117,22 @@ class DataOptions(Options):
     text_column: str = option("text", "(%(default)s)", DATA, metavar="NAME")
     label_column: str = option("label", "(%(default)s)", DATA, metavar="NAME")
     pair_column: str | None = option(None, "holds a second text, for tasks about two", DATA, metavar="NAME")
-    split_column: str | None = option(None, "holds train, dev, test (split, where there is one)", DATA, metavar="NAME")
+    split_column: str | None = option(
+        None, "holds train, dev, test (split, where there is one; none: drawn at random)", DATA, metavar="NAME"
+    )
+    id_column: str | None = option(
+        None, "names each row (id, where there is one; none: file and line)", DATA, metavar="NAME"
+    )
+    encoding: str = option(
+        "auto",
+        "of the file: utf-8, cp932, … (auto: UTF-8, UTF-16, or cp932 where it is Japanese)",
+        DATA,
+        metavar="NAME",
+    )
+    classes: Sequence[str] | None = option(
+        None, "all labels, in order: bad,good (those of the file, sorted)", DATA, names=True, metavar="NAMES"
+    )
+    merge_labels: bool = option(False, "join labels that look alike (Good and good)", DATA)
     split_seed: int = option(0, "for a file without splits (%(default)s)", DATA)
     bad_rows: str = option("error", "stop, or go on without them", DATA, choices=["error", "skip"])
     report: bool = option(True, "make it at the end", PAGE)
@@ -130,9 +146,31 @@ class DataOptions(Options):
             label_column=self.label_column,
             pair_column=self.pair_column,
             split_column=self.split_column,
+            id_column=self.id_column,
+            encoding=self.encoding,
+            labels=self.classes,
+            merge_labels=self.merge_labels,
             seed=self.split_seed,
             bad_rows=self.bad_rows,  # type: ignore[arg-type]  # one of its choices
         )
+
+    def of_memory(self, data: Dataset) -> Dataset:
+        """Data in memory as this plan wants them; ValueError for an option that is about files."""
+        about_files = (
+            "data_path",
+            "text_column",
+            "label_column",
+            "pair_column",
+            "split_column",
+            "id_column",
+            "encoding",
+        )
+        for one in fields(self):
+            if one.name in about_files and getattr(self, one.name) != one.default:
+                raise ValueError(f"{one.name} is about files, and {data.name} is in memory: leave it out")
+        if self.classes is not None and list(self.classes) != list(data.labels):
+            raise ValueError(f"the classes are {', '.join(self.classes)}, but {data.name} has {', '.join(data.labels)}")
+        return with_merged_labels(data) if self.merge_labels else data
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,7 +226,12 @@ class Plan(DataOptions):
             object.__setattr__(self, "regularizer", [self.regularizer])
 
     def read_data(self) -> Dataset:
-        data = super().read_data()
+        return self.without_listed(super().read_data())
+
+    def of_memory(self, data: Dataset) -> Dataset:
+        return self.without_listed(super().of_memory(data))
+
+    def without_listed(self, data: Dataset) -> Dataset:
         return without(data, Path(self.leave_out)) if self.leave_out else data
 
     def settings(self, voted: bool = False, hidden_size: int | None = None) -> Settings:

@@ -31,7 +31,8 @@ from .soup import greedy_soup
 # Options of a run that the study sets itself, and those that no method may change, so that the texts are the same.
 OWN = ("seed", "lr", "output_dir", "save_model", "judge_train", "checkpoint")
 SAME = (
-    "data", "data_path", "text_column", "label_column", "pair_column", "split_column", "split_seed", "bad_rows", "task",
+    "data", "data_path", "text_column", "label_column", "pair_column", "split_column", "id_column", "encoding",
+    "classes", "merge_labels", "split_seed", "bad_rows", "task",
 )  # fmt: skip
 SOUP = """\
 Of {models} models, in the order of their accuracy on dev, each was taken into the mean of their weights where this did

@@ -5,7 +5,8 @@ from typing import Self
 
 import numpy as np
 
-from ...data.dataset import Dataset, Example
+from ...data.dataset import SPLITS, Dataset, Example
+from ...data.label_names import label_notes, refuse_numbers
 from ...model.heads import ClassHead
 from .metrics import measure
 from .task import Task
@@ -22,7 +23,12 @@ class Classify(Task):
     def of(cls, data: Dataset) -> Self:
         if len(data.labels) < 2:
             raise ValueError(f"{data.name} has one label only, {data.labels[0]!r}: is it in another column?")
+        if not data.named:
+            refuse_numbers(data)
         return cls(data.labels)
+
+    def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
+        return label_notes(data, splits, others=self.labels)
 
     def targets(self, examples: Sequence[Example]) -> np.ndarray:
         """One-hot."""

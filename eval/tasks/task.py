@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...data.dataset import Dataset, Example
+from ...data.dataset import SPLITS, Dataset, Example
 from ...model.heads import Head
 from ...tokenize.encoding import EncodedBatch
 from .metrics import softmax
@@ -32,6 +32,10 @@ class Task(ABC):
     def of(cls, data: Dataset) -> Self:
         """The task for some data; ValueError where they do not have what it needs."""
         return cls(data.labels)
+
+    def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
+        """What is strange about the labels of some splits, a sentence each; told before training or judging."""
+        return []
 
     def encode(self, tokenizer: Any, examples: Sequence[Example], **how: Any) -> EncodedBatch:
         """n examples → n · parts sequences, those of an example together. `how`: the tokenizer's options.

@@ -1,0 +1,74 @@
+"""The encoding of a file of one's own: the one that is named, or the one that its bytes show."""
+
+import codecs
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from .dataset import DataError
+
+AUTO = "auto"
+MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+KANA = re.compile(
+    "[ぁ-ゖァ-ー]"
+)  # neither kanji nor kana of half width: other encodings, read as cp932, are full of them
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+class Decoded(NamedTuple):
+    """The lines of a file without their ends; bytes that could not be decoded are lone surrogates in them."""
+
+    lines: list[str]
+    encoding: str
+    notes: list[str]  # what was guessed, or looks wrong
+
+
+def decode(path: Path, encoding: str = AUTO) -> Decoded:
+    r"""Read a file whose lines end in \n or \r\n.
+
+    Raises:
+        DataError: the encoding is not known, or not that of the file.
+    """
+    content = path.read_bytes()
+    name = recognised(content) if encoding == AUTO else encoding
+    if encoding == AUTO and 0 in content[:2]:
+        raise DataError(f"{path} is no text, or UTF-16 without its mark: name its encoding (--encoding utf-16-le)")
+    try:
+        text = content.decode(name, "surrogateescape").removeprefix("\ufeff")
+    except LookupError as error:
+        raise DataError(f"no encoding is called {encoding!r}: give --encoding auto, utf-8, cp932, euc_jp, …") from error
+    except UnicodeError as error:
+        raise DataError(f"{path} is not {name} ({error}): name its encoding (--encoding)") from error
+    notes = []
+    if encoding == AUTO and name != "UTF-8":
+        notes.append(f"{path.name} was read as {name}, which its bytes show (--encoding names another)")
+    elif encoding != AUTO and codecs.lookup(name).name != "utf-8" and is_utf8(content) and NOT_ASCII.search(text):
+        notes.append(f"{path.name} was read as {name}, as told, but its bytes are UTF-8 too: look at its texts")
+    lines = text.split("\n")
+    return Decoded([line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])], name, notes)
+
+
+def recognised(content: bytes) -> str:
+    """UTF-16 by its mark; cp932, Japanese Windows's own, where the whole is that and Japanese; otherwise UTF-8."""
+    for mark, name in MARKS.items():
+        if content.startswith(mark):
+            return name
+    if is_utf8(content):
+        return "UTF-8"
+    try:
+        foreign = NOT_ASCII.findall(content.decode("cp932"))
+    except UnicodeDecodeError:
+        return "UTF-8"
+    # Lines of UTF-8 can be cp932 too, but hardly a line of Japanese in cp932 is UTF-8.
+    lines = [line for line in content.split(b"\n") if not line.isascii()]
+    hardly_utf8 = 10 * sum(map(is_utf8, lines)) <= len(lines)
+    japanese = 5 * len(KANA.findall("".join(foreign))) > len(foreign)
+    return "cp932" if japanese and hardly_utf8 else "UTF-8"
+
+
+def is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

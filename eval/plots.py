@@ -3,17 +3,26 @@
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib import font_manager, rc_context
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
+from sklearn.metrics import confusion_matrix as sklearn_matrix
 from torch import Tensor
+
+from ..weights.files import first_line
+from .runs import write_whole
 
 JAPANESE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "Meiryo", "MS Gothic",
 )  # fmt: skip
+
+MOST_CLASSES = 20  # in a picture of confusions, which grows with their square
+LONGEST_LABEL = 40  # characters of a label in a picture
 SVG_METADATA = ("Date", "Creator", "Format", "Type")  # which matplotlib would write into a file
 
 log = logging.getLogger("tezukuri")
@@ -23,6 +32,21 @@ def fonts() -> list[str]:
     """The Japanese fonts that the machine has, then matplotlib's own."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return [font for font in JAPANESE_FONTS if font in installed] + ["DejaVu Sans"]
+
+
+def style() -> dict[Any, Any]:
+    """Settings of all pictures: fonts for labels, in which a $ is a $ and begins no formula."""
+    return {"font.family": fonts(), "text.parse_math": False}
+
+
+def write_picture(path: Path, draw: Callable[..., bytes], *arguments: Any) -> None:
+    """Draw a picture into a file; where that fails, a warning says so, since nothing else hangs on it."""
+    try:
+        write_whole(path, draw(*arguments))
+    except Exception as error:
+        log.warning(
+            "%s was not drawn (%s: %s); all else of the run is whole", path, type(error).__name__, first_line(error)
+        )
 
 
 def png(figure: Figure) -> bytes:
@@ -37,12 +61,20 @@ def png(figure: Figure) -> bytes:
 
 
 def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str], title: str) -> bytes:
-    """A PNG of the confusion matrix: a row for each true class, a column for each predicted one."""
-    with rc_context({"font.family": fonts()}):
-        figure = Figure(figsize=(1.2 * len(labels) + 2, 1.1 * len(labels) + 1.6))
+    """A PNG of scikit-learn's confusion matrix: a row for each true class, a column for each predicted one.
+
+    Of more than MOST_CLASSES classes it has those of the most frequent confusions, and its title says so.
+    """
+    shown = most_confused(gold, predicted, labels)
+    if len(shown) < len(labels):
+        title += f"\n{len(shown)} of {len(labels)} classes, those of the most frequent confusions"
+    short = [label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…" for label in shown]
+    with rc_context(style()):
+        figure = Figure(figsize=(1.2 * len(shown) + 2, 1.1 * len(shown) + 1.6))
         axes = figure.add_subplot()
-        ConfusionMatrixDisplay.from_predictions(
-            gold, predicted, labels=list(labels), cmap="Blues", ax=axes, colorbar=False, xticks_rotation=30
+        counts = sklearn_matrix(gold, predicted, labels=shown)
+        ConfusionMatrixDisplay(counts, display_labels=short).plot(
+            cmap="Blues", ax=axes, colorbar=False, xticks_rotation=30
         )
         axes.set_title(title)
         return png(figure)
@@ -55,9 +87,20 @@ def plot_losses(axes: Any, rows: Sequence[dict[str, Any]], training: str, valida
     axes.plot([row["epoch"] for row in rows], [row["dev_loss"] for row in rows], "s-", label=validation)
 
 
+def most_confused(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """At most MOST_CLASSES labels, in their order: those of the most frequent confusions, then the most frequent."""
+    if len(labels) <= MOST_CLASSES:
+        return list(labels)
+    pairs = Counter(pair for pair in zip(gold, predicted, strict=True) if pair[0] != pair[1]).most_common()
+    wanted = dict.fromkeys(label for pair, _ in pairs for label in pair)
+    wanted |= dict.fromkeys(label for label, _ in Counter(gold).most_common()) | dict.fromkeys(labels)
+    chosen = set(list(wanted)[:MOST_CLASSES])
+    return [label for label in labels if label in chosen]
+
+
 def curves(rows: Sequence[dict[str, Any]], best: int | None = None) -> bytes:
     """A PNG of training and validation loss, and of validation scores, over the epochs; `best` is the one chosen."""
-    with rc_context({"font.family": fonts()}):
+    with rc_context(style()):
         figure = Figure(figsize=(10, 4))
         losses, marks = figure.subplots(1, 2)
         # Losses.
@@ -105,13 +148,13 @@ def attention_map(attention: Tensor, labels: Sequence[str], title: str, kind: st
     """Attention (S, S) as a file, `png` or `svg`, with a label for each token. An SVG needs no font here."""
     side = min(0.35 * len(labels) + 1.5, 40)  # inches
     size = min(10.0, 0.6 * 72 * side / len(labels))  # of the letters, in points
-    with rc_context({"font.family": fonts(), "svg.fonttype": "none", "svg.hashsalt": "tezukuri"}):
+    with rc_context(style() | {"svg.fonttype": "none", "svg.hashsalt": "tezukuri"}):
         figure = Figure(figsize=(side, side))
         axes = figure.add_subplot()
         axes.imshow(attention.numpy(), cmap="Blues", vmin=0, vmax=1)
         places = range(len(labels))
-        axes.set_xticks(places, labels, rotation=90, fontsize=size, parse_math=False)
-        axes.set_yticks(places, labels, fontsize=size, parse_math=False)
+        axes.set_xticks(places, labels, rotation=90, fontsize=size)
+        axes.set_yticks(places, labels, fontsize=size)
         axes.set(title=title, xlabel="key", ylabel="query")
         return svg(figure) if kind == "svg" else png(figure)
 

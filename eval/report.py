@@ -5,7 +5,7 @@ from pathlib import Path
 from sklearn.metrics import classification_report
 
 from .judge import Judgement
-from .plots import confusion_matrix
+from .plots import confusion_matrix, write_picture
 from .runs import write_json, write_jsonl, write_whole
 
 
@@ -42,6 +42,6 @@ def write_report(run: Path, judgement: Judgement) -> str:
     write_whole(run / "classification_report.txt", table)
     if judgement.labels:
         title = f"{judgement.split}: {len(judgement.examples)} texts"
-        picture = confusion_matrix(judgement.gold, judgement.predicted, judgement.labels, title)
-        write_whole(run / "confusion_matrix.png", picture)
+        shown = (judgement.gold, judgement.predicted, judgement.labels, title)
+        write_picture(run / "confusion_matrix.png", confusion_matrix, *shown)
     return table

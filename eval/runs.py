@@ -6,9 +6,9 @@ import json
 import os
 import platform
 import re
+import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from ..weights.files import not_written
 
 PACKAGES = ("torch", "numpy", "safetensors", "huggingface_hub", "fugashi", "unidic-lite", "scikit-learn")
 
@@ -48,15 +50,14 @@ def folder_name(model: str) -> str:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a temporary file and rename it, so that a reader sees the old content or the new."""
     content = content.encode("utf-8") if isinstance(content, str) else content
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        with open(handle, "wb") as file:  # noqa: PTH123 - a file descriptor
-            file.write(content)
-        Path(aside).chmod(0o644)
-        os.replace(aside, path)  # noqa: PTH105 - aside is a string
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        raise not_written(path, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

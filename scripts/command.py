@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from tezukuri.train.signals import as_interrupts
+
 SCRIPTS = {
     "finetune": "train a classifier on labelled texts",
     "compare": "train in several ways, and compare the results",
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(f"  {script:<13}{what}" for script, what in SCRIPTS.items()))
         return 0 if name in ("-h", "--help") else 2
     try:
-        with one_of_several():
+        with as_interrupts(), one_of_several():
             return importlib.import_module(f"tezukuri.scripts.{name}").main(rest)
     except BrokenPipeError:  # the reader of the output has stopped (… | head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,7 +14,7 @@ from typing import Any
 from tezukuri.eval.failures.probes import read_probes
 from tezukuri.eval.failures.slices import read_rules
 from tezukuri.scripts.command import parser_of, run_file
-from tezukuri.scripts.options import add_device_option
+from tezukuri.scripts.options import TRUST, add_device_option
 from tezukuri.train.evaluation import Evaluation
 from tezukuri.train.plan import LANGUAGES
 from tezukuri.train.retraining import retrain
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="K",
         help="find suspicious labels by K fine-tunings, each on the other folds; takes K times as long as the run",
     )
+    options.add_argument("--trust", action="store_true", help=f"for --retrain: {TRUST}")
     add_device_option(options)
     return options
 
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     extras["probes"] = read_probes(options.probes) if options.probes else None
     if trained:
         run = Run.load(options.run, options.device)
-        retrained = retrain(run, options.retrain) if options.retrain else None
+        retrained = retrain(run, options.retrain, options.trust) if options.retrain else None
         run.page(options.language, options.against, retrained=retrained, **extras)
     else:
         Evaluation.load(options.run, options.device).page(options.language, options.against, **extras)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tezukuri.data.jrte import LABELS
 from tezukuri.scripts.command import command_line, parser_of, run_file
-from tezukuri.scripts.options import add_options, plan_of, refuse_beside_resume
+from tezukuri.scripts.options import TRUST, add_options, plan_of, refuse_beside_resume
 from tezukuri.train.finetune import finetune
 from tezukuri.train.plan import Plan
 from tezukuri.train.regularizers.shelf import listing
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add_options(options, Plan)
     options.add_argument("--list-regularizers", action="store_true", help="name them, with defaults, and end")
     options.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped; takes no other option")
+    options.add_argument("--trust", action="store_true", help=f"beside --resume: {TRUST}")
     return options
 
 
@@ -36,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.resume:
         refuse_beside_resume(arguments)
-        run = finetune(resume=options.resume)
+        run = finetune(resume=options.resume, trust=options.trust)
+    elif options.trust:
+        raise ValueError("--trust is for a run that is resumed: give --resume RUN too, or leave it out")
     else:
         run = finetune(plan_of(Plan, options))
     if run.data.labels == LABELS:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from tezukuri.train.plan import DATA, DataOptions, Options
 
+TRUST = "run its own regularizers also from a changed file, or in another user's folder"
 P = TypeVar("P", bound=Options)
 
 
@@ -81,6 +82,6 @@ def plan_of(kind: type[P], options: argparse.Namespace) -> P:
 
 def refuse_beside_resume(arguments: list[str]) -> None:
     """ValueError where --resume stands beside another option."""
-    others = [a for a in arguments if a.startswith("--") and a.split("=")[0] != "--resume"]
+    others = [a for a in arguments if a.startswith("--") and a.split("=")[0] not in ("--resume", "--trust")]
     if others:
         raise ValueError(f"--resume goes on with the options that the run was started with: leave out {others[0]}")

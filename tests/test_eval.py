@@ -197,3 +197,44 @@ def test_pictures_are_drawn_even_with_japanese_labels_and_without_training_rows(
     assert [record.getMessage() for record in caplog.records] == [
         "no font here has the characters of the labels: the picture shows boxes; install Noto Sans CJK JP"
     ]
+
+
+def test_labels_with_dollars_are_drawn_as_they_are(tmp_path, caplog):
+    """Two of them begin and end a formula in matplotlib, and such a one is an error."""
+    labels = ("$\\frac$", "100$~200$", "a_b^{$", "ok")
+    gold = examples(["$\\frac$", "100$~200$", "ok"])
+    write_report(tmp_path, judge(Classify(labels), "$^$", gold, np.eye(4)[:3], labels))
+    assert (tmp_path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG") and caplog.records == []
+    picture = plots.attention_map(torch.eye(3), ["$\\x$", "$_$", "b"], "$^$ of $", "svg")
+    assert b"$^$ of $" in picture
+    assert b"$\\x$" in picture
+
+
+def test_a_picture_of_many_classes_has_the_most_frequent_confusions_and_says_so(tmp_path, monkeypatch):
+    labels = tuple(f"class {n} " + "x" * 5000 for n in range(600))
+    gold = [labels[n] for n in range(600)] + [labels[7]] * 3 + [labels[599]] * 2
+    predicted = [labels[n] for n in range(600)] + [labels[400]] * 3 + [labels[3]] * 2
+    shown = plots.most_confused(gold, predicted, labels)
+    assert len(shown) == plots.MOST_CLASSES and {labels[n] for n in (3, 7, 400, 599)} <= set(shown)
+    assert shown == sorted(shown, key=labels.index)
+    drawn = []
+    monkeypatch.setattr(plots, "png", lambda figure: drawn.append(figure) or b"")
+    plots.confusion_matrix(gold, predicted, labels, "test: 605 texts")
+    (axes,) = drawn[0].axes
+    assert axes.get_title() == "test: 605 texts\n20 of 600 classes, those of the most frequent confusions"
+    assert max(drawn[0].get_size_inches()) < 30 and all(len(t.get_text()) < 50 for t in axes.get_xticklabels())
+    row, column = shown.index(labels[7]), shown.index(labels[400])
+    assert axes.images[0].get_array()[row, column] == 3
+    assert plots.most_confused(gold[:2], predicted[:2], labels[:3]) == list(labels[:3])
+
+
+def test_a_picture_that_fails_is_a_warning_in_one_line_and_no_error(tmp_path, caplog):
+    def fails(what):
+        raise MemoryError(f"Unable to allocate {what}\nand more")
+
+    plots.write_picture(tmp_path / "curves.png", fails, "9 GiB")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{tmp_path / 'curves.png'} was not drawn (MemoryError: Unable to allocate 9 GiB); all else of the run is whole"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,7 @@ FLAGS = {
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
-        --checkpoint --no-checkpoint --resume --report --no-report --language""",
+        --checkpoint --no-checkpoint --resume --trust --report --no-report --language""",
     evaluate: """
         --pair-column --id-column --encoding --classes --merge-labels
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
@@ -281,7 +281,7 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(run, tmp_path, monkeypatch, c
 def test_a_resumed_run_keeps_the_regularizers_that_it_was_started_with(tmp_path, monkeypatch):
     """Also one that was started when the recipe had others: here none, and no word of it in its options."""
     arguments = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none"]
-    monkeypatch.setattr(finetune, "curves", lambda *_: 1 / 0)  # stop when the epochs are over
+    monkeypatch.setattr(finetune, "judge_and_save", lambda *_: 1 / 0)  # stop when the epochs are over
     with pytest.raises(ZeroDivisionError):
         command(["finetune", *arguments, "--output-dir", str(tmp_path)])
     monkeypatch.undo()
@@ -403,7 +403,7 @@ def test_files_are_found_again_when_a_run_is_resumed_from_elsewhere(tmp_path, mo
     (tmp_path / "mine.csv").write_text("text,label\n" + rows, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(finetune, "curves", lambda *_: 1 / 0)  # stops after training
+        patch.setattr(finetune, "judge_and_save", lambda *_: 1 / 0)  # stops after training
         with pytest.raises(ZeroDivisionError):
             command(["finetune", "--model", "scratch", "--data", "mine.csv", "--epochs", "1"])
     run = only_run(tmp_path / "outputs")

@@ -485,6 +485,6 @@ def test_settings_that_cannot_be_are_refused_by_name(name, value):
 
 
 def test_texts_and_labels_may_be_arrays(monkeypatch):
-    monkeypatch.setattr("tezukuri.train.finetune.run_plan", lambda plan, given, resume: given)
+    monkeypatch.setattr("tezukuri.train.finetune.run_plan", lambda plan, given, *_: given)
     texts, labels = np.array([f"{i}階の部屋でした。" for i in range(20)]), np.array([0, 1] * 10)
     assert finetune(texts=texts, labels=labels).labels == ("0", "1")

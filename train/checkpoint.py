@@ -1,16 +1,21 @@
 """Checkpoints: the whole state of a run in one file, of tensors and plain values (weights_only=True)."""
 
-import os
-from collections.abc import Sequence
+import shlex
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..weights.files import read_json
+from ..model.ranks import rank
+from ..weights.files import first_line, not_written, read_json
 
 FILE = "checkpoint.pt"
+KEEP_EVERY = 300.0  # seconds between two checkpoints within an epoch
 
 
 def save_checkpoint(
@@ -20,7 +25,11 @@ def save_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler,
 ) -> None:
-    """Write the state of a run, and how far it has come; the file appears whole or not at all."""
+    """Write the state of a run, and how far it has come; the file appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the one before is still there.
+    """
     state = {
         "progress": progress,
         "model": model.state_dict(),
@@ -30,21 +39,32 @@ def save_checkpoint(
         "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
     }
     aside = folder / f".{FILE}"
-    torch.save(state, aside)
-    os.replace(aside, folder / FILE)  # noqa: PTH105
+    try:
+        with aside.open("wb") as file:  # torch's own writer does not say why it fails
+            torch.save(state, file)
+        aside.replace(folder / FILE)
+    except OSError as error:
+        raise not_written(folder / FILE, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], scaler: torch.amp.GradScaler
 ) -> dict[str, Any]:
-    """Restore a run's state, also of random numbers, and return its progress; ValueError without a whole checkpoint."""
+    """Restore a run's state, also of random numbers, and return its progress.
+
+    Raises:
+        ValueError: there is none, or it is damaged or of another model.
+    """
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{folder} has no {FILE}: it was finished, stopped before its first one, or is no run")
+    require_whole(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds of errors for a broken file
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}): start the run anew") from error
+        raise ValueError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:  # other names or shapes
@@ -56,6 +76,39 @@ def load_checkpoint(
     if torch.cuda.is_initialized() and state["random_cuda"] is not None:
         torch.cuda.set_rng_state(state["random_cuda"])
     return state["progress"]
+
+
+def require_whole(path: Path) -> None:
+    """ValueError where a part of the file differs from its checksum, which torch writes and never looks at."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): see to its disk and its permissions") from error
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile, too, raises many kinds
+        raise ValueError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged ({damaged} differs from its checksum): start the run anew")
+
+
+@contextmanager
+def told_how_to_go_on(script: str, run: Path) -> Iterator[None]:
+    """Where it breaks off by a signal, or for want of room, print the command that goes on with the run."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError):
+        command = ""
+        if (run / FILE).is_file():
+            command = f"{script} --resume"
+        elif script == "finetune" and (run / "model" / "config.json").is_file():  # all that lacks is the page
+            command = "failures"
+        if command and not rank():
+            with suppress(OSError):  # the terminal may be gone
+                print(f"\ngo on with    tezukuri {command} {shlex.quote(str(run))}", file=sys.stderr)
+        raise
 
 
 def config_of_stopped_run(run: Path) -> dict[str, Any]:

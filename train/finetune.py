@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,9 +11,9 @@ import torch
 
 from ..data.dataset import Dataset, Example
 from ..data.lists import dataset_of
-from ..eval.plots import curves
+from ..eval.plots import curves, write_picture
 from ..eval.report import write_metrics, write_predictions, write_report
-from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
+from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl
 from ..eval.tasks.table import TASKS
 from ..eval.tasks.task import Task
 from ..model.initialisation import initialise
@@ -25,11 +23,12 @@ from ..weights.files import read_json
 from ..weights.load import Loaded, load_with_report
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
-from .checkpoint import config_of_stopped_run
+from .checkpoint import config_of_stopped_run, told_how_to_go_on
 from .loop import chosen_epoch, fine_tune
 from .plan import Plan
 from .regularizers.regularizer import Regularizer
 from .regularizers.shelf import regularizers_of
+from .regularizers.trust import hashes_of, require_trusted
 from .run import Run, Split
 from .scratch import scratch
 from .seen_words import only_seen_words
@@ -41,6 +40,7 @@ def finetune(
     texts: Iterable[Any] | None = None,
     labels: Iterable[Any] | None = None,
     resume: str | Path | None = None,
+    trust: bool = False,
     **options: Any,
 ) -> Run:
     """Fine-tune a model on labelled texts, and judge it: the same run as the command `finetune`, with its folder.
@@ -51,12 +51,15 @@ def finetune(
     Args:
         data: "sample" (the default), "jrte", a file, a Dataset, or a whole Plan.
         texts, labels: instead of data: lists, arrays or columns of a table; splits are drawn.
-        resume: the folder of a run that was stopped; takes nothing else.
+        resume: the folder of a run that was stopped; takes nothing else but `trust`.
+        trust: run a regularizer of the run's own also where its file changed, or the run's folder is somebody else's.
         options: fields of Plan, which are the options of the command: model, epochs, lr, regularizer, …
 
     Raises:
         ValueError: an option, a file, a text or a label that cannot be used; DataError and CheckpointError are such.
         TrainingError: the loss became infinite or no number.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the command to go on with was printed.
+        OSError: a file cannot be written.
     """
     if (texts is None) != (labels is None):
         raise ValueError("texts and labels go together: give both")
@@ -64,6 +67,8 @@ def finetune(
         raise ValueError("data are given twice, as data and as texts with labels: give one of them")
     if resume is not None and (data is not None or texts is not None or options):
         raise ValueError("resume goes on with what the run was told when it began: leave out all else")
+    if trust and resume is None:
+        raise ValueError("trust is for a run that is resumed: give resume too, or leave it out")
     given = data if isinstance(data, Dataset) else None
     if resume is not None:
         plan = Plan.of_run(config_of_stopped_run(Path(resume).resolve()))
@@ -73,11 +78,13 @@ def finetune(
         plan = Plan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     if texts is not None and labels is not None:
         given = dataset_of(texts, labels, seed=plan.split_seed, classes=plan.classes, merge_labels=plan.merge_labels)
-    return run_plan(plan.whole_paths().with_own_folder(), given, Path(resume).resolve() if resume is not None else None)
+    folder = Path(resume).resolve() if resume is not None else None
+    return run_plan(plan.whole_paths().with_own_folder(), given, folder, trust)
 
 
-def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = None) -> Run:
-    """Carry a plan out; `given` are data in memory, `resume` is the folder of a run that was stopped."""
+def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = None, trust: bool = False) -> Run:
+    """Carry a plan out; `given` are data in memory, `resume` is the folder of a run that was stopped, and `trust` says
+    to run its code whatever became of it."""
     # The data, the task, the recipe.
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
@@ -88,6 +95,10 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]["regularizers"]
         settings = replace(settings, regularizers=tuple(before))
+        require_trusted(resume, settings.regularizers, trust)
+    code = hashes_of(settings.regularizers)
+    for file in code:
+        print(f"code    {file}")  # which now runs
     regularizers = regularizers_of(settings.regularizers)
 
     # The model.
@@ -99,32 +110,40 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     splits = run.splits()
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")
-    run.folder = begin(run, splits, loaded, regularizers, given is not None, resume)
+    run.folder = begin(run, splits, loaded, regularizers, code, given is not None, resume)
 
-    # Train.
-    train, dev = (splits[name].texts(task) for name in ("train", "dev"))
-    keep = (resume or run.folder) if plan.checkpoint else None
-    try:
-        with only_seen_words(model.bert, train.encodings):
-            for row in fine_tune(model, task, train, dev, settings, keep, bool(resume), regularizers):
-                run.log.append(row)
-                write_csv(run.folder / "log.csv", run.log)
-                columns = [*(name for name in row if name not in ("epoch", "lr", "grad_norm", "seconds")), "seconds"]
-                if len(run.log) == 1:
-                    print("\nepoch  " + "".join(f"{name.removeprefix('dev_'):>{wide(name)}}" for name in columns))
-                cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in columns)
-                print(
-                    f"{row['epoch']:>5}  "
-                    + "".join(f"{cell:>{wide(n)}}" for n, cell in zip(columns, cells, strict=True))
-                )
-    except KeyboardInterrupt:
-        if (run.folder / CHECKPOINT).is_file() and not rank():
-            print(f"\ngo on with    tezukuri finetune --resume {shlex.quote(str(run.folder))}", file=sys.stderr)
-        raise
+    with told_how_to_go_on("finetune", run.folder):
+        train(run, splits, bool(resume), (resume or run.folder) if plan.checkpoint else None, regularizers)
+        judge_and_save(run, splits)
+    return run
+
+
+def train(
+    run: Run, splits: Mapping[str, Split], resume: bool, keep: Path | None, regularizers: Sequence[Regularizer]
+) -> None:
+    """Train the run's model, with its log in a file and on the screen; `keep` is the folder for checkpoints."""
+    train, dev = (splits[name].texts(run.task) for name in ("train", "dev"))
+    with only_seen_words(run.model.bert, train.encodings):
+        for row in fine_tune(run.model, run.task, train, dev, run.settings, keep, resume, regularizers):
+            run.log.append(row)
+            write_csv(run.folder / "log.csv", run.log)
+            columns = [*(name for name in row if name not in ("epoch", "lr", "grad_norm", "seconds")), "seconds"]
+            if len(run.log) == 1:
+                print("\nepoch  " + "".join(f"{name.removeprefix('dev_'):>{wide(name)}}" for name in columns))
+            cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in columns)
+            print(
+                f"{row['epoch']:>5}  " + "".join(f"{cell:>{wide(n)}}" for n, cell in zip(columns, cells, strict=True))
+            )
+
+
+def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
+    """Write what a trained run is for, the model first and what can be made again last."""
+    plan, saved = run.plan, run.plan.save_model == "best" and not rank()
+    if saved:
+        save(run.model, run.tokenizer, run.folder / "model")
 
     # Judge dev and test, and print the scores of test, or of dev where there is no test split.
-    best = chosen_epoch(run.log, settings.select, task)
-    write_whole(run.folder / "curves.png", curves(run.log, best))
+    best = chosen_epoch(run.log, run.settings.select, run.task)
     for name in [name for name in ("dev", "test") if name in splits]:
         judgement = run.judge(name, splits[name])
         if name == "dev" and "test" in splits:
@@ -133,21 +152,23 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
         else:
             print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run.folder, judgement)}")
             print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
+    write_picture(run.folder / "curves.png", curves, run.log, best)
     pictures = [run.folder / name for name in ("curves.png", "confusion_matrix.png")]
     print("\n        ".join([f"\nrun     {run.folder}", *(str(path) for path in pictures if path.is_file())]))
-
-    # Save the model, and make the page of mistakes.
-    if plan.save_model == "best" and not rank():
-        save(model, loaded.tokenizer, run.folder / "model")
+    if saved:
         print(f"model   {run.folder / 'model'}")
-    if plan.judge_train or (plan.report and task.classes):
+
+    # The page of mistakes, which `tezukuri failures` can make again where the model is saved.
+    with_page = plan.report and run.task.classes
+    if plan.judge_train or with_page:
         run.judge("train", splits["train"])
     if plan.judge_train:
         write_metrics(run.folder, run.judgements["train"])
-    (run.folder / CHECKPOINT).unlink(missing_ok=True)  # the page can be made again
-    if plan.report and task.classes:
+    if saved:
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
+    if with_page:
         run.page()
-    return run
+    (run.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def wide(column: str) -> int:
@@ -190,6 +211,7 @@ def begin(
     splits: Mapping[str, Split],
     loaded: Loaded,
     regularizers: Sequence[Regularizer],
+    code: Mapping[str, str],
     in_memory: bool,
     resume: Path | None,
 ) -> Path:
@@ -220,6 +242,7 @@ def begin(
             run.plan = plan = keep_data(data, plan, folder / "data.jsonl")
         config = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
         config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}
+        config["code"] = code
         write_json(folder / "config.json", config | {"load_report": asdict(loaded.report)} | circumstances(device))
     # What the reader of the data noted, and what is strange about its labels.
     for note in notes:

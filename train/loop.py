@@ -24,10 +24,11 @@ from ..model.packing import Output, Packed, pack
 from ..model.precision import autocast, choose_precision, round_size
 from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .batch import Batch, Texts, batch_of
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import KEEP_EVERY, load_checkpoint, save_checkpoint
 from .optimizer import adamw, clip_gradients, learning_rate
 from .regularizers.regularizer import Regularizer
 from .settings import Settings
+from .signals import put_off
 from .team import Team
 
 log = logging.getLogger("tezukuri")
@@ -47,6 +48,12 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv, from epoch 0 (before training) on
     best_weights: dict[str, Tensor] | None = None  # of the best epoch so far, on the CPU; None where it is the last
     regularizers: list[dict[str, Any]] = field(default_factory=list)  # the state of each
+    # Of the epoch that has begun: its steps so far, what the log will have of them, and their time.
+    losses: list[Tensor] = field(default_factory=list)  # of each step; on the device, so that no step waits for it
+    norms: list[Tensor] = field(default_factory=list)  # of each step, before clipping
+    sizes: list[int] = field(default_factory=list)  # texts of each step
+    penalties: dict[str, Tensor] = field(default_factory=dict)  # over the texts of all steps
+    seconds: float = 0.0
 
 
 def fine_tune(
@@ -67,11 +74,13 @@ def fine_tune(
         model: on the device to train on.
         train: n encoded texts with their targets.
         dev: the split that is evaluated after each epoch.
-        checkpoints: folder for a checkpoint after each epoch; none are written without it.
+        checkpoints: folder for a checkpoint after each epoch, and, of one process, within an epoch at a signal and
+            every KEEP_EVERY seconds; none are written without it.
         resume: go on from the checkpoint that is there. On a CPU the end is bit for bit that of an unbroken run.
         regularizers: their methods are called in this order.
 
     Raises:
+        KeyboardInterrupt: a signal came that ends programs (Ctrl-C, SIGTERM, SIGHUP); its checkpoint is written.
         TrainingError: the loss is no longer a finite number.
         ValueError: there is nothing to train on, or no checkpoint to resume; or regularizers do not go together.
     """
@@ -103,6 +112,10 @@ def fine_tune(
         if resume and checkpoints:
             progress = Progress(**load_checkpoint(checkpoints, model, [optimizer], scaler))
             team.load_states(progress.regularizers)
+            for name in ("losses", "norms"):
+                setattr(progress, name, [x.to(device) for x in getattr(progress, name)])
+            totals = {} if rank() else progress.penalties  # they are summed over the processes
+            progress.penalties = {name: total.to(device) for name, total in totals.items()}
         if not progress.rows:
             unknown = dict.fromkeys(["train_loss", *(f"train_{name}" for name in team.logged), "grad_norm"])
             with team.evaluation(model):
@@ -111,103 +124,127 @@ def fine_tune(
         score_of(progress.rows[0], settings.select, task)  # refused now rather than after an epoch
         yield from progress.rows
 
+        def keep() -> float:
+            """Write a checkpoint, unless this process has none to write; returns when that was."""
+            progress.regularizers = team.states()
+            if checkpoints and not rank():
+                by_step = {name: torch.stack(of) for name in ("losses", "norms") if (of := getattr(progress, name))}
+                save_checkpoint(checkpoints, vars(progress) | by_step, model, [optimizer], scaler)
+            return time.monotonic()
+
+        within = ranks() == 1  # several would have to agree on the step
         while progress.epoch < settings.epochs and not out_of_patience(progress, settings, task):
-            # Begin an epoch: all texts in a random order.
-            epoch, started = progress.epoch + 1, time.perf_counter()
+            # Begin an epoch, or go on within it: all texts in a random order.
+            epoch, begun, kept = progress.epoch + 1, time.perf_counter() - progress.seconds, time.monotonic()
             model.train()
             if rank():  # the same weights as the first process, other dropout
                 torch.manual_seed(settings.seed + 1000 * rank() + epoch)
             order = np.random.default_rng([settings.seed, epoch]).permutation(n)
-            losses, norms, sizes = [], [], []  # of each step; on the device, so that no step waits for it
-            penalties = {name: torch.zeros((), device=device) for name in team.logged}  # over the texts of the epoch
-            bar = step_bar(steps_per_epoch, epoch, settings)
-            for step_of_epoch in bar:
-                # Set the learning rate.
-                step = (epoch - 1) * steps_per_epoch + step_of_epoch
-                lr = learning_rate(step, steps, settings)
-                for group in optimizer.param_groups:
-                    group["lr"] = lr * group["factor"]
+            losses, norms, sizes, penalties = progress.losses, progress.norms, progress.sizes, progress.penalties
+            for name in team.logged:
+                penalties.setdefault(name, torch.zeros((), device=device))
+            with put_off(within) as stop:  # a signal waits until the checkpoint is written
+                bar = step_bar(len(losses), steps_per_epoch, epoch, settings)
+                for step_of_epoch in bar:
+                    # Set the learning rate.
+                    step = (epoch - 1) * steps_per_epoch + step_of_epoch
+                    lr = learning_rate(step, steps, settings)
+                    for group in optimizer.param_groups:
+                        group["lr"] = lr * group["factor"]
 
-                # Draw the window of texts of this step, and go through it in micro-batches.
-                window = order[step_of_epoch * window_size :][:window_size]
-                share = window[rank() :: ranks()]  # all of it, unless there are several processes
-                loss = torch.zeros((), device=device)
-                for start in range(0, len(share), micro_batch):
-                    chosen = share[start : start + micro_batch]
-                    batch = team.change_batch(batch_of(train, chosen, device))
-                    portion = len(chosen) / len(batch.targets) / len(window)  # a repeated text counts once
-                    packed = pack(batch.texts, round_size(precision), share_rows=True).to(device)
+                    # Draw the window of texts of this step, and go through it in micro-batches.
+                    window = order[step_of_epoch * window_size :][:window_size]
+                    share = window[rank() :: ranks()]  # all of it, unless there are several processes
+                    loss = torch.zeros((), device=device)
+                    for start in range(0, len(share), micro_batch):
+                        chosen = share[start : start + micro_batch]
+                        batch = team.change_batch(batch_of(train, chosen, device))
+                        portion = len(chosen) / len(batch.targets) / len(window)  # a repeated text counts once
+                        packed = pack(batch.texts, round_size(precision), share_rows=True).to(device)
 
-                    # Forward: the task loss, then the penalties; a mean over the texts of the window.
-                    output, part = one_pass(packed, batch, portion)
-                    loss += part.detach()
-                    part = part * team.first_share
-                    for name, penalty in team.penalties(output, batch).items():
-                        part = part + penalty * len(chosen) / len(window)
-                        penalties[name] += penalty.detach() * len(chosen)
+                        # Forward: the task loss, then the penalties; a mean over the texts of the window.
+                        output, part = one_pass(packed, batch, portion)
+                        loss += part.detach()
+                        part = part * team.first_share
+                        for name, penalty in team.penalties(output, batch).items():
+                            part = part + penalty * len(chosen) / len(window)
+                            penalties[name] += penalty.detach() * len(chosen)
 
-                    # Backward, and what regularizers add by further passes.
-                    scaler.scale(part).backward()
-                    team.second_pass(lambda *at: scaler.scale(one_pass(*at)[1]), packed, batch, portion)
-                sum_gradients(model)
-                sum_over_ranks([loss])
+                        # Backward, and what regularizers add by further passes.
+                        scaler.scale(part).backward()
+                        team.second_pass(lambda *at: scaler.scale(one_pass(*at)[1]), packed, batch, portion)
+                    sum_gradients(model)
+                    sum_over_ranks([loss])
 
-                # Clip the gradients.
-                scaler.unscale_(optimizer)
-                team.change_gradients(model)
-                norms.append(clip_gradients(model, optimizer, settings.max_grad_norm, clip_in_step))
+                    # Clip the gradients.
+                    scaler.unscale_(optimizer)
+                    team.change_gradients(model)
+                    norms.append(clip_gradients(model, optimizer, settings.max_grad_norm, clip_in_step))
 
-                # Take the step.
-                scaler.step(optimizer)
-                scaler.update()
-                optimizer.zero_grad()
-                team.after_step(model, (step + 1) / steps)
+                    # Take the step.
+                    scaler.step(optimizer)
+                    scaler.update()
+                    optimizer.zero_grad()
+                    team.after_step(model, (step + 1) / steps)
 
-                # Check the losses now and then.
-                losses.append(loss)
-                sizes.append(len(window))
-                if len(losses) % CHECK_EVERY == 0 or len(losses) == steps_per_epoch:
-                    recent = require_finite(losses, penalties, epoch, settings, precision)
-                    bar.set_postfix(loss=f"{np.mean(recent):.3f}")
+                    # Check the losses now and then.
+                    losses.append(loss)
+                    sizes.append(len(window))
+                    if len(losses) % CHECK_EVERY == 0 or len(losses) == steps_per_epoch:
+                        recent = require_finite(losses, penalties, epoch, settings, precision)
+                        bar.set_postfix(loss=f"{np.mean(recent):.3f}")
 
-            # Evaluate on dev, and keep the weights of the best epoch.
-            sum_over_ranks(penalties.values())
-            with team.evaluation(model):
-                try:
-                    scores = evaluate_dev(model, task, dev, precision)
-                except NotFiniteError as error:
-                    raise stopped(f"after the last step of epoch {epoch}, {error}", settings, precision) from error
-                row = {
-                    "epoch": epoch,
-                    "lr": lr,
-                    "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # with dropout
-                    **{f"train_{name}": float(total) / n for name, total in penalties.items()},
-                    "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
-                    **scores,
-                    "seconds": time.perf_counter() - started,
-                }
-                progress.epoch = epoch
-                progress.rows.append(row)
-                keep = settings.select != "last" or team.members  # else the last weights are in the model
-                if keep and chosen_epoch(progress.rows, settings.select, task) == epoch:
-                    progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+                    # Keep a checkpoint within the epoch: at a signal, and now and then.
+                    if within and (stop.asked or time.monotonic() - kept > KEEP_EVERY):
+                        require_finite(losses, penalties, epoch, settings, precision)
+                        progress.seconds = time.perf_counter() - begun
+                        kept = keep()
+                        if stop.asked:
+                            raise KeyboardInterrupt
 
-            # Write a checkpoint.
-            progress.regularizers = team.states()
-            if checkpoints and not rank():
-                save_checkpoint(checkpoints, vars(progress), model, [optimizer], scaler)
+                # Evaluate on dev, and keep the weights of the best epoch.
+                sum_over_ranks(penalties.values())
+                with team.evaluation(model):
+                    try:
+                        scores = evaluate_dev(model, task, dev, precision)
+                    except NotFiniteError as error:
+                        raise stopped(f"after the last step of epoch {epoch}, {error}", settings, precision) from error
+                    row = {
+                        "epoch": epoch,
+                        "lr": learning_rate(epoch * steps_per_epoch - 1, steps, settings),
+                        "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # with dropout
+                        **{f"train_{name}": float(total) / n for name, total in penalties.items()},
+                        "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
+                        **scores,
+                        "seconds": time.perf_counter() - begun,
+                    }
+                    progress.epoch = epoch
+                    progress.rows.append(row)
+                    wanted = settings.select != "last" or team.members  # else the last weights are in the model
+                    if wanted and chosen_epoch(progress.rows, settings.select, task) == epoch:
+                        progress.best_weights = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+
+                # Write a checkpoint.
+                progress.losses, progress.norms, progress.sizes = [], [], []
+                progress.penalties, progress.seconds = {}, 0.0
+                keep()
             yield row
+            if stop.asked:
+                raise KeyboardInterrupt
 
         if progress.best_weights is not None:
             model.load_state_dict(progress.best_weights)
     model.eval()
 
 
-def step_bar(steps: int, epoch: int, settings: Settings) -> tqdm:
-    """The steps of an epoch, with a bar."""
-    before, whole = (epoch - 1) * steps, settings.epochs * steps  # so that the time left is that of the whole job
+def step_bar(done: int, steps: int, epoch: int, settings: Settings) -> tqdm:
+    """The steps of an epoch that are left, with a bar."""
+    before, whole = (
+        (epoch - 1) * steps + done,
+        settings.epochs * steps,
+    )  # of the whole job
     title = f"epoch {epoch}/{settings.epochs}"
-    return progress_bar(range(steps), title, "step", initial=before, total=whole)
+    return progress_bar(range(done, steps), title, "step", initial=before, total=whole)
 
 
 def require_finite(

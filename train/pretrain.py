@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..eval.plots import pretraining_curves
-from ..eval.runs import circumstances, new_run, write_csv, write_json, write_whole
+from ..eval.plots import pretraining_curves, write_picture
+from ..eval.runs import circumstances, new_run, write_csv, write_json
 from ..model.attention import Attention
 from ..model.bert import Bert, BertConfig
 from ..model.model import MaskedLM, use_kernel
@@ -20,7 +20,7 @@ from ..weights.find import find
 from ..weights.load import Loaded, LoadReport, load_with_report
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
-from .checkpoint import config_of_stopped_run
+from .checkpoint import config_of_stopped_run, told_how_to_go_on
 from .plan import MODEL, Options, option
 from .pretraining import pretrain
 from .settings import OPTIMIZERS, Pretraining
@@ -88,19 +88,25 @@ def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
     size = sum(parameter.numel() for parameter in model.parameters())
     print(f"model   {loaded.report}\n        {size:,} parameters\nrun     {run}\n")
 
-    # Train; every row of the log is written with the model of that step.
+    with told_how_to_go_on("pretrain", run):
+        train(plan, loaded, settings, run, bool(resume))
+    (run / CHECKPOINT).unlink(missing_ok=True)
+    return run
+
+
+def train(plan: PretrainingPlan, loaded: Loaded, settings: Pretraining, run: Path, resume: bool) -> None:
+    """Train a model; every row of the log is written with the model of that step."""
     rows: list[dict[str, Any]] = []
+    model, files = loaded.model, [Path(text) for text in plan.text or ()]
     print(f"{'step':>8}{'tokens':>14}{'loss':>9}{'tokens/s':>10}{'val loss':>10}{'guessed':>9}{'labels':>8}")
-    for row in pretrain(model, loaded.tokenizer, [Path(t) for t in plan.text], settings, run, bool(resume)):
+    for row in pretrain(model, loaded.tokenizer, files, settings, run, resume):
         rows.append(row)
         write_csv(run / "log.csv", rows)
-        write_whole(run / "curves.png", pretraining_curves(rows))
         save(model, loaded.tokenizer, run / "model", torch.float16 if plan.half else torch.float32)
+        write_picture(run / "curves.png", pretraining_curves, rows)
         val = "" if row["val_loss"] is None else f"{row['val_loss']:>10.4f}{row['val_accuracy']:>9.1%}"
         val += f"{row['val_label_accuracy']:>8.1%}" if row.get("val_label_accuracy") is not None else ""
         print(f"{row['step']:>8}{row['tokens']:>14,}{row['train_loss']:>9.4f}{row['tokens_per_second']:>10,.0f}{val}")
-    (run / CHECKPOINT).unlink(missing_ok=True)
-    return run
 
 
 def make(plan: PretrainingPlan) -> Loaded:

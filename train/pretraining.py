@@ -26,11 +26,12 @@ from ..model.model import MaskedLM
 from ..model.packing import pack
 from ..model.precision import autocast, choose_precision, round_size
 from ..tokenize.tokenizer import Tokenizer
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import KEEP_EVERY, load_checkpoint, save_checkpoint
 from .loop import TrainingError
 from .masking import Masker
 from .optimizer import adamw, learning_rate, muon_and_adamw
 from .settings import Pretraining
+from .signals import put_off
 
 HELD_OUT_BATCHES = 32  # of the held-out passages, for evaluation
 POOL = 16  # batches whose sequences are sorted together
@@ -53,8 +54,12 @@ class Progress:
     """How far a run has come."""
 
     step: int = 0
-    tokens: int = 0  # in all batches
+    tokens: int = 0  # in all batches up to the last row
     rows: list[dict[str, Any]] = field(default_factory=list)  # of log.csv
+    # Since the last row: the losses of the steps, the tokens in their batches, and the time.
+    losses: list[Tensor] = field(default_factory=list)
+    new_tokens: int = 0
+    seconds: float = 0.0
 
 
 def pretrain(
@@ -71,10 +76,11 @@ def pretrain(
         model: on the device to train on.
         files: texts, one passage a line, plain or .gz; one passage in five hundred is held out for validation. Where
             the model has labels, a line may begin with one of them and a tab.
-        checkpoints: folder for a checkpoint with every row.
+        checkpoints: folder for a checkpoint with every row, at a signal and every KEEP_EVERY seconds.
         resume: go on from the checkpoint that is there. On a CPU the end is bit for bit that of an unbroken run.
 
     Raises:
+        KeyboardInterrupt: a signal came that ends programs (Ctrl-C, SIGTERM, SIGHUP); its checkpoint is written.
         TrainingError: the loss is no longer a finite number, or there is no text to train on.
     """
     # Model and optimizers.
@@ -94,6 +100,7 @@ def pretrain(
     progress = Progress()
     if resume:
         progress = Progress(**load_checkpoint(checkpoints, model, optimizers, scaler))
+        progress.losses = [loss.to(device) for loss in progress.losses]
     yield from progress.rows
     text = training_passages(files, sizes, settings.seed)
     source = islice(batches(text, tokenizer, settings, model.labels), progress.step, None)
@@ -101,48 +108,65 @@ def pretrain(
     with progress_bar(None, "pretraining", "step", total=settings.steps, initial=progress.step, leave=True) as bar:
         while progress.step < settings.steps:
             model.train()
-            losses, tokens, started = [], 0, time.perf_counter()
-            for step in range(progress.step, min(progress.step + settings.look_every, settings.steps)):
-                # Set the learning rate.
-                for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-                    group["lr"] = learning_rate(step, settings.steps, settings)
-                # Forward and backward.
-                batch = next(source)
-                guess = guesses(model, batch, masker, np.random.default_rng([settings.seed, step]), precision)
-                scaler.scale(guess.loss).backward()
-                # Clip the gradients.
-                for optimizer in optimizers:
-                    scaler.unscale_(optimizer)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-                # Take the step.
-                for optimizer in optimizers:
-                    scaler.step(optimizer)
-                    optimizer.zero_grad()
-                scaler.update()
-                losses.append(guess.loss.detach())
-                tokens += sum(len(sequence.ids) for sequence in batch)
-                bar.update()
+            begun, kept = time.perf_counter() - progress.seconds, time.monotonic()
+            next_row = min((progress.step // settings.look_every + 1) * settings.look_every, settings.steps)
+            with put_off() as stop:  # a signal waits until the checkpoint is written
+                for step in range(progress.step, next_row):
+                    # Set the learning rate.
+                    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+                        group["lr"] = learning_rate(step, settings.steps, settings)
+                    # Forward and backward.
+                    batch = next(source)
+                    guess = guesses(model, batch, masker, np.random.default_rng([settings.seed, step]), precision)
+                    scaler.scale(guess.loss).backward()
+                    # Clip the gradients.
+                    for optimizer in optimizers:
+                        scaler.unscale_(optimizer)
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                    # Take the step.
+                    for optimizer in optimizers:
+                        scaler.step(optimizer)
+                        optimizer.zero_grad()
+                    scaler.update()
+                    progress.losses.append(guess.loss.detach())
+                    progress.new_tokens += sum(len(sequence.ids) for sequence in batch)
+                    progress.step = step + 1
+                    bar.update()
+                    # Keep a checkpoint between two rows: at a signal, and now and then.
+                    if stop.asked or time.monotonic() - kept > KEEP_EVERY:
+                        mean_of(progress.losses, step, settings)
+                        progress.seconds, kept = time.perf_counter() - begun, time.monotonic()
+                        save_checkpoint(checkpoints, vars(progress), model, optimizers, scaler)
+                        if stop.asked:
+                            raise KeyboardInterrupt
 
-            # Evaluate on the held-out passages, and write a checkpoint.
-            seconds = time.perf_counter() - started
-            train_loss = float(torch.stack(losses).mean())
-            if not np.isfinite(train_loss):
-                likely = f"likely lr {settings.lr:g} is too high"
-                raise TrainingError(f"the loss is {train_loss} before step {step + 1}; {likely}")
-            progress.step, progress.tokens = step + 1, progress.tokens + tokens
-            row = {
-                "step": progress.step,
-                "tokens": progress.tokens,
-                "lr": optimizers[0].param_groups[0]["lr"],
-                "train_loss": train_loss,
-                **evaluate(model, held_out, masker, precision),
-                "tokens_per_second": tokens / seconds,
-            }
-            bar.set_postfix(loss=f"{train_loss:.3f}", tokens_per_second=f"{tokens / seconds:.0f}")
-            progress.rows.append(row)
-            save_checkpoint(checkpoints, vars(progress), model, optimizers, scaler)
+                # Evaluate on the held-out passages, and write a checkpoint.
+                progress.seconds = time.perf_counter() - begun
+                progress.tokens += progress.new_tokens
+                row = {
+                    "step": progress.step,
+                    "tokens": progress.tokens,
+                    "lr": learning_rate(progress.step - 1, settings.steps, settings),
+                    "train_loss": mean_of(progress.losses, progress.step - 1, settings),
+                    **evaluate(model, held_out, masker, precision),
+                    "tokens_per_second": progress.new_tokens / progress.seconds,
+                }
+                bar.set_postfix(loss=f"{row['train_loss']:.3f}", tokens_per_second=f"{row['tokens_per_second']:.0f}")
+                progress.rows.append(row)
+                progress.losses, progress.new_tokens, progress.seconds = [], 0, 0.0
+                save_checkpoint(checkpoints, vars(progress), model, optimizers, scaler)
             yield row
+            if stop.asked:
+                raise KeyboardInterrupt
     model.eval()
+
+
+def mean_of(losses: Sequence[Tensor], step: int, settings: Pretraining) -> float:
+    """The mean of the losses up to `step`; TrainingError where it is no finite number."""
+    mean = float(torch.stack(list(losses)).mean())
+    if not np.isfinite(mean):
+        raise TrainingError(f"the loss is {mean} before step {step + 1}; likely lr {settings.lr:g} is too high")
+    return mean
 
 
 @dataclass

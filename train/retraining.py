@@ -14,19 +14,21 @@ from ..eval.failures.suspects import stratified_folds
 from .finetune import make
 from .loop import fine_tune
 from .regularizers.shelf import regularizers_of
+from .regularizers.trust import require_trusted
 from .run import Run
 from .seen_words import only_seen_words
 
 
-def retrain(run: Run, folds: int) -> Retrained:
+def retrain(run: Run, folds: int, trust: bool = False) -> Retrained:
     """Probabilities (n, C) of the texts of train, dev and test, in this order, by a model trained on other folds.
 
     Each is trained as the run was, on the training texts of the other folds, and its epoch chosen by their dev texts;
-    test texts are never trained on.
+    test texts are never trained on. `trust` runs code of the run's regularizers whatever became of it.
 
     Raises:
-        ValueError: there are more folds than texts.
+        ValueError: there are more folds than texts, or the code is not trusted.
     """
+    require_trusted(run.folder, run.settings.regularizers, trust)
     # Folds with equal shares of every class and split.
     data, settings = run.data, run.settings
     examples = [example for split in SPLITS for example in data.examples if example.split == split]

@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
+from ..eval.plots import write_picture
 from ..eval.progress import progress_bar
 from ..eval.report import write_report
 from ..eval.runs import write_csv, write_json, write_whole
@@ -86,9 +87,9 @@ def compare(study: Study) -> str:
         run_all(study, methods)
     runs = finished(study, methods)
     write_csv(study.folder / "runs.csv", [run.row() for run in runs])
-    write_whole(study.folder / "curves.png", comparison_curves(variants(runs)))
     text = f"# Comparison\n\n{document(runs, 'curves.png')}"
     write_whole(study.folder / "comparison.md", text)
+    write_picture(study.folder / "curves.png", comparison_curves, variants(runs))
     if study.soup:
         folders = [study.folder / cell.folder for cell in cells(study, methods)]
         text += f"\n## Greedy soup\n\n{soup(study, folders)}\n"
@@ -209,8 +210,9 @@ def run_all(study: Study, methods: Sequence[str]) -> None:
             time.sleep(0.2)
     finally:
         bar.close()
-        for process in at_work.values():  # they can be resumed from their checkpoints
+        for process in at_work.values():  # they keep checkpoints, to be resumed from
             process.terminate()
+        for process in at_work.values():
             process.wait()
     if failed:
         said = failed[0].read_text(encoding="utf-8").strip().splitlines()[-1:]

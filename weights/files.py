@@ -1,6 +1,8 @@
 """The files of a checkpoint on this disk."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +65,15 @@ def with_weights(
 def first_line(error: BaseException) -> str:
     """The message of an error, for the middle of a sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def not_written(path: Path, error: BaseException) -> OSError:
+    """The error for what could not be written, whatever the writer raised; it names `path`, not a file beside it."""
+    number = getattr(error, "errno", None)
+    reason = os.strerror(number) if number else first_line(error)
+    full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in reason
+    advice = "make room on its disk" if full else "choose another folder, or make this one writable"
+    return OSError(f"{path} cannot be written ({reason}): {advice}")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -216,10 +216,17 @@ def read_tensors(files: Files, names: Names) -> dict[str, Tensor]:
 
 def why_unreadable(path: Path, error: Exception) -> str:
     """The end of a sentence that begins with the file."""
-    if not isinstance(error, OSError) and path.read_bytes().startswith(b"version https://git-lfs."):
+    try:
+        with path.open("rb") as file:  # safetensors calls any file that cannot be opened "No such file"
+            begins = file.read(100)
+    except OSError as unreadable:
+        return f"cannot be read ({unreadable.strerror}): see to its disk, and to its permissions"
+    if begins.startswith(b"version https://git-lfs."):
         return "is a pointer of git-lfs instead of the file: run git lfs pull in its folder"
     if isinstance(error, safetensors.SafetensorError | OSError | RuntimeError | EOFError | ValueError):
-        return f"cannot be read ({first_line(error)}): delete it and fetch it again"
+        return f"cannot be read ({first_line(error)}): if it is damaged, fetch it again"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is here: choose a smaller model, or another machine"
     # An UnpicklingError: it met something else than tensors, code or bytes without sense.
     return "holds more than tensors, or is damaged, and is refused: fetch it again, or ask for safetensors"
 

@@ -1,17 +1,19 @@
 """Model and tokenizer → a folder in the hub's layout, which appears whole or not at all."""
 
 import json
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from ..model.model import MaskedLM, Model
 from ..tokenize.tokenizer import Tokenizer
 from .architectures import architecture_of, config_json
+from .files import not_written, read_json
 
 
 def save(model: nn.Module, tokenizer: Tokenizer, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -34,26 +36,38 @@ def save(model: nn.Module, tokenizer: Tokenizer, folder: Path, dtype: torch.dtyp
     tensors = {name.removeprefix(prefix): tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     settings = config_json(model) | {"dtype": str(dtype).removeprefix("torch.")}
     # Written beside the folder, then renamed to it.
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        save_file(tensors, aside / "model.safetensors", metadata={"format": "pt"})
-        (aside / "config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        aside.mkdir()
+        weights, config = aside / "model.safetensors", aside / "config.json"
+        save_file(tensors, weights, metadata={"format": "pt"})
+        config.write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        weights.chmod(config.stat().st_mode)  # safetensors makes a private file; this one is as the umask has it
         tokenizer.save(aside)
-        aside.chmod(0o755)  # mkdtemp makes private folders
+        write_longest(aside / "tokenizer_config.json", settings["max_position_embeddings"], tokenizer)
         replace_folder(aside, folder)
+    except (OSError, SafetensorError) as error:
+        raise not_written(folder, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def write_longest(file: Path, positions: int, tokenizer: Tokenizer) -> None:
+    """Write into `tokenizer_config.json` how many tokens the model takes, so that other libraries truncate there."""
+    settings = read_json(file) if file.is_file() else {}
+    settings["model_max_length"] = min(positions, tokenizer.model_max_length or positions)
+    file.write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
 def replace_folder(new: Path, folder: Path) -> None:
-    """Rename `new` to `folder`; the old one is deleted when that is done."""
+    """Rename `new` to `folder`; the old one is deleted when that is done, and is back where that is not done."""
     old = new.with_name(f"{new.name}-old")
-    if folder.exists():
-        folder.rename(old)
     try:
+        if folder.exists():
+            folder.rename(old)
         new.rename(folder)
-    except OSError:
-        if old.exists():
+    except BaseException:  # an interrupt too
+        if old.exists() and not folder.exists():
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)

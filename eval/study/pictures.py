@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..plots import fonts, png
+from ..plots import png, style
 from .study import Variant
 
 
@@ -18,7 +18,7 @@ def comparison_curves(variants: Sequence[Variant]) -> bytes:
     """
     across = min(5, len(variants))
     down = -(-len(variants) // across)
-    with rc_context({"font.family": fonts(), "font.size": 7}):
+    with rc_context(style() | {"font.size": 7}):
         figure = Figure(figsize=(2.3 * across + 0.5, 3.2 * down), layout="constrained")
         fields = figure.subplots(2 * down, across, squeeze=False, sharex="all")
         for row, (key, what) in enumerate((("dev_loss", "loss"), ("dev_accuracy", "accuracy"))):

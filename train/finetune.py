@@ -14,6 +14,7 @@ import torch
 from ..data.dataset import Dataset
 from ..data.lists import dataset_of
 from ..eval.plots import curves
+from ..eval.predict import how_to_cut
 from ..eval.report import write_metrics, write_predictions, write_report
 from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
 from ..eval.tasks.table import TASKS
@@ -96,6 +97,8 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     model = loaded.model.to(device)
     settings = replace(settings, lr=plan.settings(hidden_size=model.config.hidden_size).lr)
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
+    for sentence in how_to_cut(model, {}, plan.max_length)[1]:
+        print(f"texts   {sentence}")
     splits = run.splits()
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")
@@ -138,7 +141,7 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
 
     # Save the model, and make the page of mistakes.
     if plan.save_model == "best" and not rank():
-        save(model, loaded.tokenizer, run.folder / "model")
+        save(model, loaded.tokenizer, run.folder / "model", cut=run.scorer.cut)
         print(f"model   {run.folder / 'model'}")
     if plan.judge_train or (plan.report and task.classes):
         run.judge("train", splits["train"])
@@ -175,14 +178,13 @@ def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
 
 
 def summary_of(split: Split, run: Run) -> str:
-    """How many texts a split has, of which classes, and how many were truncated."""
+    """How many texts a split has, of which classes, and what was truncated."""
     counts = ""
     if run.task.classes:
         numbers = split.targets.sum(axis=0).astype(int)
         counts = f" ({', '.join(f'{number} {label}' for number, label in zip(numbers, run.task.labels, strict=True))})"
-    share = split.encodings.truncated_share
-    truncated = f"; {share:.1%} truncated to {run.scorer.cut['max_length']} tokens" if share else ""
-    return f"{len(split.examples)} texts{counts}{truncated}"
+    cut = split.encodings.cut(run.scorer.cut["max_length"])
+    return f"{len(split.examples)} texts{counts}{f'; {cut}' if cut else ''}"
 
 
 def begin(

@@ -49,8 +49,9 @@ def dataset_of(
         Example(f"{name}:{i}", text, str(label), split, pair=pair)
         for i, text, label, split, pair in zip(count(1), columns["texts"], columns["labels"], splits, pairs)
     ]
+    drawn = any(not example.split for example in examples)
     examples, notes = with_splits(examples, seed)
-    return Dataset(name, class_order(example.label for example in examples), examples, notes=notes)
+    return Dataset(name, class_order(example.label for example in examples), examples, notes=notes, drawn=drawn)
 
 
 def in_a_list(what: str, values: Iterable[Any]) -> Sequence[Any]:

@@ -59,6 +59,7 @@ def load(
         raise DataError(f"a label is named twice: {listed(labels)}")
     # The file.
     notes: list[str] = []
+    drawn = False
     if reader is not None:
         classes = reader.labels
         if labels is not None and tuple(labels) != classes:
@@ -71,12 +72,13 @@ def load(
             raise DataError(f"{file}: the suffix must be one of {listed(SUFFIXES)}")
         examples, bad = read_table(file, text_column, label_column, split_column, labels, pair_column)
         classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
+        drawn = any(not example.split for example in examples)
         examples, notes = with_splits(examples, seed)
     if bad_rows == "error":
         refuse_bad_rows(bad)
     if not examples:
         raise DataError(f"{file} has no examples")
-    return Dataset(file.name if reader is None else str(source), classes, examples, bad, notes)
+    return Dataset(file.name if reader is None else str(source), classes, examples, bad, notes, drawn)
 
 
 def existing(path: str | Path) -> Path:

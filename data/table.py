@@ -64,9 +64,14 @@ def read_table(
     return collect(path, records, parse)
 
 
-def open_table(path: Path) -> tuple[list[str], Iterable[Record], Callable[[str], dict[str, Any]]]:
-    """The columns of a file, its records, and the function from a record to its fields."""
-    lines = read_lines(path)
+def open_table(
+    path: Path, lines: list[str] | None = None
+) -> tuple[list[str], Iterable[Record], Callable[[str], dict[str, Any]]]:
+    """The columns of a file, its records, and the function from a record to its fields.
+
+    `lines` are those of a stream, for which `path` is only a name with the suffix.
+    """
+    lines = read_lines(path) if lines is None else lines
     if path.suffix.lower() == ".jsonl":
         return columns_of_objects(lines), enumerate(lines, start=1), json_object
     is_csv = path.suffix.lower() == ".csv"

@@ -9,11 +9,12 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -50,11 +51,17 @@ def folder_name(model: str) -> str:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file aside and rename it, so that a reader sees the old content or the new, never a half."""
-    content = content.encode("utf-8") if isinstance(content, str) else content
+    with whole_file(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write little by little, which takes the place of `path` when the block ends without an error."""
     handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a file descriptor
-            file.write(content)
+            yield file
         Path(aside).chmod(0o644)
         os.replace(aside, path)  # noqa: PTH105 - aside is a string
     except BaseException:

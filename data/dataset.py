@@ -46,6 +46,7 @@ class Dataset:
     bad_rows: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what the reader decided by itself
     named: bool = True  # whether `labels` were named, not only found beside the texts
+    drawn: bool = False  # the data has no splits: those of the examples were drawn at random
 
     def __repr__(self) -> str:
         sizes = Counter(example.split for example in self.examples)

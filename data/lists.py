@@ -69,8 +69,9 @@ def dataset_of(
     for i, example in enumerate(examples):
         if example.label not in names:
             raise DataError(f"labels[{i}] is {example.label!r}, which is not one of {listed(names)}")
-    examples, drawn = with_splits(examples, seed)
-    return Dataset(name, names, examples, notes=[*joined, *drawn], named=classes is not None)
+    drawn = any(not example.split for example in examples)
+    examples, notes = with_splits(examples, seed)
+    return Dataset(name, names, examples, notes=[*joined, *notes], named=classes is not None, drawn=drawn)
 
 
 def in_a_list(what: str, values: Iterable[Any]) -> Sequence[Any]:

@@ -69,6 +69,7 @@ def load(
         raise DataError(f"a label is named twice: {listed(labels)}")
     # The file.
     notes: list[str] = []
+    drawn = False
     if reader is not None:
         told = {"text": text_column != "text", "label": label_column != "label", "pair": pair_column}
         told |= {"split": split_column, "id": id_column}
@@ -93,15 +94,16 @@ def load(
             examples, classes, joined = merged(examples, classes, own=labels or ())
             classes = classes if labels is not None else class_order(classes)
             notes += joined
-        examples, drawn = with_splits(examples, seed)
-        notes += drawn
+        drawn = any(not example.split for example in examples)
+        examples, of_splits = with_splits(examples, seed)
+        notes += of_splits
     if bad_rows == "error":
         refuse_bad_rows(bad)
     if not examples:
         reason = f": all of its {len(bad)} rows are bad, the first is {bad[0]}" if bad else ""
         raise DataError(f"{file} has no examples{reason}")
     name = file.name if reader is None else str(source)
-    return Dataset(name, classes, examples, bad, notes, named=labels is not None or reader is not None)
+    return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn)
 
 
 def existing(path: str | Path) -> Path:

@@ -120,9 +120,12 @@ def read_table(
     return examples, bad, notes
 
 
-def open_table(path: Path, encoding: str = AUTO) -> Table:
-    """The columns of a file and its records; DataError where the header cannot be read."""
-    lines, name, notes = decode(path, encoding)
+def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None) -> Table:
+    """The columns of a file and its records; DataError where the header cannot be read.
+
+    `lines` are those of a stream, for which `path` is only a name with the suffix.
+    """
+    lines, name, notes = (lines, "UTF-8", []) if lines is not None else decode(path, encoding)
     if path.suffix.lower() == ".jsonl":
         return Table(columns_of_objects(lines), enumerate(lines, start=1), lambda _, raw: json_object(raw), name, notes)
     is_csv = path.suffix.lower() == ".csv"

@@ -1,49 +1,219 @@
-"""Texts without labels, read one at a time, so that a file of any length fits into memory."""
+"""Texts to be labelled, row by row: a text a line, JSON lines, or a table with a header line.
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+Plain text and JSON lines of any length fit into memory, since they are read a line at a time; a table is read whole.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .dataset import DataError
-from .rows import RowError, decoded_lines, refuse_broken_text
-from .table import cell, json_object, text_of
+from .rows import RowError, decoded_lines, listed, refuse_broken_text
+from .table import SUFFIXES, cell, csv_fields, json_object, open_table, text_of
+
+NAMES = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSON lines"}
+EMPTY = ("", '""')  # what is no text: nothing, and an empty cell as a .csv writes it
+LOOKED_AT = 100  # lines, for the first that is not blank
+HEADER_CELL = 30  # characters; a longer cell is no name of a column
 
 
-def read_texts(source: str | Path | BinaryIO, text_column: str | None = None) -> Iterator[tuple[str, str]]:
-    """Yield (id, text) for each line of a file or of a stream of bytes (`sys.stdin.buffer`).
+@dataclass(frozen=True)
+class Row:
+    """A row of the source. Where there is nothing to label, it still comes, with the reason."""
 
-    A line is a text. In a .jsonl file, or where `text_column` is given, it is a JSON object with the text in that
-    column ("text") and perhaps an "id"; otherwise the id is `<file name>:<line>`. Lines of white space are skipped.
+    id: str  # its own, or <file name>:<line>
+    text: str
+    fields: dict[str, Any] = field(default_factory=dict)  # its columns, as the source has them
+    place: str = ""  # <file>:<line>
+    reason: str = ""  # why it cannot be labelled
+    bad: bool = False  # it could not be read
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What `read_texts` gives."""
+
+    rows: Iterable[Row]
+    columns: list[str] | None  # those of a table or of plain text; None where each JSON object has its own
+    notes: list[str] = field(default_factory=list)  # what was recognised, a sentence each
+    again: bool = True  # the rows can be gone through more than once
+    number: int | None = None  # of the rows, where it is known
+
+
+@dataclass(frozen=True)
+class RowsOfLines:
+    """A row a line, read when they are gone through."""
+
+    lines: Callable[[], Iterable[str]]
+    row_of: Callable[[int, str], Row]
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self.row_of(number, line) for number, line in enumerate(self.lines(), start=1))
+
+
+def read_texts(source: str | Path | BinaryIO, text_column: str | None = None, bad_rows: str = "error") -> Texts:
+    """The rows of a file, or of a stream of bytes (`sys.stdin.buffer`), in order; none is left out.
+
+    The suffix of a file tells its format: .csv, .tsv or .jsonl; any other is plain text, a text a line. A stream, and
+    plain text with a `text_column`, are recognised by their first lines.
+
+    Args:
+        text_column: where the text is ("text"); not for plain text.
+        bad_rows: `error`, or `skip`: a row that cannot be read is not labelled.
 
     Raises:
-        DataError: a line cannot be read; the message names it.
+        DataError: a row, or the format, cannot be read; the message names the line.
     """
-    stream: AbstractContextManager[Iterable[bytes]]
     if isinstance(source, str | Path):
         path = Path(source)
-        if path.suffix.lower() in (".csv", ".tsv"):
-            raise DataError(f"{path}: texts to judge are read from .jsonl, or from plain text with one text a line")
-        if path.suffix.lower() == ".jsonl":
-            text_column = text_column or "text"
         if not path.is_file():
             raise DataError(f"no such file: {path}")
-        stream = path.open("rb")
+        with path.open("rb") as file:
+            suffix, _, notes = format_of(path, decoded_lines(file), text_column)
+        if suffix in (".csv", ".tsv"):
+            return table_of(path, None, text_column or "text", bad_rows, notes)
+        again = True
     else:
-        path, stream = Path("stdin"), nullcontext(source)
-    with stream as lines:
-        for number, line in enumerate(decoded_lines(lines), start=1):
-            if not line.strip():
-                continue
-            try:
-                yield text_in(line, f"{path.name}:{number}", text_column)
-            except RowError as error:
-                raise DataError(f"{path}:{number}: {error}") from error
+        path, stream = Path("stdin"), decoded_lines(source)
+        suffix, seen, notes = format_of(path, stream, text_column)
+        again = False
+        if suffix in (".csv", ".tsv"):
+            return table_of(path.with_suffix(suffix), [*seen, *stream], text_column or "text", bad_rows, notes)
+    fields_of, column = (whole_object, text_column or "text") if suffix == ".jsonl" else (plain, "text")
+    rows = RowsOfLines(
+        lambda: lines_of(path) if again else chain(seen, stream),
+        lambda number, line: row_of(path, number, line, fields_of, column, bad_rows),
+    )
+    return Texts(rows, None if suffix == ".jsonl" else ["text"], notes, again)
 
 
-def text_in(line: str, default_id: str, text_column: str | None) -> tuple[str, str]:
-    refuse_broken_text(line)
-    if text_column is None:
-        return default_id, line
-    row = json_object(line)
-    return (cell(row, "id") if "id" in row else default_id), text_of(row, text_column)
+def lines_of(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        yield from decoded_lines(file)
+
+
+def table_of(path: Path, lines: list[str] | None, column: str, bad_rows: str, notes: list[str]) -> Texts:
+    table = open_table(path, lines=lines)
+    columns = table.columns
+    if columns.count(column) != 1:
+        raise DataError(
+            f"{path} has {columns.count(column) or 'no'} columns named {column!r} for the text; its columns are "
+            f"{listed(columns)}: name one of them (--text-column)"
+        )
+    rows = [row_of(path, line, raw, table.fields_of, column, bad_rows) for line, raw in table.records]
+    return Texts(rows, columns, [*notes, *table.notes], number=len(rows))
+
+
+def row_of(
+    path: Path, line: int, raw: str, fields_of: Callable[[int, str], dict[str, Any]], column: str, bad_rows: str
+) -> Row:
+    place, name = f"{path}:{line}", f"{path.name}:{line}"
+    if not raw.strip():
+        return Row(name, "", {}, place, "the line is blank")
+    try:
+        refuse_broken_text(raw)
+        fields = fields_of(line, raw)
+        name = cell(fields, "id") if fields.get("id") not in (None, "") else name
+        if column in fields and (fields[column] is None or str(fields[column]).strip() in EMPTY):
+            return Row(name, "", fields, place, "the text is empty")
+        return Row(name, text_of(fields, column), fields, place)
+    except RowError as error:
+        if bad_rows != "skip":
+            raise DataError(f"{place}: {error} (--bad-rows skip goes on, and leaves such rows unlabelled)") from error
+        shown = raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        try:
+            fields = fields_of(line, shown)
+        except RowError:
+            fields = {}
+        return Row(name, shown, fields, place, f"{place}: {error}", bad=True)
+
+
+def plain(line: int, raw: str) -> dict[str, Any]:
+    return {"text": raw}
+
+
+def whole_object(line: int, raw: str) -> dict[str, Any]:
+    """A JSON object that can be written again as JSON in UTF-8."""
+    row = json_object(raw)
+    try:
+        written = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise RowError("the line has NaN or Infinity, which JSON lacks") from error
+    refuse_broken_text(written)
+    return row
+
+
+# --- what lines without a telling suffix hold -------------------------------------------------------------------
+
+
+def format_of(path: Path, lines: Iterator[str], column: str | None) -> tuple[str, list[str], list[str]]:
+    """The suffix of a format ("" is plain text), the lines that were read to find it, and what there is to say of it.
+
+    DataError for a stream that is a table, but without the column.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return path.suffix.lower(), [], []
+    is_stream = path == Path("stdin")
+    where = "standard input" if is_stream else str(path)
+    seen = []
+    for line in islice(lines, LOOKED_AT):
+        seen.append(line)
+        if line.strip():
+            break
+    first = seen[-1] if seen else ""
+    suffix = suffix_of(first, column or "text")
+    if suffix in (".csv", ".tsv") and column and not is_stream:
+        raise DataError(f"{path} looks like {NAMES[suffix]} with a column {column!r}: name it {path.stem}{suffix}")
+    if suffix and (is_stream or column):
+        return suffix, seen, [f"{where} is read as {NAMES[suffix]}, with the text in {column or 'text'!r}"]
+    if column and first.strip():
+        raise DataError(f"{path}:{len(seen)}: the first line is no JSON object, and no header with a column {column!r}")
+    if suffix:
+        return "", seen, [f"{where} looks like {NAMES[suffix]}, but is read as a text a line: name it *{suffix}"]
+    marks = separators_of(first)
+    second = next(lines, None) if marks else None
+    seen += [] if second is None else [second]
+    like = [mark for mark in marks if second and len(cells(second, mark)) in (0, len(cells(first, mark)))]
+    if not like:
+        return "", seen, []
+    named = {"\t": "tabs", ",": "commas", ";": "semicolons"}[like[0]]
+    what = f"{where} looks like a table, its columns {listed(cells(first, like[0]))} set apart by {named}"
+    if not is_stream:
+        return "", seen, [f"{what}, but is read as a text a line: name it *.csv or *.tsv"]
+    raise DataError(
+        f"{what}: say which of them has the text (--text-column), or give a .csv, .tsv or .txt file (--file)"
+    )
+
+
+def suffix_of(first: str, column: str) -> str:
+    """The format that a first line tells by itself: a JSON object, or a header with the column; "" for none."""
+    if first.lstrip().startswith("{"):
+        try:
+            json_object(first)
+        except RowError:
+            return ""
+        return ".jsonl"
+    return next((suffix for suffix, mark in ((".csv", ","), (".tsv", "\t")) if column in cells(first, mark)), "")
+
+
+def cells(line: str, mark: str) -> list[str]:
+    """The cells of a line; none where a quote is not closed."""
+    if mark == "\t":
+        return line.split("\t")
+    try:
+        return csv_fields(line if mark == "," else line.replace(";", ","))
+    except RowError:
+        return []
+
+
+def separators_of(first: str) -> list[str]:
+    """What may set columns apart, if the first line is a header: tabs, or commas or semicolons between short names."""
+    found = ["\t"] if "\t" in first else []
+    for mark in (",", ";"):
+        names = cells(first, mark) if mark in first else []
+        if len(names) > 1 and all(name and name == name.strip() and len(name) <= HEADER_CELL for name in names):
+            found.append(mark)
+    return found

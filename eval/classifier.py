@@ -1,6 +1,6 @@
 """A ready classifier in two lines: text in, label with probabilities out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..model.model import Model
 from ..model.precision import choose_device, choose_precision
 from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier, log
-from .predict import Scorer
+from .predict import Scorer, how_to_cut
 from .tasks.classify import Classify
 from .tasks.task import Task
 
@@ -27,7 +27,8 @@ class Prediction:
 
     label: Any  # the name of a class; a number, or whatever else the task answers with
     probabilities: dict[str, float]  # empty where the task is none of classes
-    truncated: bool  # the text was longer than the model can read, and was cut
+    truncated: bool  # the text was cut (see `Classifier.how`)
+    tokens: int = 0  # of the text, before it was cut
 
     @property
     def probability(self) -> float:
@@ -49,8 +50,9 @@ class Classifier:
         device: str = "auto",
         precision: str = "auto",
         task: Task | None = None,
+        how: Mapping[str, Any] | None = None,
     ) -> None:
-        """The task is by default one of classes, those of the model."""
+        """The task is by default one of classes, those of the model; `how` texts are cut is as in `Scorer`."""
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         if precision == "int8":
@@ -60,6 +62,7 @@ class Classifier:
         self.tokenizer = tokenizer
         self.labels = model.labels
         self.task = task or Classify(model.labels)
+        self.how = Scorer(self.model, tokenizer, self.task, how or {}).cut
 
     @classmethod
     def load(
@@ -69,6 +72,8 @@ class Classifier:
         revision: str | None = None,
         device: str = "auto",
         precision: str = "auto",
+        max_length: int | None = None,
+        truncation: str | None = None,
     ) -> "Classifier":
         """A fine-tuned model from a folder or the hub.
 
@@ -78,11 +83,16 @@ class Classifier:
             labels: names for the rows of its head, where its own configuration has none.
             precision: auto, fp32, bf16, fp16 or int8 (see model/int8.py); with int8 the texts of a batch share a scale,
                 so that probabilities depend a little on their neighbours.
+            max_length, truncation: how texts are cut; by default as in training, where the folder tells, else to what
+                the model can read. What differs from that is logged as a warning.
         """
         loaded = load_ready_classifier(name_or_folder, labels, revision)
         if loaded.report.notes:
             log.warning("%s", loaded.report)
-        return cls(loaded.model, loaded.tokenizer, device, precision)
+        how, said = how_to_cut(loaded.model, loaded.cut, max_length, truncation)
+        for sentence in said:
+            log.warning("%s", sentence)
+        return cls(loaded.model, loaded.tokenizer, device, precision, how=how)
 
     @overload
     def __call__(self, texts: Text, batch_size: int | None = ..., top_k: int | None = ...) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]
@@ -114,17 +124,19 @@ class Classifier:
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
         texts, batch_size = iter(texts), batch_size or self.batch_size
-        scorer = Scorer(self.model, self.tokenizer, self.task, precision=self.precision, batch_size=batch_size)
+        scorer = Scorer(self.model, self.tokenizer, self.task, self.how, self.precision, batch_size)
         while batch := list(islice(texts, read_ahead * batch_size)):
             encodings = scorer.encode(batch)
             logits = scorer.logits(encodings)
             cut = np.asarray(encodings.truncated.reshape(len(batch), -1).any(axis=1))  # (B,) in any of its sequences
+            assert encodings.whole is not None
+            tokens = encodings.whole.reshape(len(batch), -1).max(axis=1).tolist()  # of the longest of its sequences
             rows = self.task.probabilities(logits).tolist()  # (B, C), or (B, 0)
-            for answer, row, one in zip(self.task.answers(logits), rows, map(bool, cut), strict=True):
+            for answer, row, one, length in zip(self.task.answers(logits), rows, map(bool, cut), tokens, strict=True):
                 by_label = dict(zip(self.labels, row, strict=False))
                 if top_k:
                     by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])
-                yield Prediction(answer, by_label, one)
+                yield Prediction(answer, by_label, one, length)
 
     def __repr__(self) -> str:
         return f"Classifier({self.task.name}: {', '.join(self.labels)}; on {self.device})"

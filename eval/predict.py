@@ -22,6 +22,34 @@ from .progress import progress_bar
 from .tasks.task import Task
 
 
+def how_to_cut(
+    model: Model, kept: Mapping[str, Any], max_length: int | None = None, truncation: str | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """How texts are cut: as asked, else as in training, else only to what the model can read.
+
+    kept: how it was in training, `Loaded.cut`.
+
+    Returns it as arguments of the tokenizer, and a sentence for each thing that somebody may not expect.
+    """
+    room = model.config.max_position_embeddings
+    usual = {"max_length": room, "truncation": "longest_first"}
+    trained = usual | dict(kept)
+    asked = {"max_length": max_length or trained["max_length"], "truncation": truncation or trained["truncation"]}
+    how = asked | {"max_length": min(asked["max_length"], room)}
+    said = []
+    if max_length and max_length > room:
+        said.append(f"max_length {max_length} is more than the model can read: {room} tokens")
+    if kept and how != trained:
+        said.append(f"texts are cut {in_words(how)}, but in training they were cut {in_words(trained)}")
+    elif how != usual and how == trained:
+        said.append(f"texts are cut as in training: {in_words(how)}")
+    return how, said
+
+
+def in_words(how: Mapping[str, Any]) -> str:
+    return f"to {how['max_length']} tokens, {how['truncation']}"
+
+
 class NotFiniteError(ValueError):
     """A logit is infinite or no number."""
 

@@ -9,11 +9,12 @@ import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -49,10 +50,17 @@ def folder_name(model: str) -> str:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a temporary file and rename it, so that a reader sees the old content or the new."""
-    content = content.encode("utf-8") if isinstance(content, str) else content
+    with whole_file(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write little by little, which takes the place of `path` when the block ends without an error."""
     aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        aside.write_bytes(content)
+        with aside.open("wb") as file:
+            yield file
         aside.replace(path)
     except OSError as error:
         raise not_written(path, error) from error

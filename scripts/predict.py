@@ -1,87 +1,279 @@
 """Label texts with a classifier.
 
 python scripts/predict.py --model outputs/…/model 駅から近くて便利でした。 部屋が狭い。
-python scripts/predict.py --model outputs/…/model --file reviews.txt --format jsonl > labels.jsonl
-cat reviews.jsonl | python scripts/predict.py --model outputs/…/model --text-column review
+python scripts/predict.py --model outputs/…/model --file reviews.csv --text-column review --output labelled.csv
+cat reviews.jsonl | python scripts/predict.py --model outputs/…/model --format jsonl > labels.jsonl
 """
 
 import argparse
+import csv
+import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import tee
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-from tezukuri.data.texts import read_texts
+from tqdm import tqdm
+
+from tezukuri.data.dataset import DataError
+from tezukuri.data.rows import SHOWN
+from tezukuri.data.table import SUFFIXES
+from tezukuri.data.texts import EMPTY, Row, Texts, read_texts
 from tezukuri.eval.classifier import READ_AHEAD, Classifier, Prediction
+from tezukuri.eval.runs import whole_file
 from tezukuri.model.precision import PRECISIONS
-from tezukuri.model.ranks import ranks
+from tezukuri.model.ranks import rank, ranks
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_classifier_options, positive
+from tezukuri.tokenize.encoding import TRUNCATIONS, what_was_cut
+
+Labelled = Iterable[tuple[Row, Prediction | None]]
 
 
 def parser() -> argparse.ArgumentParser:
     options = parser_of("predict", __doc__)
-    options.add_argument("texts", nargs="*", help="the texts; without any, a line each from --file or standard input")
+    options.add_argument("texts", nargs="*", help="the texts; without any, those of --file or standard input")
     add_classifier_options(options)
-    options.add_argument("--file", help="a text a line, or .jsonl")
-    options.add_argument("--text-column", metavar="NAME", help="lines are JSON objects with the text in this column")
-    options.add_argument("--format", choices=["table", "jsonl"], default="table")
+    options.add_argument("--file", help=".csv, .tsv or .jsonl; any other has a text a line")
+    options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")
+    options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or label the others")
+    options.add_argument("--output", type=Path, metavar="FILE", help="the rows with their labels: .csv, .tsv or .jsonl")
+    options.add_argument("--format", choices=["table", "jsonl"], help="of what is printed without --output (table)")
+    options.add_argument("--max-length", type=positive, help="tokens; longer texts are cut (as in training)")
+    ways = [way for way in TRUNCATIONS if way != "only_second"]
+    options.add_argument("--truncation", choices=ways, help="how texts are cut (as in training)")
     options.add_argument("--batch-size", type=positive, help="texts at a time (default 64; 16 in int8)")
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
-    options.add_argument("--top-k", type=positive, help="so many labels of each text, with --format jsonl (all)")
+    options.add_argument("--top-k", type=positive, help="so many labels of each text, in JSON lines (all)")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    refuse_contradictions(options)
+    texts = source_of(options)
+    columns = columns_of(texts, options) if options.output else None
+    for note in texts.notes:
+        tell(note)
+    classifier = Classifier.load(
+        options.model, options.labels, options.revision, options.device, options.precision,
+        options.max_length, options.truncation,
+    )  # fmt: skip
+    read_ahead = 1 if texts.number is None else READ_AHEAD  # each line of a pipe is answered at once
+    found = predictions(classifier, texts.rows, options.batch_size, read_ahead, options.top_k)
+    answers_on_screen = sys.stdout.isatty() and not options.output
+    silent = True if rank() or answers_on_screen else None  # None: where there is no terminal
+    tally = Tally(classifier.how["max_length"])
+    counted = tally.counting(tqdm(found, "labelled", texts.number, unit="row", leave=False, disable=silent))
+    if options.output:
+        lines = file_lines(options.output, counted, columns, classifier.labels)
+        if rank():
+            for _ in lines:
+                pass
+        else:
+            with whole_file(options.output) as file:
+                file.writelines(line.encode("utf-8") + b"\n" for line in lines)
+    else:
+        show = jsonl if options.format == "jsonl" else table
+        for line in show(counted):
+            print(line)
+    for sentence in tally.sentences():
+        tell(sentence)
+    if options.output:
+        tell(f"{tally.rows} rows, {tally.rows - tally.unlabelled} of them labelled, are in {options.output}")
+    return 0
+
+
+def tell(sentence: str) -> None:
+    """Say something beside the answers."""
+    if not rank():
+        print(f"predict: {sentence}", file=sys.stderr)
+
+
+# --- what is labelled -------------------------------------------------------------------------------------------
+
+
+def refuse_contradictions(options: argparse.Namespace) -> None:
+    """ValueError where two options do not go together."""
+    output = options.output
     if options.texts and (options.file or options.text_column):
         raise ValueError("texts come as arguments, or from --file or standard input (--text-column), not both")
     if not options.texts and not options.file and ranks() > 1:
         raise ValueError("several processes cannot share standard input: give the texts as a --file")
-    classifier = Classifier.load(options.model, options.labels, options.revision, options.device, options.precision)
-    rows: Iterable[tuple[str, str]]
+    if output and output.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--output {output}: the suffix tells the format, and must be one of {', '.join(SUFFIXES)}")
+    if output and options.format:
+        raise ValueError("--format is of what is printed; the format of --output is that of its suffix: leave it out")
+    if output and not output.parent.is_dir():
+        raise ValueError(f"--output {output}: there is no folder {output.parent}; make it first")
+    if output and options.file and output.exists() and Path(options.file).exists() and output.samefile(options.file):
+        raise ValueError(f"--output would replace {options.file}, which is read: choose another name")
+    if options.top_k and options.format != "jsonl" and not (output and output.suffix.lower() == ".jsonl"):
+        raise ValueError("--top-k is for JSON lines: add --format jsonl, or --output FILE.jsonl")
+
+
+def source_of(options: argparse.Namespace) -> Texts:
+    """The texts; where they are a file, all of it was read once, so that no row ends the job halfway."""
     if options.texts:
-        rows = ((str(number), text) for number, text in enumerate(options.texts, start=1))
-    else:
-        rows = read_texts(options.file or sys.stdin.buffer, options.text_column)
-    show = jsonl if options.format == "jsonl" else table
-    read_ahead = READ_AHEAD if options.texts or options.file else 1  # each line of a pipe is answered at once
-    for line in show(predictions(classifier, rows, options.batch_size, read_ahead, options.top_k)):
-        print(line)
-    return 0
+        why = ["the text is empty" if text.strip() in EMPTY else "" for text in options.texts]
+        rows = [Row(str(i + 1), text, {"text": text}, "", why[i]) for i, text in enumerate(options.texts)]
+        return Texts(rows, ["text"], number=len(rows))
+    texts = read_texts(options.file or sys.stdin.buffer, options.text_column, options.bad_rows)
+    if not texts.again:
+        return texts
+    number, columns = 0, dict.fromkeys(texts.columns or ())
+    for row in texts.rows:
+        number += 1
+        columns.update(dict.fromkeys(row.fields))
+        if options.output:
+            line_of(options.output.suffix.lower(), list(row.fields.values()), row.place)
+    return replace(texts, number=number, columns=texts.columns or list(columns))
+
+
+def columns_of(texts: Texts, options: argparse.Namespace) -> list[str] | None:
+    """The columns of the source, each with a name of its own; None where only the rows tell them."""
+    is_table = options.output.suffix.lower() != ".jsonl"
+    if texts.columns is None and is_table:
+        raise DataError("JSON lines of a pipe may differ in their columns: write --output FILE.jsonl, or give a --file")
+    for name, number in Counter(texts.columns or ()).items():
+        if number > 1:
+            raise DataError(f"there are {number} columns named {name!r}: give each its own, for --output")
+    return texts.columns
 
 
 def predictions(
     classifier: Classifier,
-    rows: Iterable[tuple[str, str]],
+    rows: Iterable[Row],
     batch_size: int | None,
     read_ahead: int = READ_AHEAD,
     top_k: int | None = None,
-) -> Iterator[tuple[str, str, Prediction]]:
-    """(id, text) → (id, text, prediction), a few batches at a time."""
-    rows, again = tee(rows)
-    answers = classifier.stream((text for _, text in again), batch_size, read_ahead, top_k)
-    for (name, text), prediction in zip(rows, answers, strict=True):
-        yield name, text, prediction
+) -> Iterator[tuple[Row, Prediction | None]]:
+    """Each row with its prediction, in order, a few batches at a time; None where there is nothing to label."""
+    rows = iter(rows)
+    while some := list(islice(rows, read_ahead * (batch_size or classifier.batch_size))):
+        answers = classifier.stream([row.text for row in some if not row.reason], batch_size, read_ahead, top_k)
+        for row in some:
+            yield row, None if row.reason else next(answers)
 
 
-def table(rows: Iterable[tuple[str, str, Prediction]]) -> Iterator[str]:
-    for _, text, prediction in rows:
-        mark = "  (cut: longer than the model can read)" if prediction.truncated else ""
-        shown = "".join(character if character.isprintable() else " " for character in text)  # no control codes
+@dataclass
+class Tally:
+    """What went through: how many rows, which were not labelled and why, how many texts were cut."""
+
+    max_length: int
+    rows: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    bad: int = 0
+    shown: list[str] = field(default_factory=list)  # of the bad ones
+    cut: int = 0
+    tokens: int = 0  # of those that were cut, before
+    longest: int = 0
+
+    @property
+    def unlabelled(self) -> int:
+        return self.bad + self.reasons.total()
+
+    def counting(self, rows: Labelled) -> Iterator[tuple[Row, Prediction | None]]:
+        for row, prediction in rows:
+            self.rows += 1
+            if row.bad:
+                self.bad += 1
+                self.shown += [row.reason] if len(self.shown) < SHOWN else []
+            elif row.reason:
+                self.reasons[row.reason] += 1
+            elif prediction and prediction.truncated:
+                self.cut, self.tokens = self.cut + 1, self.tokens + prediction.tokens
+                self.longest = max(self.longest, prediction.tokens)
+            yield row, prediction
+
+    def sentences(self) -> Iterator[str]:
+        if self.cut:
+            labelled = self.rows - self.unlabelled
+            yield f"texts   {what_was_cut(labelled, self.cut, self.tokens, self.longest, self.max_length)}"
+        for reason, number in self.reasons.items():
+            yield f"{number} of {self.rows} rows not labelled: {reason}"
+        if self.bad:
+            more = f"; and {self.bad - len(self.shown)} more" if self.bad > len(self.shown) else ""
+            yield f"{self.bad} of {self.rows} rows not labelled, as they cannot be read: {'; '.join(self.shown)}{more}"
+
+
+# --- how answers are shown --------------------------------------------------------------------------------------
+
+
+def table(rows: Labelled) -> Iterator[str]:
+    for row, prediction in rows:
+        shown = "".join(character if character.isprintable() else " " for character in row.text)  # no control codes
+        if prediction is None:
+            yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
+            continue
+        mark = f"  (cut: it has {prediction.tokens} tokens)" if prediction.truncated else ""
         yield f"{prediction.label:<10} {prediction.probability:.3f}  {shown}{mark}"
 
 
-def jsonl(rows: Iterable[tuple[str, str, Prediction]]) -> Iterator[str]:
-    for name, text, prediction in rows:
-        row = {
-            "id": name,
-            "text": text,
-            "predicted": prediction.label,
-            "probabilities": prediction.probabilities,
-            "truncated": prediction.truncated,
-        }
-        yield json.dumps(row, ensure_ascii=False, allow_nan=False)
+def jsonl(rows: Labelled) -> Iterator[str]:
+    for row, prediction in rows:
+        yield as_json({"id": row.id, "text": row.text} | answer(row, prediction))
+
+
+def answer(row: Row, prediction: Prediction | None) -> dict[str, Any]:
+    """What JSON lines tell of one row."""
+    if prediction is None:
+        return {"predicted": None, "probabilities": {}, "truncated": None, "not_labelled": row.reason}
+    return {
+        "predicted": prediction.label,
+        "probabilities": prediction.probabilities,
+        "truncated": prediction.truncated,
+    }
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Sequence[str]) -> Iterator[str]:
+    """The lines of --output: every row as it came, with columns added; DataError where one of them is there already."""
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        added = ["predicted", "probabilities", "truncated", "not_labelled"]
+    else:
+        added = ["predicted", *(f"probability_{label}" for label in labels), "truncated", "not_labelled"]
+    refuse_taken(columns or (), added, "the source")
+    if suffix != ".jsonl":
+        yield line_of(suffix, [*(columns or ()), *added], "the header")
+    for row, prediction in rows:
+        if suffix == ".jsonl":
+            refuse_taken(row.fields, added, row.place)
+            yield as_json(row.fields | answer(row, prediction))
+            continue
+        told = [row.fields.get(column) for column in columns or ()]
+        if prediction is None:
+            told += [None] * (len(added) - 1) + [row.reason]
+        else:
+            shares = [f"{prediction.probabilities[label]:.6f}" for label in labels]
+            told += [prediction.label, *shares, prediction.truncated, None]
+        yield line_of(suffix, told, row.place)
+
+
+def refuse_taken(columns: Iterable[str], added: Sequence[str], place: str) -> None:
+    taken = [name for name in columns if name in added]
+    if taken:
+        raise DataError(f"{place} has a column {taken[0]!r} already, which --output would add: rename it there")
+
+
+def line_of(suffix: str, values: Sequence[Any], place: str) -> str:
+    """A line of CSV or TSV; texts as they are, other values as JSON writes them, None as nothing."""
+    cells = ["" if value is None else value if isinstance(value, str) else as_json(value) for value in values]
+    if suffix == ".tsv":
+        if any(mark in cell for cell in cells for mark in "\t\n\r"):
+            raise DataError(f"{place}: a .tsv cannot hold the tab or line break in a cell: write --output FILE.csv")
+        return "\t".join(cells)
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n")
 
 
 if __name__ == "__main__":

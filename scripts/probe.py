@@ -14,7 +14,7 @@ from pathlib import Path
 from tezukuri.eval.failures.analysis import score_probes
 from tezukuri.eval.failures.page import example, expected, translator
 from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
-from tezukuri.eval.predict import Scorer
+from tezukuri.eval.predict import Scorer, how_to_cut
 from tezukuri.eval.runs import write_json
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.precision import choose_device
@@ -39,7 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     probes = read_probes(options.file)
     loaded = load_ready_classifier(options.model, options.labels, options.revision)
     model = loaded.model.to(choose_device(options.device))
-    rows = score_probes(Scorer(model, loaded.tokenizer, Classify(model.labels)), probes)
+    how, said = how_to_cut(model, loaded.cut)
+    for sentence in said:
+        print(f"texts   {sentence}")
+    rows = score_probes(Scorer(model, loaded.tokenizer, Classify(model.labels), how), probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():

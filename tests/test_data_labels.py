@@ -123,7 +123,7 @@ def test_lists_are_told_and_joined_as_files_are(tmp_path: Path, capsys: pytest.C
     judged = tezukuri.evaluate((texts[:4], ["Bad", "GOOD", "bad", "good"]), model=run.folder / "model",
                                output_dir=tmp_path, report=False)  # fmt: skip
     told = capsys.readouterr().out
-    assert "look alike, but are 2: 'Bad' (1 text), 'bad' (1 text)" in told and "test has only 4 texts" in told
+    assert "look alike, but are 2: 'Bad' (1 text), 'bad' (1 text)" in told and "all has only 4 texts" in told
     assert set(judged.notes) <= {line.removeprefix("data    ") for line in told.splitlines()}
     judged = tezukuri.evaluate((texts[:4], ["Bad", "GOOD", "Bad", "GOOD"]), model=run.folder / "model",
                                output_dir=tmp_path, report=False, merge_labels=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Texts without labels."""
+"""Texts without labels: every format, every row in its place, and what is recognised without a suffix."""
 
 import io
 import tracemalloc
@@ -9,24 +9,61 @@ import pytest
 from tezukuri.data.dataset import DataError
 from tezukuri.data.texts import read_texts
 
+TABLE = "text,stars\n一,5\n二,1\n"
 
-def test_one_text_a_line(tmp_path: Path) -> None:
+
+def pairs(source, *arguments) -> list[tuple[str, str]]:
+    return [(row.id, row.text) for row in read_texts(source, *arguments).rows]
+
+
+def stream(text: str) -> io.BytesIO:
+    return io.BytesIO(text.encode())
+
+
+def test_one_text_a_line_and_none_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    path.write_bytes(b"\xef\xbb\xbf" + "一\r\n\r\n 二\n三".encode())
-    assert list(read_texts(path)) == [("a.txt:1", "一"), ("a.txt:3", " 二"), ("a.txt:4", "三")]
-    assert list(read_texts(str(path))) == list(read_texts(path))
+    path.write_bytes(b"\xef\xbb\xbf" + '一\r\n\r\n 二\n""\n三'.encode())
+    texts = read_texts(path)
+    assert pairs(path) == [("a.txt:1", "一"), ("a.txt:2", ""), ("a.txt:3", " 二"), ("a.txt:4", ""), ("a.txt:5", "三")]
+    assert [row.reason for row in texts.rows] == ["", "the line is blank", "", "the text is empty", ""]
+    assert texts.columns == ["text"] and texts.again and texts.notes == []
+    assert list(texts.rows) == list(read_texts(str(path)).rows)
 
 
 def test_a_stream_of_bytes() -> None:
-    assert list(read_texts(io.BytesIO("一\n二\n".encode()))) == [("stdin:1", "一"), ("stdin:2", "二")]
+    texts = read_texts(stream("一\n二\n"))
+    assert not texts.again and [(row.id, row.text) for row in texts.rows] == [("stdin:1", "一"), ("stdin:2", "二")]
+    assert pairs(stream("")) == []
+    assert pairs(stream("\n\n一")) == [("stdin:1", ""), ("stdin:2", ""), ("stdin:3", "一")]
 
 
 def test_jsonl(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "一", "id": 7}\n{"text": "二", "label": "x"}\n')
-    assert list(read_texts(path)) == [("7", "一"), ("a.jsonl:2", "二")]
-    stream = io.BytesIO('{"本文": "一"}\n'.encode())
-    assert list(read_texts(stream, text_column="本文")) == [("stdin:1", "一")]
+    path.write_text('{"text": "一", "id": 7}\n{"text": "二", "label": "x"}\n{"text": null}\n\n{"text": " "}\n')
+    assert pairs(path)[:2] == [("7", "一"), ("a.jsonl:2", "二")]
+    rows = list(read_texts(path).rows)
+    assert [row.reason for row in rows[2:]] == ["the text is empty", "the line is blank", "the text is empty"]
+    assert rows[0].fields == {"text": "一", "id": 7}
+    assert pairs(stream('{"本文": "一"}\n'), "本文") == [("stdin:1", "一")]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_a_table_is_read_as_finetune_reads_it(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "csv":
+        path.write_text('id,本文,stars\nx,"一,\n""二""",=1+1\n\n,"",3\n,三,4\n', encoding="utf-8")
+        first, lines = '一,\n"二"', ["a.csv:4", "a.csv:5", "a.csv:6"]
+    else:
+        path.write_text('id\t本文\tstars\nx\t一,"二"\t=1+1\n\n\t""\t3\n\t三\t4\n', encoding="utf-8")
+        first, lines = '一,"二"', ["a.tsv:3", "a.tsv:4", "a.tsv:5"]
+    texts = read_texts(path, "本文")
+    rows = list(texts.rows)
+    assert texts.columns == ["id", "本文", "stars"] and texts.number == 4
+    assert [row.id for row in rows] == ["x", *lines] and [row.text for row in rows] == [first, "", "", "三"]
+    assert [row.reason for row in rows] == ["", "the line is blank", "the text is empty", ""]
+    assert rows[0].fields == {"id": "x", "本文": first, "stars": "=1+1"}
+    with pytest.raises(DataError, match=r"no columns named 'text' for the text; its columns are 'id', '本文', 'stars'"):
+        read_texts(path)
 
 
 @pytest.mark.parametrize(
@@ -36,29 +73,107 @@ def test_jsonl(tmp_path: Path) -> None:
         ("a.jsonl", b"{\n", "a.jsonl:2: broken JSON"),
         ("a.jsonl", b"3\n", "a.jsonl:2: the line is JSON, but not an object"),
         ("a.jsonl", b'{"texts": "a"}\n', "a.jsonl:2: no 'text'; the columns of this row are 'texts'"),
-        ("a.jsonl", b'{"text": " "}\n', "a.jsonl:2: the text (column 'text') is empty"),
+        ("a.jsonl", b'{"text": 3}\n', "a.jsonl:2: the text (column 'text') is no string but 3"),
+        ("a.jsonl", b'{"text": "a", "x": NaN}\n', "a.jsonl:2: the line has NaN or Infinity"),
+        ("a.jsonl", b'{"text": "a", "x": "\\ud800"}\n', "a.jsonl:2: half of a surrogate pair"),
     ],
 )
 def test_a_bad_line_is_named_after_the_good_ones_before_it(tmp_path: Path, name: str, line: bytes, reason: str) -> None:
     path = tmp_path / name
-    path.write_bytes(b'{"text": "a"}\n' + line)
-    texts = read_texts(path)
-    next(texts)
+    path.write_bytes(b'{"text": "a"}\n' + line + b'{"text": "b"}\n')
+    rows = iter(read_texts(path).rows)
+    next(rows)
     with pytest.raises(DataError) as raised:
-        next(texts)
-    assert str(raised.value).startswith(str(path.parent / reason))
+        next(rows)
+    assert str(raised.value).startswith(str(path.parent / reason)) and "--bad-rows skip" in str(raised.value)
+    good, bad, after = read_texts(path, bad_rows="skip").rows
+    assert bad.bad and bad.reason.startswith(str(path.parent / reason)) and not good.reason and not after.reason
 
 
-def test_a_table_is_not_taken_for_plain_text(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="one text a line"):
-        next(read_texts(tmp_path / "a.csv"))
+def test_a_bad_byte_in_a_table_costs_one_row_and_none_of_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"n,text\n1,a\n2,b\xff\n3,c,d\n4,e\n")
+    with pytest.raises(DataError, match=r"a\.csv:3: not UTF-8 \(byte 0xff"):
+        read_texts(path)
+    rows = list(read_texts(path, bad_rows="skip").rows)
+    assert [row.bad for row in rows] == [False, True, True, False]
+    assert rows[1].fields == {"n": "2", "text": "b\\xff"} and rows[2].fields == {} and rows[3].text == "e"
+    assert "a.csv:4: 3 columns where the header has 2" in rows[2].reason
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "column", "columns", "said"),
+    [
+        (TABLE, None, ["text", "stars"], "standard input is read as CSV, with the text in 'text'"),
+        ("\ufeff" + TABLE, None, ["text", "stars"], "read as CSV"),
+        ("text\n一\n二\n", None, ["text"], "read as CSV"),
+        (TABLE.replace(",", "\t"), None, ["text", "stars"], "read as TSV"),
+        (TABLE.replace("text", "本文"), "本文", ["本文", "stars"], "read as CSV, with the text in '本文'"),
+        ('{"text": "一"}\n{"text": "二"}\n', None, None, "read as JSON lines"),
+    ],
+)
+def test_a_table_on_standard_input_is_recognised_and_that_is_said(text, column, columns, said) -> None:
+    texts = read_texts(stream(text), column)
+    assert texts.columns == columns and said in texts.notes[0]
+    assert [row.text for row in texts.rows] == ["一", "二"]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ("review,stars\n一,5\n", None, r"its columns 'review', 'stars' set apart by commas: say which"),
+        ("review\tstars\n一\t5\n", None, r"'review', 'stars' set apart by tabs: say which"),
+        ("pn1\t" + "とても長い文" * 9 + "\t1\npn2\t二\t0\n", None, "set apart by tabs"),
+        ("text;stars\n一;5\n", None, "set apart by semicolons: say which of them has the text"),
+        ('review,stars\n"一\n二",5\n', None, "set apart by commas"),
+        (
+            "review,stars\n一,5\n",
+            "text",
+            r"stdin:1: the first line is no JSON object, and no header with a column",
+        ),
+        ("\n一\n", "text", "stdin:2: the first line is no JSON object"),
+    ],
+)
+def test_a_table_that_cannot_be_told_is_refused_in_a_sentence(text, column, message) -> None:
+    with pytest.raises(DataError, match=message) as raised:
+        read_texts(stream(text), column)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "駅から近い,静か\n部屋が狭い\n",  # one comma, then none
+        "Good, but noisy\nNear, and clean\n",  # a space after the comma, as in prose
+        "とても長い文がここに続きます。とても長い文がここに続きます。とても長い文,二\n三,四\n",
+        "{よい\n",
+        "よい\n",
+        "a,b\n",  # nothing after it
+    ],
+)
+def test_prose_is_no_table(text) -> None:
+    texts = read_texts(stream(text))
+    assert texts.notes == [] and [row.text for row in texts.rows] == text.splitlines()
+
+
+def test_plain_text_in_a_file_stays_so_with_a_word_where_it_looks_like_a_table(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    path.write_text("とても静かな部屋でした。\n" * 50_000)
+    for text, said in ((TABLE, "looks like CSV, but"), ("a,b\n1,2\n", "looks like a table"), ("よい\n", None)):
+        path.write_text(text, encoding="utf-8")
+        texts = read_texts(path)
+        assert [row.text for row in texts.rows] == text.splitlines()
+        assert said in texts.notes[0] if said else texts.notes == []
+    path.write_text(TABLE, encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.txt looks like CSV with a column 'text': name it a\.csv"):
+        read_texts(path, "text")
+
+
+@pytest.mark.parametrize("line", ["とても静かな部屋でした。\n", '{"text": "とても静かな部屋でした。"}\n', "\n"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, line: str) -> None:
+    path = tmp_path / ("a.jsonl" if line.startswith("{") else "a.txt")
+    path.write_text(line * 50_000)
     tracemalloc.start()
-    count = sum(1 for _ in read_texts(path))
+    count = sum(1 for _ in read_texts(path).rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 50_000 and peak < 200_000 < path.stat().st_size
+    assert count == 50_000 and peak < 200_000

@@ -22,6 +22,7 @@ import tezukuri
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.lists import dataset_of
 from tezukuri.scripts.command import main as command
+from tezukuri.train.evaluation import Evaluation
 from tezukuri.train.plan import Plan
 
 GOOD = [f"駅から{n}分で、{what}です。" for n in range(1, 7) for what in ("便利", "近くて快適", "静か")]
@@ -87,7 +88,9 @@ def test_the_folder_alone_is_enough_for_the_page_and_the_classifier(run, capsys)
     quiet = {"model": run.folder, "report": False, "output_dir": run.folder / "judged"}
     judged = tezukuri.evaluate(run.plan.data, **quiet)
     assert judged.scores["accuracy"] == run.scores["test"]["accuracy"] and "Evaluation(test," in repr(judged)
-    assert tezukuri.evaluate((TEXTS, LABELS), **quiet).scores["examples"] == len(TEXTS)
+    judged = tezukuri.evaluate((TEXTS, LABELS), **quiet)
+    assert judged.scores["examples"] == len(TEXTS)
+    assert Evaluation.load(judged.folder, "cpu").scores == judged.scores  # of the same texts, kept in the folder
 
 
 def test_a_stopped_run_of_lists_goes_on(tmp_path, monkeypatch, run):

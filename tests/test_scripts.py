@@ -19,6 +19,7 @@ from tiny_checkpoint import checkpoint
 import tezukuri
 from tezukuri.data.dataset import DataError
 from tezukuri.data.load import load as load_data
+from tezukuri.data.texts import Row
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.neutral import tune_width
 from tezukuri.eval.predict import predict as predict_logits
@@ -50,7 +51,9 @@ FLAGS = {
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
         --report --no-report --language""",
-    predict: "--model --revision --labels --file --text-column --format --batch-size --precision --top-k --device",
+    predict: """
+        --model --revision --labels --file --text-column --bad-rows --output --format --max-length --truncation
+        --batch-size --precision --top-k --device""",
 }
 TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]
 TRAINING += ["--no-report"]  # tests/test_failures.py is about the page
@@ -182,12 +185,15 @@ def test_predict_from_arguments_file_and_standard_input(run, tmp_path, capsys, m
     (tmp_path / "texts.txt").write_text("駅から近い。\n\nよい\n", encoding="utf-8")
     assert command(["predict", "--model", model, "--file", str(tmp_path / "texts.txt"), "--format", "jsonl"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(row["id"], row["text"]) for row in rows] == [("texts.txt:1", "駅から近い。"), ("texts.txt:3", "よい")]
+    assert [(row["id"], row["text"]) for row in rows] == [
+        ("texts.txt:1", "駅から近い。"), ("texts.txt:2", ""), ("texts.txt:3", "よい"),
+    ]  # fmt: skip
+    assert rows[1]["predicted"] is None and rows[1]["not_labelled"] == "the line is blank"
     lines = b'{"id": 7, "review": "\\u3088\\u3044"}\n'
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
     assert command(["predict", "--model", model, "--text-column", "review", "--format", "jsonl"]) == 0
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (row["id"], row["text"]) == ("7", "よい") and row["probabilities"] == pytest.approx(rows[1]["probabilities"])
+    assert (row["id"], row["text"]) == ("7", "よい") and row["probabilities"] == pytest.approx(rows[2]["probabilities"])
 
 
 def test_predict_reads_no_further_than_it_has_answered(run):
@@ -197,7 +203,7 @@ def test_predict_reads_no_further_than_it_has_answered(run):
     def endless():
         while True:
             taken.append("よい部屋でした。")
-            yield str(len(taken)), taken[-1]
+            yield Row(str(len(taken)), taken[-1])
 
     answers = predict.predictions(classifier, endless(), batch_size=4)
     for _ in range(6):

@@ -55,6 +55,7 @@ class EncodedBatch:
     truncated: np.ndarray  # (B,) bool, whether tokens were left out
     offsets: np.ndarray | None = None  # (T, 2) int64, those of `Encoding`; None where they were not asked for
     special_ids: frozenset[int] = frozenset()  # of the tokens that were added to the texts
+    whole: np.ndarray | None = None  # (B,) int64, how many tokens each text had before it was truncated
 
     def __len__(self) -> int:
         return len(self.truncated)
@@ -73,6 +74,19 @@ class EncodedBatch:
     def truncated_share(self) -> float:
         """The share of texts that were truncated, 0 to 1."""
         return float(self.truncated.mean()) if len(self) else 0.0
+
+    def cut(self, max_length: int) -> str:
+        """What was truncated to `max_length` tokens, in words; "" where nothing was."""
+        lengths = self.whole[self.truncated] if self.whole is not None else np.zeros(0, dtype=np.int64)
+        return what_was_cut(len(self), len(lengths), int(lengths.sum()), int(lengths.max(initial=0)), max_length)
+
+
+def what_was_cut(texts: int, cut: int, tokens: int, longest: int, max_length: int) -> str:
+    """The sentence about `cut` of the texts, which have so many tokens together; "" where there are none."""
+    if not cut:
+        return ""
+    share = f"{cut / texts:.1%} ({cut} of {texts})"
+    return f"{share} cut to {max_length} tokens, of {tokens / cut:.0f} on average; the longest has {longest}"
 
 
 def check_truncation(truncation: str, paired: bool, max_length: int | None, added: int) -> None:

@@ -134,12 +134,14 @@ class Tokenizer(ABC):
         tokens: list[Any] = []
         lengths: list[int] = []  # of first and second text in turn
         truncated: list[bool] = []
+        whole_lengths: list[int] = []
         others = repeat(None, len(firsts)) if seconds is None else read(seconds)
         for whole, its_pair in zip(read(firsts), others, strict=True):
             first, second, shortened = truncate(whole, its_pair, max_length, truncation, added)
             template.lay(tokens, first, second)
             lengths += (len(first), len(second or ()))
             truncated.append(shortened)
+            whole_lengths.append(len(whole) + len(its_pair or ()) + added)
         # As arrays.
         by_type = np.array(lengths, dtype=np.int64).reshape(-1, 2) + template.added_by_type(paired)  # (B, 2)
         numbers = np.array(tokens, dtype=np.int64).reshape(-1, 3 if offsets else 1)
@@ -150,6 +152,7 @@ class Tokenizer(ABC):
             truncated=np.array(truncated, dtype=bool),
             offsets=numbers[:, 1:] if offsets else None,
             special_ids=self.template.special,
+            whole=np.array(whole_lengths, dtype=np.int64),
         )
 
     def tokens_of(self, text: str, special_tokens: bool = False) -> list[Piece]:

@@ -1,6 +1,5 @@
 """Evaluation of a trained classifier from a plan to its files: `tezukuri.evaluate`, and the command of that name."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.dataset import Dataset, Example
+from ..data.dataset import SPLITS, Dataset, Example
 from ..data.label_names import refuse_numbers, with_merged_labels
 from ..data.lists import dataset_of
 from ..eval.classifier import Classifier
@@ -17,15 +16,19 @@ from ..eval.failures.analysis import analyse
 from ..eval.failures.page import write_page
 from ..eval.judge import Judgement, judge
 from ..eval.neutral import neutral_label, tune_width
-from ..eval.predict import Scorer
+from ..eval.predict import Scorer, how_to_cut
 from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
 from ..model.precision import PRECISIONS, name_of
+from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
 from ..weights.files import read_json
 from ..weights.load import LoadReport, load_ready_classifier
+from .finetune import keep_data
 from .plan import MODEL, DataOptions, option
+
+SEEN = "the model was trained on texts of these data, and has seen most of those judged here: --split test has others"
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,10 +45,10 @@ class EvaluationPlan(DataOptions):
         MODEL,
         metavar="none|auto|WIDTH",
     )
-    split: str = option("test", "(%(default)s)", choices=["train", "dev", "test"])
-    max_length: int | None = option(None, "tokens; longer texts are truncated (those of the model)", positive=True)
-    truncation: str = option(
-        "longest_first", "how (%(default)s)", choices=[t for t in TRUNCATIONS if t != "only_second"]
+    split: str | None = option(None, "(test, where the data has it; else all)", choices=[*SPLITS, "all"])
+    max_length: int | None = option(None, "tokens; longer texts are truncated (as in training)", positive=True)
+    truncation: str | None = option(
+        None, "how (as in training)", choices=[t for t in TRUNCATIONS if t != "only_second"]
     )
     batch_size: int | None = option(None, "texts at a time (default 64; 16 in int8)", positive=True)
     precision: str = option("auto", "(%(default)s)", choices=["auto", *PRECISIONS, "int8"])
@@ -78,8 +81,12 @@ class Evaluation:
         return dict(self.judgement.metrics)
 
     def page(self, language: str | None = None, against: str | Path | None = None, **extras: Any) -> Path:
-        """Write the page of all mistakes; `extras` are arguments of `analyse`."""
-        train = [example for example in self.data.examples if example.split == "train"]
+        """Write the page of all mistakes; `extras` are arguments of `analyse`.
+
+        Nearest texts are of the training split, unless that is judged too, or was drawn only now.
+        """
+        apart = self.judgement.split != "all" and not self.data.drawn
+        train = [example for example in self.data.examples if example.split == "train"] if apart else []
         analysis = analyse(self.scorer, [self.judgement], train, self.data.labels, **extras)
         write_page(self.folder, analysis, language or self.plan.language, Path(against) if against else None)
         return self.folder / "report.html"
@@ -97,8 +104,9 @@ def evaluate(
     >>> tezukuri.evaluate("reviews.csv", model="outputs/…/model").scores["f1"]
 
     Args:
-        data: "sample", "jrte", a file, a Dataset, a pair (texts, labels) all of which are judged, or a whole plan.
+        data: "sample", "jrte", a file, a Dataset, a pair (texts, labels), or a whole plan.
         options: fields of EvaluationPlan, which are the options of the command: model, split, …
+            Data without splits are judged whole, unless `split` names one, which is then drawn at random.
     """
     # The plan, and data in memory.
     if isinstance(data, EvaluationPlan):
@@ -108,13 +116,17 @@ def evaluate(
     given = data if isinstance(data, Dataset) else None
     if isinstance(data, tuple):
         texts, labels = (list(column) for column in data)
-        given = dataset_of(texts, labels, splits=["test"] * len(texts), classes=plan.classes)
+        given = dataset_of(texts, labels, seed=plan.split_seed, classes=plan.classes)
     plan = plan.whole_paths().with_own_folder()
     # The judgement, and its files.
     found = judge_split(plan, given)
     found.folder = new_run(Path(plan.output_dir), plan.model)
+    if given is not None and not rank():
+        judged = [replace(example, split="test") for example in found.judgement.examples]
+        kept = replace(found.data, examples=judged)
+        found.plan = keep_data(kept, replace(found.plan, split="test"), found.folder / "data.jsonl")
     facts = {
-        "options": asdict(plan),
+        "options": asdict(found.plan),
         "neutral_band": found.band,
         "data": {
             "name": found.data.name,
@@ -134,30 +146,66 @@ def evaluate(
     return found
 
 
+def chosen_split(plan: EvaluationPlan, data: Dataset) -> tuple[str, list[Example], str]:
+    """The split to judge, its examples, and a sentence about them; ValueError where a band would be fitted on them."""
+    has_test = not data.drawn and any(example.split == "test" for example in data.examples)
+    split = plan.split or ("test" if has_test else "all")
+    if plan.neutral_band == "auto" and split in ("dev", "all"):
+        raise ValueError(
+            f"--neutral-band auto fits the width on the dev split, and here {split} is judged, which has the same "
+            "texts: say --split test, or give a width from 0 to 1"
+        )
+    examples = data.examples if split == "all" else data.split(split)
+    n = len(data.examples)
+    if split == "all":
+        why = "" if plan.split else f", as {data.name} has no {'' if data.drawn else 'test '}split{'s' * data.drawn}"
+        return split, examples, f"judged all {n} texts{why}"
+    drawn = f", drawn at random (seed {plan.split_seed})" if data.drawn else ""
+    more = "" if plan.split or len(examples) == n else "; --split all judges all"
+    return split, examples, f"judged {len(examples)} of {n} texts: the {split} split{drawn}{more}"
+
+
+def trained_on(plan: EvaluationPlan) -> bool:
+    """Whether the model lies in the folder of a run of finetune on the same data."""
+    for folder in (Path(plan.model), Path(plan.model).parent):
+        config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+        if "settings" in config:
+            return str(config["options"].get("data")) == plan.data
+    return False
+
+
 def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation:
-    # The data and the model.
-    data = plan.read_data() if data is None else plan.of_memory(data)
+    # The model, the data, and what of them is judged.
     loaded = load_ready_classifier(plan.model, plan.labels, plan.revision)
     whole = deepcopy(loaded.model) if plan.precision == "int8" else loaded.model
     classifier = Classifier(loaded.model, loaded.tokenizer, plan.device, plan.precision)
     named = plan.precision if plan.precision == "int8" else name_of(classifier.precision)
+    data = plan.read_data() if data is None else plan.of_memory(data)
     if plan.merge_labels:
         data = with_merged_labels(data, own=classifier.labels)
     if classifier.task.classes and not data.named:
         refuse_numbers(data)
-    notes = [*data.notes, *classifier.task.notes(data, [plan.split])]
+    split, examples, what = chosen_split(plan, data)
+    if split == "all" and data.drawn:  # nothing comes of splits that were drawn
+        data = replace(data, notes=[note for note in data.notes if "at random" not in note])
+    seen = [SEEN] if split in ("train", "all") and trained_on(plan) else []
+    judged = replace(data, examples=[replace(example, split=split) for example in examples])
+    strange = classifier.task.notes(judged, [split])
+    notes = [*data.notes, *strange, what, *seen]
     for note in notes:
         print(f"data    {note}")
+    plan = replace(plan, split=split)
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
-    longest = min(plan.max_length or sys.maxsize, loaded.model.config.max_position_embeddings)
-    how = {"max_length": longest, "truncation": plan.truncation}
+    how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation)
+    for sentence in said:
+        print(f"texts   {sentence}")
     batch_size = plan.batch_size or classifier.batch_size
     scorer = Scorer(classifier.model, loaded.tokenizer, classifier.task, how, classifier.precision, batch_size)
 
     def logits_of(examples: Sequence[Example], title: str) -> np.ndarray:
         encodings = scorer.encode(examples)
-        share = encodings.truncated_share
-        print(f"{title:<7} {len(examples)} texts" + (f"; {share:.1%} truncated to {longest} tokens" if share else ""))
+        cut = encodings.cut(how["max_length"])
+        print(f"{title:<7} {len(examples)} texts{f'; {cut}' if cut else ''}")
         return scorer.logits(encodings, progress=title)
 
     # The neutral band: its label, and its width.
@@ -171,9 +219,8 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
         else:
             width = band_width(plan.neutral_band)
     # The split.
-    examples = data.split(plan.split)
-    logits = logits_of(examples, plan.split)
-    judgement = judge(classifier.task, plan.split, examples, logits, data.labels, neutral, width)
+    logits = logits_of(examples, split)
+    judgement = judge(classifier.task, split, examples, logits, data.labels, neutral, width)
     band = {"label": neutral, "width": width} if neutral else None
     explained = Scorer(whole.to(classifier.device), loaded.tokenizer, classifier.task, how)
     return Evaluation(Path(), plan, data, judgement, band, explained, loaded.report, notes)

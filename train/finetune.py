@@ -5,13 +5,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from ..data.dataset import Dataset, Example
 from ..data.lists import dataset_of
 from ..eval.plots import curves, write_picture
+from ..eval.predict import how_to_cut
 from ..eval.report import write_metrics, write_predictions, write_report
 from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl
 from ..eval.tasks.table import TASKS
@@ -25,13 +26,15 @@ from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run, told_how_to_go_on
 from .loop import chosen_epoch, fine_tune
-from .plan import Plan
+from .plan import DataOptions, Plan
 from .regularizers.regularizer import Regularizer
 from .regularizers.shelf import regularizers_of
 from .regularizers.trust import hashes_of, require_trusted
 from .run import Run, Split
 from .scratch import scratch
 from .seen_words import only_seen_words
+
+P = TypeVar("P", bound=DataOptions)
 
 
 def finetune(
@@ -107,6 +110,8 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     model = loaded.model.to(device)
     settings = replace(settings, lr=plan.settings(hidden_size=model.config.hidden_size).lr)
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
+    for sentence in how_to_cut(model, {}, plan.max_length)[1]:
+        print(f"texts   {sentence}")
     splits = run.splits()
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")
@@ -140,7 +145,7 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
     """Write what a trained run is for, the model first and what can be made again last."""
     plan, saved = run.plan, run.plan.save_model == "best" and not rank()
     if saved:
-        save(run.model, run.tokenizer, run.folder / "model")
+        save(run.model, run.tokenizer, run.folder / "model", cut=run.scorer.cut)
 
     # Judge dev and test, and print the scores of test, or of dev where there is no test split.
     best = chosen_epoch(run.log, run.settings.select, run.task)
@@ -196,14 +201,13 @@ def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
 
 
 def summary_of(split: Split, run: Run) -> str:
-    """How many texts a split has, of which classes, and how many were truncated."""
+    """How many texts a split has, of which classes, and what was truncated."""
     counts = ""
     if run.task.classes:
         numbers = split.targets.sum(axis=0).astype(int)
         counts = f" ({', '.join(f'{number} {label}' for number, label in zip(numbers, run.task.labels, strict=True))})"
-    share = split.encodings.truncated_share
-    truncated = f"; {share:.1%} truncated to {run.scorer.cut['max_length']} tokens" if share else ""
-    return f"{len(split.examples)} texts{counts}{truncated}"
+    cut = split.encodings.cut(run.scorer.cut["max_length"])
+    return f"{len(split.examples)} texts{counts}{f'; {cut}' if cut else ''}"
 
 
 def begin(
@@ -255,7 +259,7 @@ def begin(
     return folder
 
 
-def keep_data(data: Dataset, plan: Plan, file: Path) -> Plan:
+def keep_data(data: Dataset, plan: P, file: Path) -> P:
     """Write data in memory to a file, from which the run can be repeated, and put it into the plan.
 
     Raises:
@@ -264,8 +268,11 @@ def keep_data(data: Dataset, plan: Plan, file: Path) -> Plan:
     names = ("id", "text", "pair", "label", "split", "votes")
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
-    classes = list(data.labels) if TASKS[plan.task].classes else None  # their order is that of the head's rows
-    plan = replace(plan, data=str(file.resolve()), pair_column=paired, classes=classes, leave_out=None)
+    # The order of the classes is that of the head's rows.
+    classes = list(data.labels) if TASKS[getattr(plan, "task", "classify")].classes else None
+    plan = replace(plan, data=str(file.resolve()), pair_column=paired, classes=classes)
+    if isinstance(plan, Plan):
+        plan = replace(plan, leave_out=None)
     back = iter(replace(plan, bad_rows="skip").read_data().examples)
     for number, example in enumerate(data.examples):
         read = next(back, None)

@@ -16,7 +16,7 @@ from ..eval.failures.page import write_page
 from ..eval.failures.probes import Probe
 from ..eval.failures.slices import Rule
 from ..eval.judge import Judgement, judge
-from ..eval.predict import Scorer
+from ..eval.predict import Scorer, how_to_cut
 from ..eval.runs import read_log
 from ..eval.tasks.table import TASKS
 from ..eval.tasks.task import Task
@@ -96,12 +96,12 @@ class Run:
     @cached_property
     def classifier(self) -> Classifier:
         """The model with its tokenizer: texts in, labels out."""
-        return Classifier(self.model, self.tokenizer, str(self.scorer.device), self.settings.precision, self.task)
+        how, device = self.scorer.how, str(self.scorer.device)
+        return Classifier(self.model, self.tokenizer, device, self.settings.precision, self.task, how)
 
     @cached_property
     def scorer(self) -> Scorer:
-        how = {"truncation": self.settings.truncation}
-        how["max_length"] = min(self.settings.max_length, self.model.config.max_position_embeddings)
+        how, _ = how_to_cut(self.model, {}, self.settings.max_length, self.settings.truncation)
         device = next(self.model.parameters()).device
         return Scorer(self.model, self.tokenizer, self.task, how, choose_precision(self.settings.precision, device))
 

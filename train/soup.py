@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..eval.predict import Scorer
+from ..eval.predict import Scorer, how_to_cut
 from ..eval.tasks.classify import Classify
 from ..model.model import Model
 from ..model.precision import choose_device
@@ -35,7 +35,8 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
         raise ValueError("a soup needs models: none of the runs has kept its own")
     first = load_ready_classifier(folders[0])
     model, tokenizer = first.model.to(choose_device(device)).eval(), first.tokenizer
-    scorer = Scorer(model, tokenizer, Classify(model.labels))
+    how, _ = how_to_cut(model, first.cut)
+    scorer = Scorer(model, tokenizer, Classify(model.labels), how)
     encodings = scorer.encode(texts)
     gold = np.array([model.labels.index(label) for label in labels])
 

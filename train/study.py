@@ -261,9 +261,9 @@ def soup(study: Study, folders: Sequence[Path]) -> str:
     data = plan.read_data()
     dev = data.split("dev")
     found = greedy_soup(models, [e.text for e in dev], [e.label for e in dev], plan.device)
-    save(found.model, found.tokenizer, study.folder / "soup" / "model")
     said = [SOUP.format(models=len(models), chosen=len(found.chosen))]
     run = Run(study.folder / "soup", plan, plan.settings(), data, Classify.of(data), found.model, found.tokenizer)
+    save(found.model, found.tokenizer, run.folder / "model", cut=run.scorer.cut)
     for name, split in run.splits().items():
         print(f"{name:<7} {summary_of(split, run)}")
         if name != "train":

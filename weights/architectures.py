@@ -53,7 +53,8 @@ HARMLESS = {
     "architectures", "bos_token_id", "chunk_size_feed_forward", "directionality", "dtype", "eos_token_id",
     "finetuning_task", "gradient_checkpointing", "language", "name", "output_attentions", "output_hidden_states",
     "output_past", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
-    "pooler_type", "return_dict", "tokenizer_class", "torch_dtype", "torchscript", "transformers_version", "use_cache",
+    "pooler_type", "return_dict", "tezukuri", "tokenizer_class", "torch_dtype", "torchscript", "transformers_version",
+    "use_cache",
 }  # fmt: skip
 
 

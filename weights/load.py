@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..model.heads import ClassHead, Head
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
+from ..tokenize.encoding import TRUNCATIONS
 from ..tokenize.kinds import tokenizer_of
 from ..tokenize.tokenizer import Tokenizer
 from .architectures import read_config
@@ -57,6 +58,7 @@ class Loaded:
     model: Any  # an encoder, a Model or a MaskedLM
     tokenizer: Tokenizer
     report: LoadReport
+    cut: dict[str, Any] = field(default_factory=dict)  # how texts were cut in training, where the folder tells
 
 
 class Options(TypedDict, total=False):
@@ -175,7 +177,7 @@ def load_with_report(
             f"{files.source}: {next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, but the model embeds "
             f"{config.vocab_size}"
         )
-    return Loaded(model.eval(), tokenizer, report)
+    return Loaded(model.eval(), tokenizer, report, kept_cut(settings))
 
 
 def load_ready_classifier(
@@ -284,6 +286,18 @@ def settle_labels(
         f"{report.source} is a classifier of {', '.join(named)}; for {', '.join(wanted)} it needs a new head: "
         "say --reset-head (reset_head=True)"
     )
+
+
+def kept_cut(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How texts were cut in training, as `save` wrote it into a `config.json`; {} where nothing is told."""
+    cut = settings.get("tezukuri", {})
+    known = {"max_length": lambda n: type(n) is int and n > 0, "truncation": lambda how: how in TRUNCATIONS}
+    if not isinstance(cut, dict) or any(name not in known or not known[name](value) for name, value in cut.items()):
+        raise CheckpointError(
+            f"config.json: tezukuri is {json.dumps(cut)}; it tells how texts are cut, as in "
+            '{"max_length": 128, "truncation": "head_tail"}: mend it, or delete it'
+        )
+    return dict(cut)
 
 
 def label_names(settings: dict[str, Any], head: type[Head] = ClassHead) -> list[str]:

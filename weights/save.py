@@ -3,7 +3,9 @@
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,10 +18,19 @@ from .architectures import architecture_of, config_json
 from .files import not_written, read_json
 
 
-def save(model: nn.Module, tokenizer: Tokenizer, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+def save(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    cut: Mapping[str, Any] | None = None,
+) -> None:
     """Write a model (with a head, or an encoder alone) and its tokenizer to `folder`, replacing a model there.
 
-    `dtype` is that of the file.
+    Args:
+        dtype: that of the file.
+        cut: how texts were cut in training, {"max_length": 128, "truncation": "head_tail"}; kept in config.json under
+            "tezukuri", which other libraries ignore, and used where the model is loaded to predict.
 
     Raises:
         OSError: the folder cannot be written, or holds something else than a model; it is then unchanged.
@@ -35,6 +46,8 @@ def save(model: nn.Module, tokenizer: Tokenizer, folder: Path, dtype: torch.dtyp
     tensors = names.to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
     tensors = {name.removeprefix(prefix): tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     settings = config_json(model) | {"dtype": str(dtype).removeprefix("torch.")}
+    if cut:
+        settings["tezukuri"] = dict(cut)
     # Written beside the folder, then renamed to it.
     aside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...eval.predict import Scorer
+from ...eval.predict import Scorer, how_to_cut
 from ...eval.tasks.classify import Classify
 from ...weights.load import load_ready_classifier
 from .regularizer import ABOVE_0, AT_LEAST_0, Batch, Model, Output, Regularizer, Texts
@@ -44,7 +44,8 @@ class Distillation(Regularizer):
                 f"{', '.join(model.labels)}: their labels must be the same, in the same order"
             )
         device = next(model.parameters()).device
-        teacher = Scorer(loaded.model.to(device), loaded.tokenizer, Classify(model.labels))
+        how, _ = how_to_cut(loaded.model, loaded.cut)
+        teacher = Scorer(loaded.model.to(device), loaded.tokenizer, Classify(model.labels), how)
         logits = torch.from_numpy(teacher.logits(teacher.encode(train.sentences), progress="teacher"))
         self.teaches = (logits / self.temperature).to(device)
         self.apart = model.classifier.apart

@@ -55,14 +55,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     refuse_contradictions(options)
-    texts = source_of(options)
-    columns = columns_of(texts, options) if options.output else None
-    for note in texts.notes:
-        tell(note)
+    # A file is looked through before the model is loaded, standard input is waited for afterwards.
+    texts = source_of(options) if options.texts or options.file else None
     classifier = Classifier.load(
         options.model, options.labels, options.revision, options.device, options.precision,
         options.max_length, options.truncation,
     )  # fmt: skip
+    texts = texts or source_of(options)
     read_ahead = 1 if texts.number is None else READ_AHEAD  # each line of a pipe is answered at once
     found = predictions(classifier, texts.rows, options.batch_size, read_ahead, options.top_k)
     answers_on_screen = sys.stdout.isatty() and not options.output
@@ -70,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     tally = Tally(classifier.how["max_length"])
     counted = tally.counting(tqdm(found, "labelled", texts.number, unit="row", leave=False, disable=silent))
     if options.output:
-        lines = file_lines(options.output, counted, columns, classifier.labels)
+        lines = file_lines(options.output, counted, texts.columns, classifier.labels)
         if rank():
             for _ in lines:
                 pass
@@ -117,6 +116,16 @@ def refuse_contradictions(options: argparse.Namespace) -> None:
 
 
 def source_of(options: argparse.Namespace) -> Texts:
+    """The texts, when what was recognised of them is said, and their columns can be written to --output."""
+    texts = texts_of(options)
+    if options.output:
+        refuse_columns(texts, options.output)
+    for note in texts.notes:
+        tell(note)
+    return texts
+
+
+def texts_of(options: argparse.Namespace) -> Texts:
     """The texts; where they are a file, all of it was read once, so that no row ends the job halfway."""
     if options.texts:
         why = ["the text is empty" if text.strip() in EMPTY else "" for text in options.texts]
@@ -134,15 +143,13 @@ def source_of(options: argparse.Namespace) -> Texts:
     return replace(texts, number=number, columns=texts.columns or list(columns))
 
 
-def columns_of(texts: Texts, options: argparse.Namespace) -> list[str] | None:
-    """The columns of the source, each with a name of its own; None where only the rows tell them."""
-    is_table = options.output.suffix.lower() != ".jsonl"
-    if texts.columns is None and is_table:
+def refuse_columns(texts: Texts, output: Path) -> None:
+    """DataError where the columns are not known before the rows, or two have one name."""
+    if texts.columns is None and output.suffix.lower() != ".jsonl":
         raise DataError("JSON lines of a pipe may differ in their columns: write --output FILE.jsonl, or give a --file")
     for name, number in Counter(texts.columns or ()).items():
         if number > 1:
             raise DataError(f"there are {number} columns named {name!r}: give each its own, for --output")
-    return texts.columns
 
 
 def predictions(
@@ -193,7 +200,7 @@ class Tally:
     def sentences(self) -> Iterator[str]:
         if self.cut:
             labelled = self.rows - self.unlabelled
-            yield f"texts   {what_was_cut(labelled, self.cut, self.tokens, self.longest, self.max_length)}"
+            yield f"texts: {what_was_cut(labelled, self.cut, self.tokens, self.longest, self.max_length)}"
         for reason, number in self.reasons.items():
             yield f"{number} of {self.rows} rows not labelled: {reason}"
         if self.bad:

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     model = loaded.model.to(choose_device(options.device))
     how, said = how_to_cut(model, loaded.cut)
     for sentence in said:
-        print(f"texts   {sentence}")
+        print(f"note    {sentence}")
     rows = score_probes(Scorer(model, loaded.tokenizer, Classify(model.labels), how), probes)
     for line in table(rows):
         print(line)

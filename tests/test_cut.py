@@ -126,7 +126,7 @@ def test_finetune_says_what_it_cuts_and_all_that_follows_cuts_alike(plain, table
             assert one.probabilities == pytest.approx(row["probabilities"], abs=1e-5)
     quiet = ["--no-report", "--precision", "fp32", "--split", "test", "--output-dir", str(tmp_path / "judged")]
     assert command(["evaluate", "--model", str(run), "--data", str(table), *quiet]) == 0
-    assert "texts   texts are cut as in training: to 12 tokens, head_tail" in capsys.readouterr().out
+    assert "note    texts are cut as in training: to 12 tokens, head_tail" in capsys.readouterr().out
     (judged,) = (tmp_path / "judged").glob("*/*/*")
     scores = [json.loads((folder / "test-metrics.json").read_text()) for folder in (judged, run)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)

@@ -198,7 +198,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
     how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation)
     for sentence in said:
-        print(f"texts   {sentence}")
+        print(f"note    {sentence}")
     batch_size = plan.batch_size or classifier.batch_size
     scorer = Scorer(classifier.model, loaded.tokenizer, classifier.task, how, classifier.precision, batch_size)
 

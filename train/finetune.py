@@ -111,7 +111,7 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
     settings = replace(settings, lr=plan.settings(hidden_size=model.config.hidden_size).lr)
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
     for sentence in how_to_cut(model, {}, plan.max_length)[1]:
-        print(f"texts   {sentence}")
+        print(f"note    {sentence}")
     splits = run.splits()
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")

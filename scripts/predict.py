@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--file", help="a text a line, or .jsonl")
     options.add_argument("--text-column", metavar="NAME", help="lines are JSON objects with the text in this column")
     options.add_argument("--format", choices=["table", "jsonl"], default="table")
-    options.add_argument("--batch-size", type=positive, help="texts at a time (default 64; 16 in int8)")
+    options.add_argument("--batch-size", type=positive, help="texts at a time (default 64)")
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
     options.add_argument("--top-k", type=positive, help="so many labels of each text, with --format jsonl (all)")
     return options

@@ -46,7 +46,7 @@ class EvaluationPlan(DataOptions):
     truncation: str = option(
         "longest_first", "how (%(default)s)", choices=[t for t in TRUNCATIONS if t != "only_second"]
     )
-    batch_size: int | None = option(None, "texts at a time (default 64; 16 in int8)", positive=True)
+    batch_size: int | None = option(None, "texts at a time (default 64)", positive=True)
     precision: str = option("auto", "(%(default)s)", choices=["auto", *PRECISIONS, "int8"])
 
 

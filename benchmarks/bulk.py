@@ -4,7 +4,7 @@
     python benchmarks/bulk.py --against onnx         # ids; fp32 here; there ONNX Runtime, fp32, sorted
     python benchmarks/bulk.py --against onnx-int8    # ids; int8 here; there ONNX Runtime, dynamic int8, sorted
 
-Here batches are of 64, in int8 of 16, also sorted; ONNX Runtime has its layers fused by its own optimizer, and batches
+Here batches are of 64, also sorted; ONNX Runtime has its layers fused by its own optimizer, and batches
 of 16 or 64, whichever is faster.
 
 --data-path pn.tsv takes JRTE from this disk, --tokenizer FOLDER a vocabulary (else one is made). Weights are random:

@@ -18,8 +18,8 @@ import fugashi
 from measure import conclude, reviews, seconds
 from transformers import BertJapaneseTokenizer
 
+from tezukuri.tokenize.dictionaries import dictionary_options
 from tezukuri.tokenize.japanese import JapaneseTokenizer
-from tezukuri.tokenize.words import dictionary_options
 
 BATCH = 10_000  # lines
 

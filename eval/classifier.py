@@ -58,7 +58,7 @@ class Classifier:
         if precision == "int8":
             to_int8(self.model)
         self.precision = choose_precision("fp32" if precision == "int8" else precision, self.device)
-        self.batch_size = 16 if precision == "int8" else 64  # in int8 the fewer share a scale, the less is lost
+        self.batch_size = 64
         self.tokenizer = tokenizer
         self.labels = model.labels
         self.task = task or Classify(model.labels)
@@ -81,8 +81,7 @@ class Classifier:
 
         Args:
             labels: names for the rows of its head, where its own configuration has none.
-            precision: auto, fp32, bf16, fp16 or int8 (see model/int8.py); with int8 the texts of a batch share a scale,
-                so that probabilities depend a little on their neighbours.
+            precision: auto, fp32, bf16, fp16 or int8 (see model/int8.py).
             max_length, truncation: how texts are cut; by default as in training, where the folder tells, else to what
                 the model can read. What differs from that is logged as a warning.
         """
@@ -117,7 +116,7 @@ class Classifier:
     ) -> Iterator[Prediction]:
         """Predictions for texts in their order, in constant memory; `read_ahead` batches of them are read together.
 
-        batch_size: 64 where it is not given, and 16 in int8.
+        batch_size: 64 where it is not given.
         top_k: of the probabilities keep the k highest, the highest first; by default all, in the order of the labels.
         """
         for name, value in (("batch_size", batch_size), ("top_k", top_k)):

@@ -252,13 +252,29 @@ def test_a_linear_layer_in_int8_is_its_formula(monkeypatch, amx):
     x, linear = torch.randn(5, 64), torch.nn.Linear(64, 8).requires_grad_(False)
     rows = linear.weight.abs().amax(dim=1, keepdim=True) / 127
     weight = (linear.weight / rows).round() * rows
-    step = (x.max() - x.min()) / 255
-    zero = (-x.min() / step).round()
-    rounded = ((x / step).round() + zero).clamp(0, 255).sub(zero) * step
+    largest = x.abs().amax(dim=1, keepdim=True)
+    rounded = (x / largest * 127).round() / 127 * largest  # each row by itself
     found = Int8Linear(linear)(x)
     assert engines == ["onednn" if amx else engine] and torch.backends.quantized.engine == engine
     torch.testing.assert_close(found, rounded @ weight.T + linear.bias, rtol=1e-5, atol=1e-5)
     assert (found - linear(x)).abs().max() > 1e-3
+
+
+def test_in_int8_the_answer_to_a_text_does_not_depend_on_its_batch():
+    """Vectors a hundred times as large beside them would leave others a few of the 256 steps."""
+    torch.manual_seed(0)
+    layer, x = Int8Linear(torch.nn.Linear(64, 8)), torch.randn(5, 64)
+    alone = layer(x)
+    for neighbours in (x * 100, -x.abs(), torch.zeros(3, 64)):
+        assert torch.equal(layer(torch.cat([x, neighbours]))[:5], alone)
+    assert torch.equal(layer(x[2:3]), alone[2:3])
+    assert torch.equal(layer(torch.zeros(1, 64)), layer.bias[None]) and layer(x[:0]).shape == (0, 8)
+    model = Model(Bert(tiny(initializer_range=0.3)), LABELS).eval()
+    to_int8(model)
+    texts = random_texts(model.config, [7, 7, 19, 7, 12])
+    together = model(pack(texts)).logits
+    for i, text in enumerate(texts):
+        torch.testing.assert_close(model(pack([text])).logits[0], together[i], rtol=0, atol=1e-4)
 
 
 def test_a_model_in_int8_has_no_other_linear_layers_and_answers_nearly_the_same():

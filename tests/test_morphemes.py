@@ -52,3 +52,17 @@ def test_nothing_is_lost_after_a_nul_or_in_a_long_text():
     assert [morpheme.surface for morpheme in morphemes("前\0部屋")] == ["前", "部屋"]
     long = "部屋が広い。" * (LONGEST_TEXT // 6 + 100)
     assert "".join(morpheme.surface for morpheme in morphemes(long)) == long
+
+
+def test_the_morphemes_of_a_long_text_are_those_of_its_parts(monkeypatch):
+    """MeCab writes the words of its next text over those of the last."""
+    sentences = ["部屋が広かったです。", "駅から近くて便利だ。"]
+    split = MecabWords("unidic_lite", option=None, normalize=True, lower=False)
+    alone = [morphemes(sentence) for sentence in sentences]
+    kinds = [[kind for _, kind in split.tagged(sentence)] for sentence in sentences]
+    nodes = [list(split.nodes(sentence)) for sentence in sentences]
+    assert len({len(sentence) for sentence in sentences}) == 1
+    monkeypatch.setattr("tezukuri.tokenize.words.LONGEST_TEXT", len(sentences[0]))
+    assert morphemes("".join(sentences) * 20) == [*alone[0], *alone[1]] * 20
+    assert [kind for _, kind in split.tagged("".join(sentences) * 20)] == [*kinds[0], *kinds[1]] * 20
+    assert list(split.nodes("".join(sentences) * 20)) == [*nodes[0], *nodes[1]] * 20

@@ -1,14 +1,16 @@
 """Offsets point into the text as it was given, through normalization, lower case and dropped accents."""
 
+import re
 import time
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tezukuri.tokenize import normalize
 from tezukuri.tokenize.japanese import JapaneseTokenizer
-from tezukuri.tokenize.normalize import Aligned
+from tezukuri.tokenize.normalize import Aligned, normalized
 from tezukuri.tokenize.settings import Settings
 from tezukuri.tokenize.vocabulary import vocabulary_of
 
@@ -113,6 +115,20 @@ def test_ten_thousand_combining_marks_take_no_more_than_their_share_of_time():
     assert once.spans[-3:] == [(0, 10_001), (10_001, 10_002), (10_002, 10_003)]
 
 
+@pytest.mark.parametrize("marks", ["\u0300\u0328", "ﾞ\u0345", "\u0344\u0f73"])
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, BY_CHARACTER, PLAIN_BERT], ids=["mecab", "character", "basic"])
+def test_marks_out_of_order_take_no_more_than_their_share_of_time(tokenizer, marks):
+    """Python's own normalization takes ten seconds for these."""
+    text = "か" + marks * 50_000 + "です"
+    start = time.perf_counter()
+    normal = Aligned.of(text).normalize("NFKC")
+    tokenizer.normal_form(text)
+    assert time.perf_counter() - start < 5
+    assert normal.text[-2:] == "です" and normal.spans[-2:] == [(100_001, 100_002), (100_002, 100_003)]
+    classes = list(map(unicodedata.combining, normal.text[1:-2]))
+    assert classes == sorted(classes) and len(classes) >= 99_999
+
+
 # Every kind of character that normalization moves: marks, compatibility forms, jamo, kana, letters, astral kanji.
 MOVING = st.sampled_from(
     "ｶﾞﾊﾟヿ㍿㌔゛゜か\u3099\u309a\u0301\u0308\u0345e\u00e9\u212b\u00c5ﬁ½①각\u1100\u1161\u11a8\u1e9b\u0323\u0390İΣς𝒜㋿"
@@ -133,6 +149,27 @@ def test_normalizing_by_segments_is_normalizing_the_whole(form, text):
     cuts = list(dict.fromkeys(normal.spans))
     assert [a for a, _ in cuts] == [0, *(b for _, b in cuts)][:-1] if cuts else text == ""
     assert not cuts or cuts[-1][1] == len(text)
+
+
+@pytest.fixture
+def sorting_always():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(normalize, "SHORT_TEXT", 0)
+        patch.setattr(normalize, "MARKS", re.compile(normalize.MARKS.pattern.replace("100", "2")))
+        yield
+
+
+MARKED = st.text(st.one_of(st.sampled_from("\u0300\u0328\u0345\u3099\u309a\u0344\u0f73\u0f71\u0f72ﾞﾟeかｶà´！"), MOVING))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+@given(text=MARKED)
+@settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@example(text="か" + "\u3099\u0301ﾞ" * 40)
+def test_marks_are_sorted_as_python_sorts_them(sorting_always, form, text):
+    assert normalized(form, text) == unicodedata.normalize(form, text)
 
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, BY_CHARACTER, PLAIN_BERT], ids=["mecab", "character", "basic"])

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from transformers import AutoTokenizer
 
+from tezukuri.tokenize.dictionaries import dictionary_options
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
 from tezukuri.tokenize.vocabulary import vocabulary_of
 from tezukuri.tokenize.wordpiece import WordIds
-from tezukuri.tokenize.words import dictionary_options
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXTS = ["東京の駅から近くて便利でした。", "東京のタワーは高い、Tokyo Tower!", "Café ＡＢＣ ｶﾞﾗｽ"]
@@ -59,7 +59,7 @@ def test_without_settings_it_is_an_uncased_bert_and_says_so(tmp_path, config):
     tokenizer = JapaneseTokenizer.from_pretrained(folder_of(tmp_path, config))
     expected = Settings("BertTokenizer", "basic", do_lower_case=True, tokenize_chinese_chars=True)
     assert tokenizer.settings == expected
-    assert len(tokenizer.notes) == 1
+    assert len(tokenizer.notes) == 2 and "が becomes か" in tokenizer.notes[1]
     assert "assumed the tokenizer to be a BertTokenizer" in tokenizer.notes[0]
     assert str(tmp_path / "tokenizer_config.json") in tokenizer.notes[0]
 
@@ -69,7 +69,67 @@ def test_the_class_may_stand_in_the_models_config(tmp_path):
     assert tokenizer.settings == Settings()
     assert "its other settings" in tokenizer.notes[0]
     (tmp_path / "config.json").write_text(json.dumps({"tokenizer_class": "BertJapaneseTokenizer"}))
-    assert JapaneseTokenizer.from_pretrained(tmp_path).notes == []
+    assert "its other settings" not in "".join(JapaneseTokenizer.from_pretrained(tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "note"),
+    [
+        (None, "names no MeCab dictionary: assumed unidic_lite, the default of transformers"),
+        ({"normalize_text": True}, "names no MeCab dictionary: assumed unidic_lite"),
+        ({"mecab_dic": None}, "names no MeCab dictionary: this machine's own is read"),
+        ({"mecab_dic": "ipadic"}, None),
+        ({"mecab_option": dictionary_options("ipadic")}, None),
+        ({"mecab_option": "-c 500"}, "names no MeCab dictionary: assumed unidic_lite"),
+    ],
+)
+def test_a_dictionary_that_no_setting_names_is_noted(tmp_path, kwargs, note):
+    notes = Settings.of_folder(folder_of(tmp_path, MECAB | {"mecab_kwargs": kwargs}))[1]
+    assert [note in found for found in notes] == [True] if note else notes == []
+    whole = MECAB | {"mecab_kwargs": kwargs, "do_word_tokenize": False}
+    assert Settings.of_folder(folder_of(tmp_path, whole))[1] == []
+
+
+@pytest.mark.parametrize("kind", ["", "-whole-word-masking", "-char", "-char-whole-word-masking", "-v2"])
+@pytest.mark.parametrize("owner", ["cl-tohoku", "tohoku-nlp"])
+@pytest.mark.parametrize("place", ["models--{0}--{1}/snapshots/0123", "{0}/{1}"])
+def test_tohokus_first_models_are_read_with_the_dictionary_they_were_made_with(tmp_path, owner, kind, place):
+    folder = tmp_path / place.format(owner, f"bert-base-japanese{kind}")
+    folder.mkdir(parents=True)
+    config = {"do_lower_case": False, "word_tokenizer_type": "mecab", "subword_tokenizer_type": "wordpiece"}
+    folder_of(folder, config)
+    (folder / "config.json").write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
+    tokenizer = JapaneseTokenizer.from_pretrained(folder)
+    (note,) = tokenizer.notes
+    words = [word.text for word in tokenizer.words("日本人でした")]
+    if kind == "-v2":
+        assert "assumed unidic_lite" in note
+    else:
+        assert f"read with ipadic, with which {owner}/bert-base-japanese{kind} was made" in note
+    own = JapaneseTokenizer(tokenizer.vocabulary, Settings(mecab_dic="unidic_lite" if kind == "-v2" else "ipadic"))
+    assert words == [word.text for word in own.words("日本人でした")]
+    folder_of(folder, config | {"mecab_kwargs": {"mecab_dic": "unidic_lite"}})
+    assert JapaneseTokenizer.from_pretrained(folder).settings.mecab_dic == "unidic_lite"
+
+
+@pytest.mark.parametrize(
+    ("config", "vocabulary", "said"),
+    [
+        (None, None, ", and が becomes か; for MeCab write there"),
+        ({"do_lower_case": True}, None, ", and が becomes か; for MeCab write there"),
+        ({"do_lower_case": False}, None, "without MeCab; for MeCab write there"),
+        ({"tokenizer_class": "BertJapaneseTokenizer"}, None, "without MeCab; for MeCab write there"),
+        ({"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "basic"}, None, None),
+        ({"tokenizer_class": "BertTokenizer"}, None, None),
+        (None, [*SPECIALS, *map(chr, range(0x4E00, 0x4E80)), "の", "か"], None),  # as an English or a Chinese BERT has
+    ],
+)
+def test_a_japanese_vocabulary_without_settings_is_noted(tmp_path, config, vocabulary, said):
+    tokenizer = JapaneseTokenizer.from_pretrained(folder_of(tmp_path, config, vocabulary))
+    notes = [note for note in tokenizer.notes if "the vocabulary is Japanese" in note]
+    assert [said in note for note in notes] == [True] if said else notes == []
+    if said and "か" in said:
+        assert tokenizer.normalised("が") == "か"
 
 
 def test_special_tokens_by_other_names(tmp_path):
@@ -99,6 +159,7 @@ def test_special_tokens_by_other_names(tmp_path):
         (MECAB | {"subword_tokenizer_type": "sentencepiece"}, "subword_tokenizer_type = 'sentencepiece'"),
         (MECAB | {"mecab_kwargs": {"mecab_dict": "ipadic"}}, r"mecab_kwargs\.mecab_dict is not supported"),
         (MECAB | {"mecab_kwargs": {"mecab_dic": "jumandic"}}, r"mecab_dic 'jumandic' is not known: use one of unidic"),
+        (MECAB | {"mecab_kwargs": {"mecab_option": "-a"}}, "mecab_option '-a' is not supported: only -d, -r, -u"),
         (MECAB | {"never_split": ["東京"]}, r"never_split = \['東京'\] is not supported"),
         (MECAB | {"do_subword_tokenize": False}, "do_subword_tokenize = False is not supported"),
         (MECAB | {"truncation_side": "left"}, "truncation_side = 'left' is not supported"),
@@ -151,12 +212,6 @@ def test_a_dictionary_that_is_not_installed_is_named(monkeypatch):
 def test_a_bert_has_no_mecab():
     with pytest.raises(ValueError, match="a BertTokenizer has word_tokenizer_type 'basic'"):
         Settings("BertTokenizer", "mecab")
-
-
-def test_options_that_do_not_part_a_text_into_words_are_refused():
-    tokenizer = JapaneseTokenizer(vocabulary_of(TEXTS), Settings(mecab_option="-a"))
-    with pytest.raises(ValueError, match="does not cut the text into words"):
-        tokenizer.encode("東京都に住む")
 
 
 # ---- saving

@@ -131,6 +131,46 @@ def test_a_second_load_downloads_nothing_and_offline_needs_nobody(safe, tmp_path
     assert "has no vocab.txt" in said and "unset HF_HUB_OFFLINE to fetch what it lacks" in said
 
 
+def test_offline_main_serves_where_the_cache_lacks_the_pinned_revision(safe, tmp_path):
+    with hub({V3: {"main": safe}}) as server:
+        url = server.url
+        load(url, tmp_path, V3, "main")
+    for offline in ({"HF_HUB_OFFLINE": "1"}, {}):
+        said = load(url, tmp_path, **offline)
+        assert f"{V3} @ main ({commit_of('main')[:12]})" in said and "first weight" in said
+        assert "note: the cache lacks refs/pr/2 and the hub cannot be reached: read main, which the cache has" in said
+    asked = load(url, tmp_path, V3, "refs/pr/2", HF_HUB_OFFLINE="1")
+    assert "refused: config.json of" in asked  # a revision that was asked for is that one or none
+
+
+def test_offline_a_file_that_models_may_lack_is_done_without_and_told(safe, tmp_path):
+    """As in a cache that another program filled."""
+    with hub({V3: {"refs/pr/2": safe}}) as server:
+        url = server.url
+        first = load(url, tmp_path)
+    (unknown,) = tmp_path.rglob(".no_exist")
+    absent = sorted(path.name for path in unknown.rglob("*") if path.is_file())
+    assert {"added_tokens.json", "special_tokens_map.json"} <= set(absent)
+    for file in unknown.rglob("*.json"):
+        file.unlink()
+    note = "special_tokens_map.json, added_tokens.json not in the cache and the hub cannot be reached: read as if"
+    for offline in ({"HF_HUB_OFFLINE": "1"}, {}):
+        said = load(url, tmp_path, **offline)
+        assert note in said and said.splitlines()[-1] == first.splitlines()[-1]
+
+
+def test_a_ref_that_ends_with_a_line_break_is_read(safe, tmp_path):
+    with hub({"a/base": {"main": safe}}) as server:
+        url = server.url
+        first = load(url, tmp_path, "a/base", "")
+    (ref,) = (path for path in tmp_path.rglob("refs/main"))
+    assert ref.read_text() == commit_of("main")
+    for end in ("\n", "\r\n"):
+        ref.write_text(commit_of("main") + end)
+        for offline in ({"HF_HUB_OFFLINE": "1"}, {}):
+            assert load(url, tmp_path, "a/base", "", **offline) == first
+
+
 def test_a_dropped_connection_is_taken_up_again_within_the_call(safe, tmp_path):
     with hub({V3: {"refs/pr/2": safe}}) as server:
         server.cut_once.add("model.safetensors")

@@ -133,6 +133,48 @@ def test_old_names_buffers_and_tied_decoders(tmp_path, alias):
     assert "bert.embeddings.position_ids" in loaded.report.left_out
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module.model."])
+@pytest.mark.parametrize("kind", ["BertForSequenceClassification", "BertModel"])
+def test_what_a_trainer_put_before_the_names_is_taken_off_and_told(tmp_path, kind, wrapper):
+    theirs = checkpoint(tmp_path, kind)
+    edit(tmp_path, lambda tensors: [tensors.update({wrapper + n: tensors.pop(n)}) for n in list(tensors)])
+    loaded = load_with_report(tmp_path, "encode" if kind == "BertModel" else "classify")
+    agrees(loaded.model, theirs)
+    assert loaded.report.notes == [f"the tensors' names were read without the {wrapper} before them"]
+
+
+def test_two_tensors_for_one_place_are_refused_unless_they_are_equal(tmp_path):
+    theirs = checkpoint(tmp_path, "BertForSequenceClassification")
+    edit(tmp_path, lambda tensors: tensors.update({"module.classifier.bias": tensors["classifier.bias"].clone()}))
+    agrees(load_with_report(tmp_path, "classify").model, theirs)
+    edit(tmp_path, lambda tensors: tensors["module.classifier.bias"].add_(1))
+    with pytest.raises(
+        CheckpointError, match=r"has two tensors for classifier\.bias, one of them (module\.)?classifier"
+    ):
+        load_with_report(tmp_path, "classify")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ({"num_hidden_layers": 20_000}, "lacks the tensors of layer 2: config.json has num_hidden_layers 20000"),
+        ({"num_hidden_layers": 10**30}, "there are tensors of 2 layers"),
+        ({"hidden_size": 4 * 10**12}, "but config.json has hidden_size 4000000000000"),
+        ({"vocab_size": 10**30}, "word_embeddings.weight is"),
+        ({"intermediate_size": 10**18}, "but config.json has intermediate_size 1000000000000000000"),
+        ({"max_position_embeddings": 10**18}, "but config.json has max_position_embeddings"),
+        ({"type_vocab_size": 10**18}, "but config.json has type_vocab_size"),
+    ],
+)
+@pytest.mark.parametrize("task", ["encode", "classify", "fill-mask"])
+def test_no_model_is_made_of_a_size_that_the_checkpoint_has_not(tmp_path, monkeypatch, size, said, task):
+    checkpoint(tmp_path, "BertForPreTraining")
+    settings(tmp_path, **size)
+    monkeypatch.setattr("torch.nn.Module.__init__", None)
+    with pytest.raises(CheckpointError, match=re.escape(said)):
+        load_with_report(tmp_path, task, AB if task == "classify" else None)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_files_become_fp32(tmp_path, dtype):
     theirs = checkpoint(tmp_path, "BertModel")

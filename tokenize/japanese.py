@@ -8,6 +8,7 @@ Its ids equal those of transformers' BertJapaneseTokenizer and BertTokenizer.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -17,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from .encoding import Piece
-from .settings import SPECIAL_TOKENS, Settings
+from .settings import BERT, CLASSES, SPECIAL_TOKENS, Settings, read_object
 from .template import Template
 from .tokenizer import Tokenizer, Word
 from .vocabulary import read_vocabulary, word_splitter, write_vocabulary
@@ -25,6 +26,7 @@ from .wordpiece import CONTINUES, TEXT_END, WordIds, character_ids, characters, 
 from .words import MecabWords
 
 TEXTS_AT_ONCE = 1024  # that MeCab reads before their words are looked up: both keep to the processor's cache
+KANA = re.compile("[ぁ-ゖァ-ヺ]")
 
 
 class JapaneseTokenizer(Tokenizer):
@@ -57,7 +59,7 @@ class JapaneseTokenizer(Tokenizer):
             tokenizer = cls(vocabulary, settings)
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from error
-        tokenizer.notes = notes
+        tokenizer.notes = notes + unsaid(folder, vocabulary, settings)
         return tokenizer
 
     def save(self, folder: str | Path) -> None:
@@ -103,3 +105,22 @@ class JapaneseTokenizer(Tokenizer):
         for word, part_of_speech in self.split.tagged(text):
             pieces = [self.vocabulary[piece.id] for piece in self.pieces_of_word(word.text)]
             yield Word(word.text, word.span(0, len(word.text)), part_of_speech, pieces)
+
+
+def unsaid(folder: Path, vocabulary: Sequence[str], settings: Settings) -> list[str]:
+    """A note where a Japanese vocabulary is read without MeCab and no setting asks for that."""
+    path = folder / "tokenizer_config.json"
+    given = read_object(path)
+    asked = given.get("word_tokenizer_type") or CLASSES.get(str(given.get("tokenizer_class"))) == BERT
+    # In the vocabularies of English and Chinese BERTs kana are below one token in a hundred.
+    kana = sum(KANA.search(token) is not None for token in vocabulary)
+    if asked or not settings.do_word_tokenize or settings.word_tokenizer_type == "mecab" or kana < len(vocabulary) / 50:
+        return []
+    stripped = settings.tokenizer_class == BERT and (settings.strip_accents or settings.do_lower_case)
+    return [
+        (
+            f"{path} does not say how words are split, and the vocabulary is Japanese: texts are split at spaces and "
+            f"marks, without MeCab{', and が becomes か' if stripped else ''}; for MeCab write there "
+            '{"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}'
+        )
+    ]

@@ -32,7 +32,7 @@ def mecab() -> MecabWords:
 
 def morphemes(text: str) -> list[Morpheme]:
     """The morphemes of a text, split as by `MecabWords`."""
-    return [morpheme(node.surface, tuple(node.feature)) for node in mecab().nodes(mecab().normal(text))]
+    return [morpheme(surface, features) for surface, features in mecab().nodes(mecab().normal(text))]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -5,7 +5,8 @@ the ids and is not supported here is an error that names it.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+import re
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "additional_special_tokens": (None, []),
     "extra_special_tokens": (None, [], {}),
 }
+# Models that were made with ipadic and do not say so: Tohoku's first.
+KINDS = ("", "-whole-word-masking", "-char", "-char-whole-word-masking")
+MADE_WITH_IPADIC = {f"{owner}/bert-base-japanese{kind}" for owner in ("cl-tohoku", "tohoku-nlp") for kind in KINDS}
 UNLIMITED = 10**9  # transformers writes 10³⁰ for an unknown model_max_length
 
 
@@ -95,9 +99,26 @@ class Settings:
         added_tokens = read_object(folder / "added_tokens.json")
         try:
             one_of("tokenizer_class", name, tuple(CLASSES))
-            return cls.of_json(given | {"tokenizer_class": CLASSES[name]}, added_tokens), notes
+            settings = cls.of_json(given | {"tokenizer_class": CLASSES[name]}, added_tokens)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
+        # The dictionary, named there or assumed.
+        by_mecab = settings.do_word_tokenize and settings.word_tokenizer_type == "mecab"
+        if by_mecab and not names_dictionary(settings.mecab_option or ""):
+            if settings.mecab_dic is None:
+                notes.append(f"{path} names no MeCab dictionary: this machine's own is read, which may be another")
+            elif "mecab_dic" not in (given.get("mecab_kwargs") or {}):
+                model = hub_id(folder)
+                if model in MADE_WITH_IPADIC:
+                    settings = replace(settings, mecab_dic="ipadic")
+                    why = f"read with ipadic, with which {model} was made"
+                else:
+                    why = (
+                        f"assumed {settings.mecab_dic}, the default of transformers; where the model was made with "
+                        'another, write it there ("mecab_kwargs": {"mecab_dic": "ipadic"})'
+                    )
+                notes.append(f"{path} names no MeCab dictionary: {why}")
+        return settings, notes
 
     @classmethod
     def of_json(cls, given: dict[str, Any], added_tokens: dict[str, Any]) -> "Settings":
@@ -133,6 +154,19 @@ class Settings:
         if self.word_tokenizer_type == "mecab":
             written["mecab_kwargs"] = {key: every[key] for key in MECAB}
         return written
+
+
+def names_dictionary(option: str) -> bool:
+    """Whether MeCab's options have a -d."""
+    return re.search(r"(^|\s)(-d|--dicdir)", option) is not None
+
+
+def hub_id(folder: Path) -> str:
+    """The hub id of a folder in the hub's cache, or of a clone; for any other folder its last two names."""
+    in_cache = folder.parent.parent.name  # models--OWNER--NAME/snapshots/COMMIT
+    if in_cache.startswith("models--"):
+        return in_cache.removeprefix("models--").replace("--", "/")
+    return "/".join(folder.absolute().parts[-2:])
 
 
 def class_of(folder: Path) -> Any:

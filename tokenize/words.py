@@ -10,20 +10,18 @@ these with their part of speech (品詞), and `normal` the normalized text.
 - WholeText: no splitting, for `do_word_tokenize: false`.
 """
 
-import importlib
 import re
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import fugashi
 
-from .normalize import Aligned
+from .dictionaries import checked_options, dictionary_options
+from .normalize import Aligned, normalized
 
-DICTIONARIES = {"unidic_lite": "unidic-lite", "ipadic": "ipadic", "unidic": "unidic"}  # module → package to install
 # What MeCab prints: each word, known or unknown, and ASCII's unit separator after it; after the last another one, and a
 # full stop, because fugashi strips white space at the end.
 WORD_END = "\x1f"
@@ -39,11 +37,11 @@ class MecabWords:
     """Words by MeCab, after NFKC.
 
     dictionary: unidic_lite, ipadic or unidic; None when `option` names one itself (`-d FOLDER`).
-    option: further options on MeCab's command line.
+    option: further options on MeCab's command line, of those that `checked_options` allows.
     """
 
     def __init__(self, dictionary: str | None, option: str | None, normalize: bool, lower: bool) -> None:
-        self.dictionary = f"{dictionary_options(dictionary)} {option or ''}"
+        self.dictionary = f"{dictionary_options(dictionary)} {checked_options(option or '')}"
         self.options = f"{self.dictionary} {PRINTING}"
         self.by_nodes = bool(option)  # further options may change what MeCab prints
         self.normalize = normalize
@@ -82,7 +80,7 @@ class MecabWords:
 
     def normal(self, text: str) -> str:
         text = writable(text)
-        return unicodedata.normalize("NFKC", text) if self.normalize else text
+        return normalized("NFKC", text) if self.normalize else text
 
     def aligned(self, text: str) -> list[Aligned]:
         whole = Aligned.of(writable(text))
@@ -92,12 +90,7 @@ class MecabWords:
         cursor = 0
         for surface in self.surfaces(whole.text):
             # MeCab skips spaces between words but keeps the order, so the next occurrence is the word.
-            start = whole.text.find(surface, cursor)
-            if start < 0:
-                raise ValueError(
-                    f"MeCab's word {surface!r} is not in the text after position {cursor}: with the options "
-                    f"{self.options!r} it does not cut the text into words (is -a in mecab_option?)"
-                )
+            start = whole.text.index(surface, cursor)
             cursor = start + len(surface)
             word = whole.part(start, cursor)
             words.append(word.lower() if self.lower else word)
@@ -105,47 +98,35 @@ class MecabWords:
 
     def tagged(self, text: str) -> list[tuple[Aligned, str]]:
         """品詞 is the first fields of MeCab's features, in unidic as in ipadic: 名詞-普通名詞-一般."""
-        features = (node.feature[:4] for node in self.nodes(self.normal(text)))
+        features = (features[:4] for _, features in self.nodes(self.normal(text)))
         kinds = ["-".join(field for field in fields if field and field != "*") for fields in features]
         return list(zip(self.aligned(text), kinds, strict=True))
 
-    def nodes(self, text: str) -> Iterator[Any]:
-        """MeCab's nodes of a normalized text."""
+    def nodes(self, text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The surface and the features of each of MeCab's nodes of a normalized text."""
         for start in range(0, len(text), LONGEST_TEXT):
-            yield from self.tagger(text[start : start + LONGEST_TEXT])
+            found = self.tagger(text[start : start + LONGEST_TEXT])
+            # Read at once: MeCab writes the nodes of its next text over these.
+            yield from [(node.surface, tuple(node.feature)) for node in found]
 
     def surfaces(self, text: str) -> list[str]:
         """The words as they stand in a normalized text."""
         if self.by_nodes or WORD_END in text or len(text) > LONGEST_TEXT:
-            return [node.surface for node in self.nodes(text)]
+            parts = (text[start : start + LONGEST_TEXT] for start in range(0, len(text), LONGEST_TEXT))
+            return [node.surface for part in parts for node in self.tagger(part)]
         return self.tagger.parse(text).split(WORD_END)[:-2]  # the same, and nearly twice as fast
 
 
 @cache
 def mecab(options: str, thread: int) -> Any:
     """One for all tokenizers of a thread: fugashi frees none, and each maps the whole dictionary."""
-    return fugashi.GenericTagger(options)
-
-
-def dictionary_options(dictionary: str | None) -> str:
-    """MeCab's options for a dictionary that is a Python package; raises ValueError, ModuleNotFoundError."""
-    if dictionary is None:
-        return ""
-    if dictionary not in DICTIONARIES:
-        raise ValueError(f"mecab_dic {dictionary!r} is not known: use one of {', '.join(DICTIONARIES)}")
     try:
-        folder = Path(importlib.import_module(dictionary).DICDIR)
-    except ModuleNotFoundError as error:
-        package = DICTIONARIES[dictionary]
-        raise ModuleNotFoundError(
-            f"this tokenizer needs the MeCab dictionary {dictionary}: pip install {package}", name=dictionary
+        return fugashi.GenericTagger(options)
+    except RuntimeError as error:
+        raise ValueError(
+            f"MeCab cannot start with {options.split(' -O ')[0].strip() or 'its own settings'}: name an installed "
+            "dictionary as mecab_dic in tokenizer_config.json"
         ) from error
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"the package {dictionary} is installed, but its dictionary is not at {folder}: "
-            f"python -m {dictionary} download"
-        )
-    return f'-d "{folder}" -r "{folder / "mecabrc"}"'
 
 
 def writable(text: str) -> str:

@@ -50,7 +50,7 @@ class EvaluationPlan(DataOptions):
     truncation: str | None = option(
         None, "how (as in training)", choices=[t for t in TRUNCATIONS if t != "only_second"]
     )
-    batch_size: int | None = option(None, "texts at a time (default 64; 16 in int8)", positive=True)
+    batch_size: int | None = option(None, "texts at a time (default 64)", positive=True)
     precision: str = option("auto", "(%(default)s)", choices=["auto", *PRECISIONS, "int8"])
 
 

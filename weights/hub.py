@@ -1,6 +1,7 @@
 """A checkpoint's files from a repository of the Hugging Face hub, by `huggingface_hub` and its cache."""
 
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -25,43 +26,73 @@ SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tok
 ONLY_CACHE = "only the cache was read: unset HF_HUB_OFFLINE to fetch what it lacks"
 
 
+class NotCachedError(CheckpointError):
+    """A file that is not in the cache, and no hub to fetch it from."""
+
+
 def download(repository: str, revision: str | None, weights: bool) -> Files:
     """Fetch a repository's files, all of one commit, into the hub's cache; CheckpointError where that fails."""
-    revision = revision or DEFAULT_REVISIONS.get(repository, "main")
-    config = fetch(repository, "config.json", revision)
+    notes = []
+    asked, revision = revision, revision or DEFAULT_REVISIONS.get(repository, "main")
+    try:
+        config = fetch(repository, "config.json", revision)
+    except NotCachedError:
+        main = in_cache(repository, "config.json", "main") if asked is None else None
+        if not isinstance(main, str):
+            raise
+        notes.append(f"the cache lacks {revision} and the hub cannot be reached: read main, which the cache has")
+        config, revision = Path(main), "main"
     if config is None:
         raise CheckpointError(f"the repository {repository} has no config.json at revision {revision}: not a model?")
     commit = config.parent.name  # the cache keeps a commit's files in a folder of that name
+    # Files that a model may lack. Where one is not in the cache, nobody here knows whether the hub has it.
+    unknown = []
     for name in SETTINGS_FILES:
-        fetch(repository, name, commit)
+        try:
+            fetch(repository, name, commit)
+        except NotCachedError:
+            unknown.append(name)
+    if unknown:
+        notes.append(f"{', '.join(unknown)} not in the cache and the hub cannot be reached: read as if there were none")
     for name, without in files_of(config.parent).items():
-        if fetch(repository, name, commit) is None:
+        if fetch_weight(repository, name, commit) is None:
             why = ONLY_CACHE if constants.HF_HUB_OFFLINE else without
             raise CheckpointError(f"the repository {repository} has no {name} at revision {revision}: {why}")
     source = f"{repository} @ {revision}" + (f" ({commit[:12]})" if revision != commit else "")
-    files = Files(source, config.parent, [])
+    files = Files(source, config.parent, [], notes)
     if not weights:
         return files
     advice = {"advice": ONLY_CACHE} if constants.HF_HUB_OFFLINE else {}
-    return with_weights(files, lambda name: fetch(repository, name, commit), **advice)
+    return with_weights(files, lambda name: fetch_weight(repository, name, commit), **advice)
+
+
+def fetch_weight(repository: str, name: str, commit: str) -> Path | None:
+    """As `fetch`, for a file of several of which one is needed: offline, what is not in the cache is not there."""
+    try:
+        return fetch(repository, name, commit)
+    except NotCachedError:
+        if constants.HF_HUB_OFFLINE:
+            return None
+        raise
 
 
 def fetch(repository: str, name: str, revision: str) -> Path | None:
     """One file of a repository, from the cache where it is; None where the repository has no such file."""
     offline = constants.HF_HUB_OFFLINE
+    cached: Any = None
     try:
-        cached = try_to_load_from_cache(repository, name, revision=revision)
+        cached = in_cache(repository, name, revision)
         if len(revision) == 40 and cached is not None:  # what a commit holds does not change
             return Path(cached) if isinstance(cached, str) else None  # else known not to exist
-        if name == "config.json" and cached is None and not offline:
-            request_metadata(repository, revision)
+        if cached is None and not offline:
+            request_metadata(repository, name, revision)
         return Path(hf_hub_download(repository, name, revision=revision))
     except LocalEntryNotFoundError as error:
-        if name != "config.json" and offline:
-            return None  # all small files are fetched before the weights: it is not cached as there is none
+        if isinstance(cached, str):
+            return Path(cached)
         cause = first_line(error.__cause__ or error)
         reason = "HF_HUB_OFFLINE is set" if offline else f"{constants.ENDPOINT} cannot be reached ({cause})"
-        raise CheckpointError(
+        raise NotCachedError(
             f"{name} of {repository} is not in the cache and {reason}: connect and try again, or give a local folder"
         ) from error
     except EntryNotFoundError:
@@ -70,10 +101,18 @@ def fetch(repository: str, name: str, revision: str) -> Path | None:
         raise CheckpointError(why_not(error, repository, name, revision)) from error
 
 
-def request_metadata(repository: str, revision: str) -> None:
+def in_cache(repository: str, name: str, revision: str) -> Any:
+    """The client's `try_to_load_from_cache`, also where a ref of the cache ends with a line break."""
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs"
+    ref = folder / revision
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision
+    return try_to_load_from_cache(repository, name, revision=commit or revision)
+
+
+def request_metadata(repository: str, name: str, revision: str) -> None:
     """One request, to fail at once without a connection, where a download retries for up to six minutes."""
     try:
-        get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision))
+        get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
     except (HfHubHTTPError, HFValidationError):
         pass  # the hub answers; what is wrong, the download says
     except Exception as error:

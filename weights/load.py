@@ -147,7 +147,8 @@ def load_with_report(
 
     # The tensors, and which of the head are used.
     names = architecture.names
-    tensors = read_tensors(files, names)
+    tensors = read_tensors(files, names, report)
+    check_sizes(config, tensors, names, report)
     if task == "classify":
         labels = settle_labels(settings, tensors, names, labels, reset_head, head, report)
     if reset_head and task in names.heads:
@@ -196,9 +197,10 @@ def load_ready_classifier(
     return loaded
 
 
-def read_tensors(files: Files, names: Names) -> dict[str, Tensor]:
+def read_tensors(files: Files, names: Names, report: LoadReport) -> dict[str, Tensor]:
     """All tensors of a checkpoint by their canonical names."""
     tensors: dict[str, Tensor] = {}
+    wrappers = set()
     for path in files.weights:
         try:
             if path.suffix == ".safetensors":
@@ -209,11 +211,33 @@ def read_tensors(files: Files, names: Names) -> dict[str, Tensor]:
             raise CheckpointError(f"{path} {why_unreadable(path, error)}") from error
         if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
             raise CheckpointError(f"{path} does not hold tensors by name, as a checkpoint does: choose another file")
-        tensors |= {names.canonical(name): tensor for name, tensor in content.items()}
+        for name, tensor in content.items():
+            wrapper, rest = names.unwrapped(name)
+            wrappers |= {wrapper} - {""}
+            ours = names.canonical(rest)
+            if ours in tensors and (tensors[ours].dtype != tensor.dtype or not torch.equal(tensors[ours], tensor)):
+                raise CheckpointError(f"{path} has two tensors for {ours}, one of them {name}: leave one out")
+            tensors[ours] = tensor
+    if wrappers:
+        report.notes.append(f"the tensors' names were read without the {' and '.join(sorted(wrappers))} before them")
     for name, twin in names.tied.items():
         if name in tensors and twin not in tensors:
             tensors[twin] = tensors.pop(name)
     return tensors
+
+
+def check_sizes(config: Any, tensors: dict[str, Tensor], names: Names, report: LoadReport) -> None:
+    """CheckpointError where sizes of config.json are not those of the tensors, before a model of that size is made."""
+    for field_, (name, dimension) in names.sizes.items():
+        size, shape = getattr(config, field_), tuple(tensors[name].shape) if name in tensors else ()
+        if len(shape) > dimension and shape[dimension] != size:
+            raise CheckpointError(f"{report.source}: tensor {name} is {shape}, but config.json has {field_} {size}")
+    layers, found = getattr(config, "num_hidden_layers", 0), names.layers(tensors)
+    if layers > found:
+        raise CheckpointError(
+            f"{report.source} lacks the tensors of layer {found}: config.json has num_hidden_layers {layers}, but "
+            f"there are tensors of {found} layers"
+        )
 
 
 def why_unreadable(path: Path, error: Exception) -> str:

@@ -8,10 +8,12 @@ Source of the names: google-research/bert `modeling.py` and the hub's `modeling_
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
+
+WRAPPERS = ("module", "_orig_mod", "model")  # put before names by torch's parallel and compiled models, and by trainers
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Names:
     left_out: prefixes of canonical tensors that no model of ours has, and why.
     tied: canonical tensors that must equal another, which we keep once.
     old: patterns of other layouts → their replacement in the canonical one.
+    sizes: field of the configuration → the canonical tensor and its dimension that have this size.
     """
 
     modules: Mapping[str, Sequence[str]]
@@ -30,6 +33,21 @@ class Names:
     left_out: Mapping[str, str] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
     old: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    def unwrapped(self, name: str) -> tuple[str, str]:
+        """The wrappers' part of a checkpoint's name (`module._orig_mod.`, mostly empty), and the rest."""
+        own = {part.split(".")[0] for parts in self.modules.values() for part in parts}
+        rest = name
+        while (first := rest.split(".")[0]) in WRAPPERS and first not in own:
+            rest = rest[len(first) + 1 :]
+        return name[: len(name) - len(rest)], rest
+
+    def layers(self, names: Iterable[str]) -> int:
+        """How many layers have tensors among these canonical names."""
+        starts = {part.split("#")[0] for parts in self.modules.values() for part in parts if "#" in part}
+        numbered = re.compile("|".join(re.escape(start) + r"(\d+)\." for start in starts) or "$.")
+        return len({found[found.lastindex or 0] for found in map(numbered.match, names) if found})
 
     def canonical(self, name: str) -> str:
         """A name in any known layout → the canonical one."""
@@ -97,5 +115,12 @@ BERT = Names(
         r"LayerNorm\.gamma$": "LayerNorm.weight",
         r"LayerNorm\.beta$": "LayerNorm.bias",
         r"^(?=(embeddings|encoder|pooler)\.)": "bert.",
+    },
+    sizes={
+        "vocab_size": ("bert.embeddings.word_embeddings.weight", 0),
+        "hidden_size": ("bert.embeddings.word_embeddings.weight", 1),
+        "max_position_embeddings": ("bert.embeddings.position_embeddings.weight", 0),
+        "type_vocab_size": ("bert.embeddings.token_type_embeddings.weight", 0),
+        "intermediate_size": ("bert.encoder.layer.0.intermediate.dense.weight", 0),
     },
 )

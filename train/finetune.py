@@ -13,6 +13,7 @@ import torch
 
 from ..data.dataset import Dataset
 from ..data.lists import dataset_of
+from ..eval.baselines import comparison_line
 from ..eval.plots import curves
 from ..eval.report import write_metrics, write_predictions, write_report
 from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl, write_whole
@@ -133,6 +134,9 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
         else:
             print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run.folder, judgement)}")
             print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
+            if task.classes and run.baselines:
+                beside = run.baselines.beside(judgement, data.labels)
+                print(comparison_line(beside, run.baselines.left_out))
     pictures = [run.folder / name for name in ("curves.png", "confusion_matrix.png")]
     print("\n        ".join([f"\nrun     {run.folder}", *(str(path) for path in pictures if path.is_file())]))
 

@@ -28,7 +28,7 @@ def fetch(url: str = URL, sha256: str = SHA256) -> Path:
     except DataError as error:
         raise DataError(
             f"{error}: get data/pn.tsv from https://github.com/megagonlabs/jrte-corpus yourself "
-            "(licence CC BY-NC-SA 4.0) and give it as --data-path FILE"
+            "(licence CC BY-NC-SA 4.0) and give it to finetune, evaluate or check_data as --data-path FILE"
         ) from error
 
 

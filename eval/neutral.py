@@ -10,15 +10,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..weights.load import PLACEHOLDER
 from .tasks.metrics import scores
 
 
 def shared_labels(model_labels: Sequence[str], data_labels: Sequence[str]) -> tuple[str, ...]:
     """The data's labels, then those that only the model has; ValueError where they have no name in common."""
     if not set(model_labels) & set(data_labels):
+        if all(PLACEHOLDER.fullmatch(label) for label in model_labels):
+            advice = "give the model's rows their names, in the order of its head: evaluate --labels"
+        else:
+            advice = (
+                "where they mean the same, give them the same names, in the data or in the model's config.json "
+                "(id2label); else fine-tune the model on such data (tezukuri finetune --reset-head)"
+            )
         raise ValueError(
             f"the model has the labels {', '.join(model_labels)}, the data {', '.join(data_labels)}: no name in "
-            "common; give the model's rows their names with --labels, in the order of its head"
+            f"common; {advice}"
         )
     return (*data_labels, *(label for label in model_labels if label not in data_labels))
 

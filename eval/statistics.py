@@ -12,6 +12,7 @@ from .judge import Judgement
 from .tasks.metrics import BINS, bin_of
 
 ALPHA = 0.05  # the level of significance
+RISE = 0.01  # nats, the least change of a loss that is called a rise
 DRAWS = 2_000  # of the bootstrap
 AT_ONCE = 2**21  # counts in memory at a time: 16 MiB
 PERCENTILES = [0.025, 0.975]  # between which 95 % of the draws lie

@@ -51,7 +51,7 @@ class Int8Linear(nn.Module):
 def to_int8(model: nn.Module) -> None:
     """Round a model's linear layers, in place, for prediction only; ValueError where it is not on a CPU."""
     if any(not parameter.is_cpu for parameter in model.parameters()):
-        raise ValueError("int8 is for the CPU: choose --device cpu, or another precision")
+        raise ValueError("int8 is for the CPU: choose the device cpu, or another precision")
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):

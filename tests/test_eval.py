@@ -136,7 +136,7 @@ def test_the_band_is_tuned_to_the_best_macro_f1():
 
 
 def test_labels_that_cannot_be_compared_are_refused():
-    with pytest.raises(ValueError, match=r"labels 1 star, 2 stars, the data .* no name in common.*--labels"):
+    with pytest.raises(ValueError, match=r"labels 1 star, 2 stars, the data .* no name in common.*id2label"):
         shared_labels(("1 star", "2 stars"), LABELS)
     with pytest.raises(ValueError, match="a neutral band is for a model of two labels"):
         neutral_label(LABELS, LABELS)

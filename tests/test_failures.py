@@ -19,8 +19,21 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
 from tezukuri.data.load import load as load_data
-from tezukuri.eval.failures.analysis import Failure, Token, analyse, tokens_of, write_data
-from tezukuri.eval.failures.page import EXAMPLES, METRICS, ROLLOUT, coloured, compare_with, page, translator
+from tezukuri.eval.baselines import MAJORITY, TFIDF, Baselines, learn
+from tezukuri.eval.failures.analysis import Failure, Retrained, Token, analyse, label_suspects, tokens_of, write_data
+from tezukuri.eval.failures.page import (
+    EXAMPLES,
+    METRICS,
+    NO_TFIDF,
+    ROLLOUT,
+    SUSPECTS,
+    coloured,
+    compare_with,
+    epoch_findings,
+    findings,
+    page,
+    translator,
+)
 from tezukuri.eval.failures.probes import read_probes
 from tezukuri.eval.failures.slices import Rule
 from tezukuri.eval.judge import judge
@@ -267,6 +280,167 @@ def test_probes_are_only_ever_text(analysed, tmp_path):
     assert any(row.failures for row in tried.probes)
     tags = [tag for tag, _ in Reader(page(tried, CONFIG, [], "en")).elements]
     assert tags.count("script") == 1 and "img" not in tags and "b" not in tags
+
+
+# ---- findings
+
+
+def sentences(analysis, rows=(), language="en") -> list[str]:
+    return [sentence for _, sentence, _ in findings(analysis, rows, {}, translator(language))]
+
+
+def judged(said: str, gold: str, split: str = "test"):
+    """A judgement by letters: a is LABELS[0], and so on."""
+    some = [Example(f"{split}-{i}", f"{i} 番の部屋。", LABELS["abc".index(g)], split) for i, g in enumerate(gold)]
+    logits = 5 * np.eye(3)[["abc".index(s) for s in said]]
+    return judge(Classify(LABELS), split, some, logits, LABELS)
+
+
+def with_judgements(analysed, *judgements, baselines: Baselines | None = None):
+    beside = {j.split: baselines.beside(j, LABELS) for j in judgements} if baselines else {}
+    told = {"judgements": list(judgements), "sliced": [j.split for j in judgements], "failures": [], "agreements": {}}
+    told |= {"slices": [], "found": [], "baselines": beside, "majority": baselines and baselines.majority}
+    told["intervals"] = {j.split: {"accuracy": (0.0, 1.0), "loss": (0.75, 0.77)} for j in judgements}
+    return replace(analysed, **told)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_first_finding_is_a_class_that_is_never_found(analysed, language):
+    """On dev `b` is never predicted; on test it is, but never rightly."""
+    told = with_judgements(analysed, judged("aacc" * 5, "abcc" * 5, "dev"), judged("abcc" * 5, "bacc" * 5))
+    first, second, third, *_ = sentences(told, language=language)
+    if language == "en":
+        assert first == "On dev the model never predicts 1 of the 3 labels that there are: normal (0/5)."
+        assert (
+            second
+            == "On test the model finds no text of 2 of the 3 labels that there are: normal (0/5), negative (0/5)."
+        )
+        assert third.startswith("On dev 5 of 20 texts are wrong")
+    else:
+        assert "normal (0/5)" in first and "一度も予測しない" in first and "一文も当てない" in second
+    fine = sentences(with_judgements(analysed, judged("abc" * 5, "abc" * 5)))
+    assert fine[0].startswith("On test 0 of 15 texts are wrong")
+
+
+def test_a_model_that_a_baseline_equals_is_told_of(analysed):
+    train = [
+        Example(str(i), f"{what}部屋。", LABELS[i % 2], "train") for i, what in enumerate(("広い", "狭い", "広い"))
+    ]
+    judgement = judged("aaab" * 3, "aaaa" * 3)
+    told = with_judgements(analysed, judgement, baselines=learn(train))
+    assert told.baselines["test"][MAJORITY].accuracy == 1.0
+    found = sentences(told)
+    assert found[0].startswith("On test it is not shown that the model is better than to say always negative: accuracy")
+    assert "0.750 against 1.000 (McNemar's p 0.250)" in found[0]
+    better = with_judgements(analysed, judged("b" * 12, "b" * 12), baselines=learn(train))
+    assert not [s for s in sentences(better) if "not shown that the model" in s]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_baselines_stand_beside_the_scores(analysed, language):
+    assert set(analysed.baselines) == {"dev", "test"} and analysed.majority == "negative"
+    text = page(analysed, CONFIG, ROWS, language)
+    part = text[text.index('<section id="scores"') : text.index('<section id="curves"')]
+    for split in ("dev", "test"):
+        own = analysed.baselines[split]
+        for name in (translator(language)(MAJORITY), TFIDF):
+            assert f"{split}: {name}</th>" in part
+        assert f"{own[TFIDF].accuracy:.3f} <span" in part and f"{own[MAJORITY].f1:.3f}</td>" in part
+    assert "train: " not in part
+    for why, sentence in NO_TFIDF.items():
+        text = page(replace(analysed, left_out=why), CONFIG, ROWS, language)
+        assert translator(language)(sentence) in text
+
+
+def epochs(*rows: tuple[float, float]) -> list[dict]:
+    """Rows of a log with this loss and this accuracy on dev."""
+    return [ROWS[1] | {"epoch": i, "dev_loss": loss, "dev_accuracy": score} for i, (loss, score) in enumerate(rows, 1)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "low", "high", "said", "possibility"),
+    [
+        ([(0.76, 0.7), (0.7603, 0.7)], 0.7, 0.8, "it hardly changed (+0.0003)", None),
+        ([(0.5, 0.7), (0.53, 0.6)], 0.4, 0.6, "rose by 0.030 (95 % interval -0.111 to 0.171", None),
+        ([(0.5, 0.7), (0.8, 0.6)], 0.45, 0.55, "(95 % interval 0.229 to 0.371", "may be over-fitting: accuracy fell"),
+        ([(0.5, 0.7), (0.8, 0.69)], 0.45, 0.55, "-1.0 points (± 2.8)", "accuracy fell, but by no more than chance"),
+        ([(0.5, 0.7), (0.8, 0.7)], 0.45, 0.55, "rose by 0.300", "rather than over-fitting: accuracy did not fall"),
+        ([(0.9, 0.7), (0.8, 0.7)], 0.45, 0.55, "lowest after the last epoch.", "More epochs may help."),
+        ([(0.8004, 0.7), (0.8, 0.7)], 0.45, 0.55, "but hardly fell in it.", None),
+        ([(0.8, 0.7)], 0.45, 0.55, "lowest after the last epoch.", "More epochs may help."),
+    ],
+)
+def test_a_rise_of_the_loss_has_a_size_and_an_interval(analysed, rows, low, high, said, possibility):
+    told = replace(analysed, intervals={"dev": {"loss": (low, high), "accuracy": (0.68, 0.72)}})
+    for language in ("en", "ja"):
+        facts, possibilities = [], []
+
+        def add(found, text, where, language=language, **values):
+            found.append(translator(language)(text, **values))
+
+        epoch_findings(epochs(*rows), told, lambda *a, f=facts, **v: add(f, *a, **v),
+                       lambda *a, f=possibilities, **v: add(f, *a, **v))  # fmt: skip
+        if language == "en":
+            assert said in facts[0] and ("may be chance" in facts[-1]) == (low == 0.4)
+            assert possibilities == [] if possibility is None else possibility in possibilities[0]
+
+
+def test_judges_that_hardly_differ_explain_no_errors(analysed):
+    for divided, expected in ((0.79, False), (0.3, True)):
+        agreement = replace(analysed.agreements["test"], unanimous=0.8, unanimous_n=100, divided=divided, divided_n=100)
+        found = sentences(replace(analysed, agreements={"test": agreement}))
+        assert any("read in more than one way" in sentence for sentence in found) == expected
+
+
+# ---- labels to look at
+
+
+def suspicious(right: int):
+    """Sixty texts; the model is sure, and right on so many of them. All judges chose the labels of the last five."""
+    some = [
+        Example(str(i), f"{i} 番。", LABELS[i % 3], "train", {LABELS[i % 3]: 3} if i > 54 else None) for i in range(60)
+    ]
+    columns = [(i % 3 + (i >= right)) % 3 for i in range(60)]
+    judgement = judge(Classify(LABELS), "train", some, np.eye(3)[columns], LABELS)
+    return label_suspects([judgement], some, LABELS, Retrained(0.9 * np.eye(3)[columns] + 1 / 30, 4))
+
+
+def test_a_label_that_all_judges_chose_is_not_accused():
+    named, judge, spared = suspicious(50)
+    assert [s.id for s in named] == [str(i) for i in range(50, 55)] and spared == 5
+    assert judge.accuracy == pytest.approx(50 / 60) and judge.majority == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_page_says_how_good_the_model_is_that_names_labels_and_shows_the_worst(analysed, language, tmp_path):
+    named, judge, spared = suspicious(33)  # 27 wrong, 5 of them spared
+    assert len(named) == 22 > SUSPECTS
+    told = replace(analysed, suspects=named, judge=judge, spared=spared, folds=4)
+    text = page(told, CONFIG, ROWS, language)
+    part = text[text.index('<section id="suspects"') : text.index('<section id="probes"')]
+    assert part.count("<tr><td") == SUSPECTS and "55.0%" in part and "33.3%" in part
+    said = {
+        "en": ("5 more are not named", "Of 22 the 20 worst"),
+        "ja": ("ほかに 5 件", "22 件のうち、最も疑わしい 20 件"),
+    }
+    assert all(words in part for words in said[language])
+    write_data(tmp_path, told)
+    assert len(list(csv.DictReader((tmp_path / "suspects.csv").open(encoding="utf-8")))) == 22
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_weak_model_names_no_label_and_the_page_says_so(analysed, language):
+    named, judge, spared = suspicious(20)  # as often as the most frequent label
+    assert (named, spared) == ([], 0) and judge.weak
+    nobody = label_suspects([judged("ab", "ab", "train")], [], LABELS, Retrained(np.eye(3)[[0, 1]], 4))
+    assert nobody == ([], None, 0)
+    words = {"en": ("too weak for it", "No label was looked at"), "ja": ("弱すぎる", "ラベルは調べていません")}[
+        language
+    ]
+    for judge_, sentence in zip((judge, None), words, strict=True):
+        text = page(replace(analysed, suspects=[], judge=judge_, spared=0), CONFIG, ROWS, language)
+        part = text[text.index('<section id="suspects"') : text.index('<section id="probes"')]
+        assert sentence in part and translator(language)("None.") not in part and "<table" not in part
 
 
 # ---- the commands

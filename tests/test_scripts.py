@@ -357,7 +357,7 @@ def test_a_classifier_of_other_labels_needs_reset_head(run, tmp_path, capsys):
     arguments = ["finetune", "--model", str(run / "model"), "--data", str(table), "--epochs", "1"]
     arguments += ["--output-dir", str(tmp_path / "out")]
     assert command(arguments) == 1
-    assert "it needs a new head: say --reset-head" in capsys.readouterr().err
+    assert "it needs a new head: fine-tune it with one (tezukuri finetune --reset-head)" in capsys.readouterr().err
     assert command([*arguments, "--reset-head"]) == 0
     assert "its head was reset" in capsys.readouterr().out
     assert not (only_run(tmp_path / "out") / "checkpoint.pt").exists()

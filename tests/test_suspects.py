@@ -9,7 +9,14 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tezukuri.eval.failures.suspects import Suspect, confident_classes, out_of_sample, suspects
+from tezukuri.eval.failures.suspects import (
+    Suspect,
+    competence,
+    confident_classes,
+    out_of_sample,
+    suspects,
+    unanimous,
+)
 
 # Thirteen texts. The thresholds are the means of the own column: .63 of five, .5 of four, .4 of four.
 BY_HAND = [
@@ -173,3 +180,40 @@ def test_what_cannot_be_cross_validated_is_refused():
         out_of_sample(vectors, labels, folds=1)
     with pytest.raises(ValueError, match="two folds and two classes, not 5 and 1"):
         out_of_sample(vectors, np.zeros(21, dtype=int))
+
+
+def test_a_model_that_is_no_better_than_the_most_frequent_label_is_weak():
+    """By hand: six texts that only the model has right and one that only the majority has, of 20."""
+    given = np.array([0] * 13 + [1] * 7)
+    said = given.copy()
+    said[[12, 19]] = [1, 0]
+    found = competence(np.eye(2)[said], given)
+    assert (found.n, found.most, found.accuracy, found.majority) == (20, 0, 0.9, 0.65)
+    assert found.p == pytest.approx(8 / 2**7) and found.weak
+    said[18] = 0  # five against one: 7 / 64
+    assert competence(np.eye(2)[said], given).weak
+    assert competence(np.eye(2)[np.zeros(20, dtype=int)], given).p == 1.0  # says what the majority says
+
+
+def test_the_most_frequent_label_is_that_of_the_training_texts():
+    given, in_training = np.array([0, 0, 0, 1, 1]), np.array([False, False, True, True, True])
+    found = competence(np.eye(2)[given], given, in_training)
+    assert (found.most, found.majority) == (1, 0.4)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_chance_is_weak_and_knowledge_is_not(seed):
+    random = np.random.default_rng(seed)
+    vectors, labels = random.normal(size=(600, 30)), random.integers(0, 2, 600)
+    assert competence(out_of_sample(vectors, labels), labels).p > 0.001
+    vectors, labels = blobs(seed=seed)
+    assert not competence(out_of_sample(vectors, labels), labels).weak
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [({"a": 3}, True), ({"a": 2, "b": 0}, True), ({"a": 1}, False), ({"a": 2, "b": 1}, False), ({"b": 3}, False),
+     ({}, False), (None, False)],
+)  # fmt: skip
+def test_a_label_is_unanimous_where_two_judges_or_more_all_chose_it(votes, expected):
+    assert unanimous(votes, "a") is expected

@@ -338,7 +338,9 @@ def test_rows_without_names_take_those_that_are_given(tmp_path):
 def test_other_labels_need_a_new_head_and_get_one_when_asked_for(tmp_path):
     classifier(tmp_path)
     for labels in (["yes", "no"], ["yes", "no", "perhaps"]):
-        with pytest.raises(CheckpointError, match=r"classifier of bad, good, so-so; for yes, no.* say --reset-head"):
+        with pytest.raises(
+            CheckpointError, match=r"classifier of bad, good, so-so; for yes, no.* it needs a new head: fine-tune it"
+        ):
             load_with_report(tmp_path, "classify", labels)
         loaded = load_with_report(tmp_path, "classify", labels, reset_head=True)
         assert loaded.model.labels == tuple(labels)

@@ -11,6 +11,7 @@ import torch
 
 from ..data.dataset import Dataset, Example
 from ..data.lists import dataset_of
+from ..eval.baselines import comparison_line
 from ..eval.plots import curves, write_picture
 from ..eval.predict import how_to_cut
 from ..eval.report import write_metrics, write_predictions, write_report
@@ -157,6 +158,9 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
         else:
             print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run.folder, judgement)}")
             print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
+            if run.task.classes and run.baselines:
+                beside = run.baselines.beside(judgement, run.data.labels)
+                print(comparison_line(beside, run.baselines.left_out))
     write_picture(run.folder / "curves.png", curves, run.log, best)
     pictures = [run.folder / name for name in ("curves.png", "confusion_matrix.png")]
     print("\n        ".join([f"\nrun     {run.folder}", *(str(path) for path in pictures if path.is_file())]))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..data.dataset import SPLITS, Dataset, Example
+from ..eval.baselines import Baselines, learn
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import Analysis, Retrained, analyse
 from ..eval.failures.page import write_page
@@ -105,6 +106,11 @@ class Run:
         device = next(self.model.parameters()).device
         return Scorer(self.model, self.tokenizer, self.task, how, choose_precision(self.settings.precision, device))
 
+    @cached_property
+    def baselines(self) -> Baselines | None:
+        """The most frequent training label, and TF-IDF."""
+        return learn(self.data.split("train"))
+
     def splits(self) -> dict[str, Split]:
         """The splits train, dev and, where the data has it, test; encoded."""
         there = [name for name in SPLITS if name != "test" or any(e.split == "test" for e in self.data.examples)]
@@ -130,7 +136,7 @@ class Run:
         judgements = [self.judgements.get(name) or self.judge(name) for name in there]
         train, labels = self.data.split("train"), self.data.labels
         scorer = replace(self.scorer, precision=torch.float32)  # to explain, not to be fast
-        return analyse(scorer, judgements, train, labels, own_rules, retrained, probes)
+        return analyse(scorer, judgements, train, labels, own_rules, retrained, probes, self.baselines)
 
     def page(self, language: str | None = None, against: str | Path | None = None, **extras: Any) -> Path:
         """Write the page of all mistakes, also those of the run `against`; `extras` are arguments of `analysis`."""

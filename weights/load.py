@@ -282,8 +282,7 @@ def settle_labels(
             report.left_out[name] = f"the head of a {architecture}"
         if wanted is None:
             raise CheckpointError(
-                f"{report.source} has no classifier for sentences: fine-tune it first (tezukuri finetune), or give "
-                "the labels of the head to be trained (labels=…)"
+                f"{report.source} has no classifier for sentences: fine-tune it first (tezukuri finetune)"
             )
         return tuple(wanted)
     # How many classes, and the names that config.json has for them.
@@ -308,7 +307,7 @@ def settle_labels(
         return tuple(wanted)
     raise CheckpointError(
         f"{report.source} is a classifier of {', '.join(named)}; for {', '.join(wanted)} it needs a new head: "
-        "say --reset-head (reset_head=True)"
+        "fine-tune it with one (tezukuri finetune --reset-head)"
     )
 
 
@@ -382,8 +381,7 @@ def check_word_head(tensors: dict[str, Tensor], names: Names, reset_head: bool, 
     """There must be a masked-language head, and its decoder must be the word embeddings."""
     if not reset_head and not any(name.startswith(names.heads["fill-mask"]) for name in tensors):
         raise CheckpointError(
-            f"{report.source} has no head for masked words: choose a model that was pretrained, or say "
-            "reset_head=True and train one"
+            f"{report.source} has no head for masked words: choose a model that was pretrained to guess them"
         )
     for name, twin in names.tied.items():
         if name in tensors and twin in tensors and not torch.equal(tensors[name], tensors[twin]):

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...data.dataset import Example
 from ...tokenize.normalize import Span
 from ...weights.load import load
+from ..baselines import Baselines, Standing, learn
 from ..judge import Judgement
 from ..predict import Scorer
 from ..progress import progress_bar
@@ -25,7 +26,7 @@ from .attribution import integrated_gradients, occlusion, rollout_to_cls
 from .neighbours import nearest, representations
 from .probes import Probe, ProbeRow, answerable, read_probes, run_probes
 from .slices import Rule, SliceRow, built_in, read, search, table, tag
-from .suspects import out_of_sample, suspects
+from .suspects import Competence, competence, out_of_sample, suspects, unanimous
 from .votes import Agreement, agreement
 
 NEIGHBOURS = 3
@@ -98,6 +99,7 @@ class Analysis:
     """All that the page shows and its data files hold."""
 
     judgements: list[Judgement]
+    data_labels: Sequence[str]
     intervals: dict[str, dict[str, tuple[float, float]]]  # split → metric → its 95 % interval
     agreements: dict[str, Agreement]  # by split; empty where the data has no votes
     failures: list[Failure]
@@ -105,7 +107,12 @@ class Analysis:
     sliced: list[str]  # the splits of `slices` and `found`
     slices: list[SliceRow]
     found: list[SliceRow]
+    baselines: dict[str, dict[str, Standing]]  # of the splits but train: its name → that of the baseline
+    majority: str | None  # the most frequent training label; None without training texts
+    left_out: str | None  # why there is no TF-IDF
     suspects: list[SuspectText]
+    judge: Competence | None  # the model that named them; None where no label was looked at
+    spared: int  # suspects that are none, since all judges chose their label
     folds: int  # of the fine-tunings that named the suspects; 0 for a logistic regression
     probes: list[ProbeRow]
 
@@ -119,6 +126,7 @@ def analyse(
     own_rules: Sequence[Rule] = (),
     retrained: Retrained | None = None,
     probes: Sequence[Probe] | None = None,
+    baselines: Baselines | None = None,
 ) -> Analysis:
     """Analyse the errors of judgements. All processes must call it, since they share the work.
 
@@ -129,6 +137,7 @@ def analyse(
         own_rules: more slices, from `slices.read_rules`.
         retrained: what label suspects are named by, instead of a logistic regression.
         probes: by default those of the package, where the model has their labels.
+        baselines: of the training texts; by default they are learned here.
     """
     # Probes.
     if probes is None:
@@ -156,8 +165,12 @@ def analyse(
     ]
     has_votes = any(example.votes for j in judgements for example in j.examples)
     voted = judgements if has_votes else []
+    baselines = baselines or learn(train)
+    compared = [j for j in judgements if j.split != "train"] if baselines else []
+    named, judge, spared = label_suspects(judgements, train, labels, retrained)
     return Analysis(
         judgements=list(judgements),
+        data_labels=tuple(labels),
         intervals={j.split: intervals(j, labels) for j in judgements},
         agreements={j.split: agreement([e.votes for e in j.examples], j.gold, j.predicted) for j in voted},
         failures=failures,
@@ -165,7 +178,12 @@ def analyse(
         sliced=[j.split for j in held_out],
         slices=[row for row in table(pooled_tags, pooled_wrong) if row.n],
         found=search(pooled, pooled_wrong, pooled_tags),
-        suspects=label_suspects(judgements, train, labels, retrained),
+        baselines={j.split: baselines.beside(j, labels) for j in compared if baselines},
+        majority=baselines.majority if baselines else None,
+        left_out=baselines.left_out if baselines else None,
+        suspects=named,
+        judge=judge,
+        spared=spared,
         folds=retrained.folds if retrained else 0,
         probes=probe_rows,
     )
@@ -268,8 +286,11 @@ def neighbours(
 
 def label_suspects(
     judgements: Sequence[Judgement], train: Sequence[Example], labels: Sequence[str], retrained: Retrained | None
-) -> list[SuspectText]:
+) -> tuple[list[SuspectText], Competence | None, int]:
     """Label suspects among the texts of all judgements, by fine-tunings, or by a logistic regression.
+
+    A model that is not better than the most frequent label names none, and a label that all judges chose is none.
+    Returns also how good the model is (None where some label has too few texts), and how many labels were spared so.
 
     The regression reads the representations of mini, which has not seen any label, and learns from the training texts;
     from those of the judgements where there are no training texts.
@@ -283,7 +304,7 @@ def label_suspects(
     in_training |= not in_training.any()
     classes, sizes = np.unique(given[in_training], return_counts=True)
     if len(classes) < 2 or sizes.min() < 2:
-        return []
+        return [], None, 0
     # Probabilities by a model that was not trained on the text in question.
     if retrained:
         probabilities = retrained.probabilities
@@ -292,13 +313,20 @@ def label_suspects(
         encodings = tokenizer.encode_batch([e.text for e in texts], max_length=mini.config.max_position_embeddings)
         vectors = representations(mini, encodings, progress="all texts as vectors")
         probabilities = out_of_sample(vectors.numpy(), given, in_training, progress="labels to look at")
-    found = []
+    judge = competence(probabilities, given, in_training)
+    if judge.weak:
+        return [], judge, 0
+    # Suspects, but for labels that all judges chose.
+    found, spared = [], 0
     for s in suspects(probabilities, given, in_training):
         for split, e in examples[s.index : s.index + 1]:  # none for another text
+            if unanimous(e.votes, e.label):
+                spared += 1
+                continue
             own, other = round(s.self_confidence, 4), round(s.suggested_confidence, 4)
             votes = dict(e.votes or {}) or None
             found.append(SuspectText(split, e.id, e.text, labels[s.given], labels[s.suggested], own, other, votes))
-    return found
+    return found, judge, spared
 
 
 def write_data(run: Path, analysis: Analysis) -> None:

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy.stats import fisher_exact
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ...model.ranks import rank
 from ...weights.files import read_json
+from ..baselines import MAJORITY, TFIDF
 from ..judge import Judgement
 from ..neutral import ceiling
 from ..runs import read_log, read_predictions, write_whole
-from ..statistics import ALPHA, mcnemar, p_value
+from ..statistics import ALPHA, RISE, mcnemar, p_value
 from .analysis import Analysis, Failure, Token, write_data
 from .pictures import page_curves, reliability
 from .probes import Answer, ProbeRow
@@ -34,6 +36,8 @@ CURVES = {  # a column of the log → its name
 }  # fmt: skip
 SHOWN = 15  # of the most confident errors, and of the least confident hits
 ERRORS = 10_000  # of a split that are shown, the most confident ones
+SUSPECTS = 20  # of the labels to look at
+LABELS = 10  # of those that are never found, in a sentence
 EXAMPLES = 5  # of the failures of a template
 KINDS = {"mft": "minimum functionality", "inv": "invariance", "dir": "direction"}
 MOVES = {  # up? by more than something that is not below 0?
@@ -58,10 +62,49 @@ SLICES = (
     "and corrected for all that it tried. What it found is called by patterns of lemmas and parts of speech (品詞)."
 )
 INT8 = "int8; what is said about tokens and neighbours is of the model in fp32 from which it was rounded"
+REGRESSION = (
+    "A logistic regression on what mini makes of the texts, which did not learn from the text in question, is sure of "
+    "another label (confident learning, Northcutt et al. 2021). Where there is a training split, it learns from texts "
+    "of that alone. Worst first; the model may be wrong as well."
+)
 RETRAINED = (
     "Of {folds} fine-tunings with the settings of this run, each without a part of the training texts, the one that "
     "did not learn from the text in question is sure of another label (confident learning, Northcutt et al. 2021). "
     "Worst first; the model may be wrong as well."
+)
+COMPETENCE = (
+    "Of {n} texts that it did not learn from that model is right on {accuracy}; who says always {most} is right on "
+    "{majority}."
+)
+TOO_WEAK = (
+    "The model that should name labels is too weak for it, so none is named: of {n} texts that it did not learn from "
+    "it is right on {accuracy}, and who says always {most} on {majority} (p {p}, McNemar's test to one side)."
+)
+NOT_LOOKED_AT = "No label was looked at: that takes two labels or more, each with two training texts or more."
+UNANIMOUS = "{n} more are not named, since all judges chose their label."
+WORST = "Of {n} the {some} worst are shown; all are in suspects.csv."
+BASELINES = (
+    "Majority: always {most}, the most frequent training label. TF-IDF: a logistic regression on n-grams of 1 to 3 "
+    "characters. Both learn from the training split alone; p: McNemar's test of the model against them."
+)
+NO_TFIDF = {  # why it was left out, in the words of eval/baselines.py
+    "all training texts have the same label": "TF-IDF was left out: all training texts have the same label.",
+    "it would take long on so many texts": "TF-IDF was left out: it would take long on so many texts.",
+}
+NEVER_PREDICTED = "On {split} the model never predicts {k} of the {all} labels that there are: {labels}."
+NEVER_FOUND = "On {split} the model finds no text of {k} of the {all} labels that there are: {labels}."
+NO_BETTER = (
+    "On {split} it is not shown that the model is better than to say always {most}: accuracy {score} against {other} "
+    "(McNemar's p {p})."
+)
+TFIDF_BETTER = (
+    "On {split} TF-IDF, a far simpler model, is right as often or more: accuracy {other} against {score} (McNemar's p "
+    "{p})."
+)
+RISES = (
+    "The validation loss was lowest after epoch {epoch}; from there to the last it rose by {loss} (95 % interval "
+    "{low} to {high}, as if of other texts each time), while accuracy changed by {points} points (± {margin}) and the "
+    "calibration error by {ece}."
 )
 WORSE_BY_RULE = (
     "Texts of the kind “{kind}” are wrong more often: {errors} of {n}, {lift} times the rate of all (corrected p {p})."
@@ -131,6 +174,8 @@ def page(
         metric_names=METRICS,
         splits=splits,
         sure=sure,
+        baselines_note=translate(BASELINES, most=analysis.majority) if analysis.baselines else None,
+        no_tfidf=translate(NO_TFIDF[analysis.left_out]) if analysis.baselines and analysis.left_out else None,
         against=compare_with(against, analysis.judgements) if against else None,
         curves=page_curves(rows, translate) if rows else None,
         rows=rows,
@@ -145,8 +190,9 @@ def page(
         rollout_note=translate(ROLLOUT),
         failures=[vars(f) | {"tokens": coloured(f), "confidence": confidence(f)} for f in shown],
         slice_names=names,
-        suspects=analysis.suspects,
-        retrained_note=translate(RETRAINED, folds=analysis.folds) if analysis.folds else None,
+        suspects=analysis.suspects[:SUSPECTS],
+        looked=analysis.judge is not None and not analysis.judge.weak,
+        suspects_notes=suspects_notes(analysis, translate),
         probes=[probe_part(row, language, translate) for row in analysis.probes],
     )
 
@@ -242,6 +288,7 @@ def split_part(judgement: Judgement, analysis: Analysis, translate: Translate) -
         "n": len(gold),
         "labels": labels,
         "metrics": judgement.metrics,
+        "baselines": analysis.baselines.get(judgement.split, {}),
         "intervals": {name: analysis.intervals[judgement.split].get(name) for name in METRICS},
         "confusion": {one: dict(zip(labels, line, strict=True)) for one, line in zip(labels, matrix, strict=True)},
         "of_labels": {
@@ -252,6 +299,24 @@ def split_part(judgement: Judgement, analysis: Analysis, translate: Translate) -
         "sure_errors": [texts[i] for i in order[::-1] if not right[i]][:SHOWN],
         "unsure_hits": [texts[i] for i in order if right[i]][:SHOWN],
     }
+
+
+def suspects_notes(analysis: Analysis, translate: Translate) -> list[str]:
+    """Sentences on who named the labels to look at, how good that model is, and what is not shown."""
+    judge, named = analysis.judge, len(analysis.suspects)
+    if judge is None:
+        return [translate(NOT_LOOKED_AT)]
+    numbers = {"n": judge.n, "accuracy": f"{judge.accuracy:.1%}", "majority": f"{judge.majority:.1%}"}
+    numbers["most"] = analysis.data_labels[judge.most]
+    if judge.weak:
+        return [translate(TOO_WEAK, **numbers, p=p_value(judge.p))]
+    by = translate(RETRAINED, folds=analysis.folds) if analysis.folds else translate(REGRESSION)
+    notes = [by, translate(COMPETENCE, **numbers)]
+    if analysis.spared:
+        notes.append(translate(UNANIMOUS, n=analysis.spared))
+    if named > SUSPECTS:
+        notes.append(translate(WORST, n=named, some=SUSPECTS))
+    return notes
 
 
 def compare_with(run: Path, judgements: Sequence[Judgement]) -> dict[str, Any]:
@@ -362,13 +427,19 @@ def findings(
     def possibility(text: str, where: str, **values: Any) -> None:
         found.append((translate("possibility"), translate(text, **values), where))
 
+    class_findings(analysis, fact)
+    baseline_findings(analysis, fact)
     score_findings(analysis, fact)
     error_findings(analysis, fact, possibility)
-    epoch_findings(rows, fact, possibility)
+    epoch_findings(rows, analysis, fact, possibility)
     judge_findings(analysis, fact, possibility)
     slice_findings(analysis, names, fact, possibility)
     if analysis.suspects:
-        fact("Confident learning names {n} labels to look at.", "suspects", n=len(analysis.suspects))
+        assert analysis.judge is not None  # who named them
+        fact(
+            "Confident learning names {n} labels to look at, by a model that is right on {accuracy} of the texts.",
+            "suspects", n=len(analysis.suspects), accuracy=f"{analysis.judge.accuracy:.1%}",
+        )  # fmt: skip
         possibility("Some labels that confident learning names may be wrong, and some errors with them.", "suspects")
     if analysis.probes:
         worst = min(analysis.probes, key=lambda row: row.rate)
@@ -378,6 +449,39 @@ def findings(
             "probes", n=n, passed=passed, template=worst.template, own=worst.passed, all=worst.n,
         )  # fmt: skip
     return found
+
+
+def class_findings(analysis: Analysis, fact: Add) -> None:
+    """Labels of which no text is found, although the model knows them."""
+    for judgement in analysis.judgements:
+        if judgement.split not in analysis.sliced:
+            continue
+        pairs = list(zip(judgement.gold, judgement.predicted, strict=True))
+        there, found = Counter(judgement.gold), {gold for gold, predicted in pairs if gold == predicted}
+        lost = [label for label, _ in there.most_common() if label in judgement.model_labels and label not in found]
+        said = set(judgement.predicted)
+        for text, labels in (
+            (NEVER_PREDICTED, [label for label in lost if label not in said]),
+            (NEVER_FOUND, [label for label in lost if label in said]),
+        ):
+            if labels:
+                shown = [f"{label} (0/{there[label]})" for label in labels[:LABELS]] + ["…"] * (len(labels) > LABELS)
+                numbers = {"k": len(labels), "all": len(there), "labels": ", ".join(shown)}
+                fact(text, "scores", split=judgement.split, **numbers)
+
+
+def baseline_findings(analysis: Analysis, fact: Add) -> None:
+    """Splits on which the model is no better than a baseline."""
+    for judgement in analysis.judgements:
+        standings, score = analysis.baselines.get(judgement.split, {}), judgement.metrics["accuracy"]
+        assert score is not None
+        for name, text in ((MAJORITY, NO_BETTER), (TFIDF, TFIDF_BETTER)):
+            if (one := standings.get(name)) is None:
+                continue
+            worse = score <= one.accuracy
+            if worse or (name == MAJORITY and one.p >= ALPHA):
+                numbers = {"score": f"{score:.3f}", "other": f"{one.accuracy:.3f}", "p": p_value(one.p)}
+                fact(text, "scores", split=judgement.split, most=analysis.majority, **numbers)
 
 
 def score_findings(analysis: Analysis, fact: Add) -> None:
@@ -417,24 +521,47 @@ def error_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
         possibility("Some errors and their nearest training texts may be labelled by different rules.", "errors")
 
 
-def epoch_findings(rows: Sequence[dict], fact: Add, possibility: Add) -> None:
+def epoch_findings(rows: Sequence[dict], analysis: Analysis, fact: Add, possibility: Add) -> None:
+    """What the validation loss did. A change has a name only where it has a size, RISE, and is beyond chance.
+
+    The margins of chance are those of two sets of as many other texts; on the same texts chance does less.
+    """
     trained = [row for row in rows if row["train_loss"] is not None]
     if not trained:
         return
     lowest, last = min(trained, key=lambda row: row["dev_loss"]), trained[-1]
     if lowest is last:
+        fell = trained[-2]["dev_loss"] - last["dev_loss"] if len(trained) > 1 else RISE
+        if fell < RISE:
+            fact("The validation loss was lowest after the last epoch, but hardly fell in it.", "curves")
+            return
         fact("The validation loss was lowest after the last epoch.", "curves")
         possibility("More epochs may help.", "curves")
         return
     loss, score, ece = (last[f"dev_{name}"] - lowest[f"dev_{name}"] for name in ("loss", "accuracy", "ece"))
+    of_dev = analysis.intervals.get("dev", {})
+    if loss < RISE or "loss" not in of_dev:
+        hardly = (
+            "The validation loss was lowest after epoch {epoch}; from there to the last it hardly changed ({loss})."
+        )
+        alone = "The validation loss was lowest after epoch {epoch}; the last one's was higher by {loss}."
+        fact(hardly if loss < RISE else alone, "curves", epoch=int(lowest["epoch"]), loss=f"{loss:+.4f}")
+        return
+    margins = {name: 2**0.5 * (high - low) / 2 for name, (low, high) in of_dev.items()}
+    low, high = loss - margins["loss"], loss + margins["loss"]
     fact(
-        "The validation loss was lowest after epoch {epoch}; from there to the last it rose by {loss}, while accuracy "
-        "changed by {points} points and the calibration error by {ece}.",
-        "curves", epoch=int(lowest["epoch"]), loss=f"{loss:.3f}", points=f"{100 * score:+.1f}", ece=f"{100 * ece:+.1f}",
+        RISES, "curves", epoch=int(lowest["epoch"]), loss=f"{loss:.3f}", low=f"{low:.3f}", high=f"{high:.3f}",
+        points=f"{100 * score:+.1f}", margin=f"{100 * margins['accuracy']:.1f}", ece=f"{100 * ece:+.1f}",
     )  # fmt: skip
-    overfitting = "The rise of the loss may be over-fitting: accuracy fell as well."
-    overconfidence = "The rise of the loss may be over-confidence rather than over-fitting: accuracy did not fall."
-    possibility(overfitting if score < 0 else overconfidence, "curves")
+    if low <= 0:
+        fact("So small a rise may be chance: its interval reaches below 0.", "curves")
+    elif score < -margins["accuracy"]:
+        possibility("The rise of the loss may be over-fitting: accuracy fell as well.", "curves")
+    elif score >= 0:
+        overconfidence = "The rise of the loss may be over-confidence rather than over-fitting: accuracy did not fall."
+        possibility(overconfidence, "curves")
+    else:
+        possibility("Over-fitting or over-confidence: accuracy fell, but by no more than chance may do.", "curves")
 
 
 def judge_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
@@ -448,7 +575,10 @@ def judge_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
             "judges", split=split, unanimous=f"{judges.unanimous:.3f}", divided=f"{judges.divided:.3f}",
             shared=f"{judges.shared or 0:.0%}",
         )  # fmt: skip
-        easier |= judges.unanimous > judges.divided
+        sizes = judges.unanimous_n, judges.divided_n
+        right = [round(share * n) for share, n in zip((judges.unanimous, judges.divided), sizes, strict=True)]
+        counts = [[hits, n - hits] for hits, n in zip(right, sizes, strict=True)]
+        easier |= bool(fisher_exact(counts, alternative="greater").pvalue < ALPHA)
     if easier:
         possibility("Part of the errors may lie in texts that people read in more than one way.", "judges")
 

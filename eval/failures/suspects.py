@@ -3,14 +3,17 @@
 Letters: n texts, H hidden size, C classes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..progress import progress_bar
+from ..statistics import ALPHA
 
 SLACK = 1e-6  # for a mean of equal numbers, which may be rounded up
 
@@ -29,6 +32,41 @@ class Suspect:
     def margin(self) -> float:
         """Below 0 where the suggested class is less probable but passed a lower threshold."""
         return self.suggested_confidence - self.self_confidence
+
+
+@dataclass(frozen=True)
+class Competence:
+    """How good the model that names suspects is, on n texts that it did not learn from."""
+
+    n: int
+    accuracy: float
+    most: int  # the most frequent class of the texts that are learned from
+    majority: float  # the accuracy of saying always that
+    p: float  # that it is right where the majority is not no more often than the other way round: one-sided
+
+    @property
+    def weak(self) -> bool:
+        """Whether it is not shown to be better than the majority; then its suspicions mean nothing."""
+        return self.p >= ALPHA
+
+
+def competence(probabilities: np.ndarray, given: np.ndarray, in_training: np.ndarray | None = None) -> Competence:
+    """Compare a model with the most frequent class, by McNemar's exact test to one side.
+
+    probabilities: (n, C), by a model that was not trained on the text. given: (n,) labels. in_training: (n,) bool.
+    """
+    learned = given if in_training is None else given[in_training]
+    most = int(np.bincount(learned).argmax())
+    right, by_majority = probabilities.argmax(axis=1) == given, given == most
+    better, worse = int((right & ~by_majority).sum()), int((by_majority & ~right).sum())
+    p = float(binomtest(better, better + worse, alternative="greater").pvalue) if better + worse else 1.0
+    return Competence(len(given), float(right.mean()), most, float(by_majority.mean()), p)
+
+
+def unanimous(votes: Mapping[str, int] | None, label: str) -> bool:
+    """Whether two or more judges, and all of them, chose the label."""
+    counts = {name: count for name, count in (votes or {}).items() if count}
+    return set(counts) == {label} and counts[label] > 1
 
 
 def out_of_sample(

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from ..statistics import ALPHA, holm, mcnemar, p_value
+from ..statistics import ALPHA, RISE, holm, mcnemar, p_value
 from .study import (
     DRAWS,
-    RISE,
     Change,
     Difference,
     Trial,

@@ -16,11 +16,10 @@ import numpy as np
 
 from ...weights.files import read_json
 from ..runs import read_log, read_predictions
-from ..statistics import PERCENTILES, drawn_class_scores
+from ..statistics import PERCENTILES, RISE, drawn_class_scores
 
 BASELINE = "baseline"
 DRAWS = 10_000  # of the bootstrap
-RISE = 0.01  # nats, the least change of a loss that is called a rise
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ NAMED = re.compile(rf"(?:tezukuri |^)({'|'.join(SCRIPTS)}) |\b(finetune|evaluate
 READERS = {"finetune", "evaluate", "check_data", "failures"}
 PRINTED_BY = {
     "data": READERS,
-    "data/load.py": READERS - {"failures"},  # which reads what was read before, and so never gives a wrong path
+    # failures reads what was read before with the same options, and so is told none of these.
+    **{f"data/{name}.py": READERS - {"failures"} for name in ("encodings", "label_names", "load", "table")},
+    "data/texts.py": {"predict"},
     "eval": {"evaluate", "failures", "finetune", "predict", "probe"},
     "eval/inside.py": {"inside"},
     "eval/inside_lines.py": {"inside"},
@@ -43,7 +45,7 @@ PRINTED_BY = {
     "weights": set(SCRIPTS) - {"check_data", "build_vocab"},
     "weights/verify.py": {"verify"},
 }
-NO_MESSAGES = {Path("tokenize/words.py"), Path("scripts/command.py")}  # MeCab's options; tezukuri's own --help
+NO_MESSAGES = {Path("tokenize/words.py"), Path("tokenize/settings.py"), Path("scripts/command.py")}  # MeCab's; --help
 # Arguments of Python that are told to those who write Python.
 OF_PYTHON = {"weights_only", "output_attentions"}
 

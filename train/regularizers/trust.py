@@ -45,14 +45,10 @@ def require_trusted(run: Path, descriptions: Sequence[str], trust: bool) -> None
         return
     files = ", ".join(code)
     if hasattr(os, "getuid") and {path.stat().st_uid for path in (run, run / "config.json")} != {os.getuid()}:
-        raise ValueError(
-            f"{run} is another user's, and would run the code in {files}: read that, and say --trust (trust=True)"
-        )
+        raise ValueError(f"{run} is another user's, and would run the code in {files}: read that, and say --trust")
     known = read_json(run / "config.json").get("code", {})
     for file, sha256 in code.items():
         if file not in known:
-            raise ValueError(f"{run} does not tell what the code in {file} was: read it, and say --trust (trust=True)")
+            raise ValueError(f"{run} does not tell what the code in {file} was: read it, and say --trust")
         if known[file] != sha256:
-            raise ValueError(
-                f"{file} is not what {run} began with (its SHA-256 differs): restore it, or say --trust (trust=True)"
-            )
+            raise ValueError(f"{file} is not what {run} began with (its SHA-256 differs): restore it, or say --trust")

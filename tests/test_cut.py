@@ -148,7 +148,7 @@ def test_probe_a_teacher_and_a_soup_cut_as_their_model_was_trained(kept, monkeyp
     from tezukuri.train import soup
 
     seen = []
-    monkeypatch.setattr(probe, "try_it", lambda scorer, probes: seen.append(scorer.cut) or 1 / 0)
+    monkeypatch.setattr(probe, "score_probes", lambda scorer, probes: seen.append(scorer.cut) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         probe.main(["--model", str(kept)])
     assert "cut as in training" in capsys.readouterr().out

@@ -6,32 +6,24 @@ cat reviews.jsonl | python scripts/predict.py --model outputs/…/model --format
 """
 
 import argparse
-import csv
-import io
-import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from tezukuri.data.dataset import DataError
-from tezukuri.data.rows import SHOWN
 from tezukuri.data.table import SUFFIXES
 from tezukuri.data.texts import EMPTY, Row, Texts, read_texts
-from tezukuri.eval.classifier import READ_AHEAD, Classifier, Prediction
+from tezukuri.eval.classifier import READ_AHEAD, Classifier
+from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, table
 from tezukuri.eval.runs import whole_file
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.ranks import rank, ranks
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_classifier_options, positive
-from tezukuri.tokenize.encoding import TRUNCATIONS, what_was_cut
-
-Labelled = Iterable[tuple[Row, Prediction | None]]
+from tezukuri.tokenize.encoding import TRUNCATIONS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -150,137 +142,6 @@ def refuse_columns(texts: Texts, output: Path) -> None:
     for name, number in Counter(texts.columns or ()).items():
         if number > 1:
             raise DataError(f"there are {number} columns named {name!r}: give each its own, for --output")
-
-
-def predictions(
-    classifier: Classifier,
-    rows: Iterable[Row],
-    batch_size: int | None,
-    read_ahead: int = READ_AHEAD,
-    top_k: int | None = None,
-) -> Iterator[tuple[Row, Prediction | None]]:
-    """Each row with its prediction, in order, a few batches at a time; None where there is nothing to label."""
-    rows = iter(rows)
-    while some := list(islice(rows, read_ahead * (batch_size or classifier.batch_size))):
-        answers = classifier.stream([row.text for row in some if not row.reason], batch_size, read_ahead, top_k)
-        for row in some:
-            yield row, None if row.reason else next(answers)
-
-
-@dataclass
-class Tally:
-    """What went through: how many rows, which were not labelled and why, how many texts were cut."""
-
-    max_length: int
-    rows: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    bad: int = 0
-    shown: list[str] = field(default_factory=list)  # of the bad ones
-    cut: int = 0
-    tokens: int = 0  # of those that were cut, before
-    longest: int = 0
-
-    @property
-    def unlabelled(self) -> int:
-        return self.bad + self.reasons.total()
-
-    def counting(self, rows: Labelled) -> Iterator[tuple[Row, Prediction | None]]:
-        for row, prediction in rows:
-            self.rows += 1
-            if row.bad:
-                self.bad += 1
-                self.shown += [row.reason] if len(self.shown) < SHOWN else []
-            elif row.reason:
-                self.reasons[row.reason] += 1
-            elif prediction and prediction.truncated:
-                self.cut, self.tokens = self.cut + 1, self.tokens + prediction.tokens
-                self.longest = max(self.longest, prediction.tokens)
-            yield row, prediction
-
-    def sentences(self) -> Iterator[str]:
-        if self.cut:
-            labelled = self.rows - self.unlabelled
-            yield f"texts: {what_was_cut(labelled, self.cut, self.tokens, self.longest, self.max_length)}"
-        for reason, number in self.reasons.items():
-            yield f"{number} of {self.rows} rows not labelled: {reason}"
-        if self.bad:
-            more = f"; and {self.bad - len(self.shown)} more" if self.bad > len(self.shown) else ""
-            yield f"{self.bad} of {self.rows} rows not labelled, as they cannot be read: {'; '.join(self.shown)}{more}"
-
-
-# --- how answers are shown --------------------------------------------------------------------------------------
-
-
-def table(rows: Labelled) -> Iterator[str]:
-    for row, prediction in rows:
-        shown = "".join(character if character.isprintable() else " " for character in row.text)  # no control codes
-        if prediction is None:
-            yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
-            continue
-        mark = f"  (cut: it has {prediction.tokens} tokens)" if prediction.truncated else ""
-        yield f"{prediction.label:<10} {prediction.probability:.3f}  {shown}{mark}"
-
-
-def jsonl(rows: Labelled) -> Iterator[str]:
-    for row, prediction in rows:
-        yield as_json({"id": row.id, "text": row.text} | answer(row, prediction))
-
-
-def answer(row: Row, prediction: Prediction | None) -> dict[str, Any]:
-    """What JSON lines tell of one row."""
-    if prediction is None:
-        return {"predicted": None, "probabilities": {}, "truncated": None, "not_labelled": row.reason}
-    return {
-        "predicted": prediction.label,
-        "probabilities": prediction.probabilities,
-        "truncated": prediction.truncated,
-    }
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Sequence[str]) -> Iterator[str]:
-    """The lines of --output: every row as it came, with columns added; DataError where one of them is there already."""
-    suffix = path.suffix.lower()
-    if suffix == ".jsonl":
-        added = ["predicted", "probabilities", "truncated", "not_labelled"]
-    else:
-        added = ["predicted", *(f"probability_{label}" for label in labels), "truncated", "not_labelled"]
-    refuse_taken(columns or (), added, "the source")
-    if suffix != ".jsonl":
-        yield line_of(suffix, [*(columns or ()), *added], "the header")
-    for row, prediction in rows:
-        if suffix == ".jsonl":
-            refuse_taken(row.fields, added, row.place)
-            yield as_json(row.fields | answer(row, prediction))
-            continue
-        told = [row.fields.get(column) for column in columns or ()]
-        if prediction is None:
-            told += [None] * (len(added) - 1) + [row.reason]
-        else:
-            shares = [f"{prediction.probabilities[label]:.6f}" for label in labels]
-            told += [prediction.label, *shares, prediction.truncated, None]
-        yield line_of(suffix, told, row.place)
-
-
-def refuse_taken(columns: Iterable[str], added: Sequence[str], place: str) -> None:
-    taken = [name for name in columns if name in added]
-    if taken:
-        raise DataError(f"{place} has a column {taken[0]!r} already, which --output would add: rename it there")
-
-
-def line_of(suffix: str, values: Sequence[Any], place: str) -> str:
-    """A line of CSV or TSV; texts as they are, other values as JSON writes them, None as nothing."""
-    cells = ["" if value is None else value if isinstance(value, str) else as_json(value) for value in values]
-    if suffix == ".tsv":
-        if any(mark in cell for cell in cells for mark in "\t\n\r"):
-            raise DataError(f"{place}: a .tsv cannot hold the tab or line break in a cell: write --output FILE.csv")
-        return "\t".join(cells)
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
-    return buffer.getvalue().removesuffix("\r\n")
 
 
 if __name__ == "__main__":

@@ -370,6 +370,12 @@ def test_constraints_pin_every_requirement_within_its_range():
 
 # --- scripts ----------------------------------------------------------------------------------------------------
 
+
+def test_a_script_is_thin():
+    scripts = [path for path in PACKAGE if path.parts[0] == "scripts"]
+    assert scripts and [path for path in scripts if PACKAGE[path].count("\n") > 150] == []
+
+
 SCRIPTS = sorted(
     path.stem for path in PACKAGE if path.parts[0] == "scripts" and path.stem not in ("command", "options")
 )

@@ -32,6 +32,7 @@ PRINTED_BY = {
     "eval": {"evaluate", "failures", "finetune", "predict", "probe"},
     "eval/inside.py": {"inside"},
     "eval/inside_lines.py": {"inside"},
+    "eval/labelled.py": {"predict"},
     "eval/neutral.py": {"evaluate"},  # of a model with the data's labels there is nothing to say
     "model": set(SCRIPTS) - {"check_data", "build_vocab"},
     "scripts/options.py": {"finetune", "pretrain"},

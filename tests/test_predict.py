@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import checkpoint
 
-from tezukuri.eval.classifier import Classifier
-from tezukuri.scripts import predict
+from tezukuri.data.texts import Row
+from tezukuri.eval.classifier import READ_AHEAD, Classifier
+from tezukuri.eval.labelled import predictions
 from tezukuri.scripts.command import main as command
 
 LABELS = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
@@ -246,7 +247,7 @@ def test_a_long_run_of_blank_lines_is_not_kept_in_memory(model):
     def endless():
         while True:
             taken.append(1)
-            yield predict.Row("x", "", reason="the line is blank")
+            yield Row("x", "", reason="the line is blank")
 
-    found = predict.predictions(Classifier.load(model), endless(), batch_size=4)
-    assert [next(found)[1] for _ in range(9)] == [None] * 9 and len(taken) <= predict.READ_AHEAD * 4
+    found = predictions(Classifier.load(model), endless(), batch_size=4)
+    assert [next(found)[1] for _ in range(9)] == [None] * 9 and len(taken) <= READ_AHEAD * 4

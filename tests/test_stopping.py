@@ -120,7 +120,7 @@ def test_a_signal_keeps_a_checkpoint_of_pretraining(tmp_path, monkeypatch, files
     (tmp_path / "cut").mkdir()
     torch.manual_seed(1)
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, "pack", at_call(step, pretraining.pack, lambda: signal.raise_signal(TERM)))
+        patch.setattr(pretraining, "guesses", at_call(step, pretraining.guesses, lambda: signal.raise_signal(TERM)))
         patch.setattr(pretraining, "HELD_OUT_BATCHES", 0)
         patch.setattr(pretraining, "evaluate", lambda *_: rows[0] if step > 3 else {})
         with pytest.raises(KeyboardInterrupt):

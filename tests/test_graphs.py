@@ -44,6 +44,34 @@ def test_replayed_steps_train_the_same_model(names, recorded):
         assert {**after, "seconds": 0} == pytest.approx({**before, "seconds": 0}, rel=1e-3, abs=1e-4)
 
 
+def test_replayed_steps_in_bf16_are_as_near_to_fp32_as_autocast(recorded):
+    fp32, plain, replayed = (
+        trained(precision=precision, graphs=graphs, epochs=1)[1][1]
+        for precision, graphs in (("fp32", False), ("bf16", False), ("bf16", True))
+    )
+    far, own = (abs(row["train_loss"] - fp32["train_loss"]) for row in (plain, replayed))
+    assert 0 < own < 3 * far + 1e-4 and recorded
+    assert replayed["grad_norm"] == pytest.approx(fp32["grad_norm"], rel=0.02)
+
+
+def test_halves_give_their_gradients_to_the_weights_and_leave_the_model_as_it_was():
+    model = model_of(**NO_DROPOUT)
+    own = dict(model.named_parameters())
+    packed = pack(TRAIN.encodings[:8])
+    with torch.autocast("cpu", torch.bfloat16):
+        model(packed).logits.float().square().sum().backward()
+    expected = {name: p.grad.clone() for name, p in own.items()}
+    model.zero_grad()
+    with graphs.Halves(model, torch.bfloat16).at_work(), torch.autocast("cpu", torch.bfloat16):
+        assert model.bert.layers[0].up.weight.dtype == model.classifier.bias.dtype == torch.bfloat16
+        model(packed).logits.float().square().sum().backward()
+    assert all(p is own[name] for name, p in model.named_parameters())
+    for name, p in own.items():
+        torch.testing.assert_close(
+            p.grad, expected[name], rtol=0.02, atol=1e-4 * float(expected[name].abs().max()) + 1e-6
+        )
+
+
 def test_a_replayed_run_goes_on_from_a_checkpoint(recorded, tmp_path):
     (tmp_path / "cut").mkdir()
     whole, rows = trained(graphs=True, folder=tmp_path)

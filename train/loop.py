@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ..model.precision import autocast, choose_precision, round_size
 from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .batch import Batch, Texts, batch_of
 from .checkpoint import KEEP_EVERY, load_checkpoint, save_checkpoint
-from .graphs import Graphs, even_sizes, why_not
+from .graphs import Graphs, Halves, even_sizes, why_not
 from .optimizer import adamw, clip_gradients, learning_rate, set_rate
 from .regularizers.regularizer import Regularizer
 from .settings import Settings
@@ -138,7 +139,14 @@ def fine_tune(
             optimizer.zero_grad()
             return norm
 
-        replayed = Graphs(lambda *batch: gradients(*batch) | {"norm": update()}) if graphs else None
+        halves = Halves(model, precision) if graphs and precision == torch.bfloat16 else None
+
+        def whole_step(*batch: Any) -> dict[str, Tensor]:
+            with halves.at_work() if halves else nullcontext():
+                found = gradients(*batch)
+            return found | {"norm": update()}
+
+        replayed = Graphs(whole_step) if graphs else None
 
         # Go on from a checkpoint, or begin with epoch 0: dev before training.
         progress = Progress()

@@ -25,7 +25,7 @@ import tezukuri
 from tezukuri.eval.runs import write_json
 from tezukuri.scripts.command import main as command
 from tezukuri.train import finetune, loop, pretraining
-from tezukuri.train.checkpoint import FILE, require_whole
+from tezukuri.train.checkpoint import FILE, require_whole, save_checkpoint
 from tezukuri.train.loop import fine_tune
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.signals import as_interrupts, put_off
@@ -251,6 +251,35 @@ def test_no_room_for_a_checkpoint_is_one_sentence_and_the_one_before_stays(tmp_p
     assert {path.name for path in run.iterdir()} == {"config.json", "log.csv", FILE}
     monkeypatch.undo()
     assert command(["finetune", "--resume", str(run)]) == 0
+
+
+@pytest.mark.parametrize("room", [1_000, 30_000])
+def test_no_room_in_the_midst_of_a_tensor_is_one_sentence_too(tmp_path, room):
+    """There torch's writer raises a RuntimeError of its own; a limit for the size of files stands for a full disk."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    model = model_of()
+    optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler(enabled=False)
+    save_checkpoint(tmp_path, {"epoch": 1}, model, [optimizer], scaler)
+    before = (tmp_path / FILE).read_bytes()
+    assert len(before) > 2 * room
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+    try:
+        with pytest.raises(OSError, match=r"checkpoint\.pt cannot be written \(File too large\): make room on its disk"):
+            save_checkpoint(tmp_path, {"epoch": 2}, model, [optimizer], scaler)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert (tmp_path / FILE).read_bytes() == before and os.listdir(tmp_path) == [FILE]
+
+
+def test_an_error_of_torch_that_is_none_of_the_disk_stays_what_it_is(tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(torch, "save", fails)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        save_checkpoint(tmp_path, {}, torch.nn.Linear(1, 1), [], torch.amp.GradScaler(enabled=False))
+    assert os.listdir(tmp_path) == []
 
 
 def at_call_use(number: int, function, other):

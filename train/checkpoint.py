@@ -43,8 +43,12 @@ def save_checkpoint(
         with aside.open("wb") as file:  # torch's own writer does not say why it fails
             torch.save(state, file)
         aside.replace(folder / FILE)
-    except OSError as error:
-        raise not_written(folder / FILE, error) from error
+    except (OSError, RuntimeError) as error:
+        # Where the disk is full in the midst of a tensor, torch's writer raises an error of its own about the system's.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, OSError):
+            raise
+        raise not_written(folder / FILE, cause) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -22,6 +22,7 @@ from tezukuri.data.load import load as load_data
 from tezukuri.eval.baselines import MAJORITY, TFIDF, Baselines, learn
 from tezukuri.eval.failures.analysis import Failure, Retrained, Token, analyse, label_suspects, tokens_of, write_data
 from tezukuri.eval.failures.page import (
+    CONFUSED,
     EXAMPLES,
     METRICS,
     NO_TFIDF,
@@ -31,6 +32,7 @@ from tezukuri.eval.failures.page import (
     compare_with,
     epoch_findings,
     findings,
+    likeliest,
     page,
     translator,
 )
@@ -180,6 +182,24 @@ def test_the_confusion_matrix_leads_to_its_errors(analysed):
     articles = [a for tag, a in found.elements if tag == "article"]
     keys = ("data-split", "data-gold", "data-predicted")
     assert {tuple(c[k] for k in keys) for c in cells} == {tuple(a[k] for k in keys) for a in articles}
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_of_many_labels_the_page_has_the_most_confused_and_the_likeliest(analysed, language):
+    """Else it would grow with the square of the labels, and each error with all of them."""
+    many = tuple(f"品目{i}$" for i in range(300))
+    some = [Example(f"{i}", f"文{i}", many[i], "test") for i in range(300)]
+    judgement = judge(Classify(many), "test", some, np.roll(4 * np.eye(300), 1, axis=1), many)
+    probabilities = {label: 1 / (3 + abs(i - 150)) for i, label in enumerate(many)}
+    errors = [replace(f, probabilities=probabilities, gold=many[7], predicted=many[150]) for f in analysed.failures]
+    with_many = replace(analysed, judgements=[judgement], failures=errors, data_labels=many, suspects=[])
+    text = page(with_many, CONFIG, ROWS, language)
+    said = translator(language)(CONFUSED, n=300, some=20)
+    assert said in text and said not in page(analysed, CONFIG, ROWS, language)
+    cells = [a for tag, a in Reader(text).elements if tag == "button" and a.get("class") == "cell"]
+    assert 10 < len(cells) <= 20 and len(text) < 300_000
+    assert list(likeliest(errors[0])) == [many[7], *many[145:155]]
+    assert likeliest(analysed.failures[0]) == analysed.failures[0].probabilities
 
 
 def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():

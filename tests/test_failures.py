@@ -210,8 +210,21 @@ def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
         pieces = tokens_of(text, inside, encoding.offsets, values, -values, 2 * values)
         assert "".join(piece.text for piece in pieces) == text
         numbers = list(range(1, len(encoding) - 1))
-        found = [(p.gradients, p.occlusion, p.rollout) for p in pieces[: len(encoding) - 2]]
+        found = [(p.gradients, p.occlusion, p.rollout) for p in pieces if p.gradients]
         assert found == [(n, -n, 2 * n) for n in numbers]
+
+
+@pytest.mark.parametrize("way", ["longest_first", "head_tail"])
+def test_what_was_cut_from_a_text_has_no_colour(way):
+    """Also where it was cut from the middle: it is no part of the first token after the gap."""
+    text = "駅から近くて便利でした。部屋が狭くて最悪でした。普通のホテルです。また来ます。"
+    encoding = TOKENIZER.encode(text, max_length=8, truncation=way)
+    inside = TOKENIZER.template.inside(len(encoding))
+    pieces = tokens_of(text, inside, encoding.offsets, *np.ones((3, len(encoding))))
+    assert "".join(piece.text for piece in pieces) == text
+    coloured_text = "".join(piece.text for piece in pieces if piece.gradients)
+    read = "".join(text[start:end] for start, end in encoding.offsets[1:-1])
+    assert coloured_text == read != text and text.endswith(read[-2:]) == (way == "head_tail")
 
 
 def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):

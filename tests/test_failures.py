@@ -542,6 +542,11 @@ def test_the_page_needs_no_saved_model_but_to_make_it_again(some_reviews, tmp_pa
     made = only_run(tmp_path)
     assert {path.name for path in made.iterdir()} >= PAGE
     assert command(["failures", str(made)]) == 1 and "has kept no model" in capsys.readouterr().err
+    (made / "checkpoint.pt").touch()  # as of a run that was stopped
+    assert command(["failures", str(made)]) == 1
+    assert (
+        f"{made} was not finished: go on with it first (tezukuri finetune --resume {made})" in capsys.readouterr().err
+    )
     assert command(["failures", str(tmp_path)]) == 1 and "is no run" in capsys.readouterr().err
     (tmp_path / "config.json").write_text('{"options": {}, "settings": {}}', encoding="utf-8")
     assert command(["failures", str(tmp_path)]) == 1 and "no run of finetune or evaluate" in capsys.readouterr().err

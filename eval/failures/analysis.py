@@ -291,7 +291,7 @@ def label_suspects(
 ) -> tuple[list[SuspectText], Competence | None, int]:
     """Label suspects among the texts of all judgements, by fine-tunings, or by a logistic regression.
 
-    A model that is not better than the most frequent label names none, and a label that all judges chose is none.
+    A weak model (see `Competence`) names none, and a label that all judges chose is none.
     Returns also how good the model is (None where some label has too few texts), and how many labels were spared so.
 
     The regression reads the representations of mini, which has not seen any label, and learns from the training texts;

@@ -25,7 +25,7 @@ import tezukuri
 from tezukuri.eval.runs import write_json
 from tezukuri.scripts.command import main as command
 from tezukuri.train import finetune, loop, pretraining
-from tezukuri.train.checkpoint import FILE, require_whole, save_checkpoint
+from tezukuri.train.checkpoint import FILE, config_of_stopped_run, require_whole, save_checkpoint
 from tezukuri.train.loop import fine_tune
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.signals import as_interrupts, put_off
@@ -376,3 +376,25 @@ def test_a_picture_that_fails_ends_no_run_and_the_model_is_written_before_it(tmp
     warned = [record.getMessage() for record in caplog.records if "was not drawn" in record.getMessage()]
     assert len(warned) == 2 and all("no picture of this" in line and "\n" not in line for line in warned)
     assert not (only_run(tmp_path) / FILE).exists()
+
+
+@pytest.mark.parametrize("script", ["finetune", "pretrain"])
+@pytest.mark.parametrize(
+    ("config", "of"),
+    [
+        ({}, ()),
+        ({"options": {}}, ()),
+        ({"options": [], "settings": {}, "data": {}}, ()),
+        ({"options": {}, "settings": {}}, ("pretrain",)),
+        ({"options": {}, "settings": {}, "data": {}, "more": 1}, ("finetune",)),
+    ],
+)
+def test_a_run_of_another_command_or_half_a_configuration_is_told(tmp_path, capsys, script, config, of):
+    (tmp_path / FILE).touch()
+    write_json(tmp_path / "config.json", config)
+    if script in of:
+        assert config_of_stopped_run(tmp_path, script) == config
+        return
+    assert command([script, "--resume", str(tmp_path)]) == 1
+    said = f"config.json does not tell what a run of {script} was started with: resume it by the command that began it"
+    assert said in capsys.readouterr().err

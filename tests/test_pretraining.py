@@ -295,6 +295,22 @@ def test_a_vocabulary_serves_both_tokenizers(files, tmp_path):
     assert ours.unk_id not in ours.encode(LINES[0]).ids
 
 
+def test_a_vocabulary_without_room_is_one_sentence_and_the_one_before_stays(files, tmp_path, capsys):
+    resource = pytest.importorskip("resource")  # Windows has none
+    arguments = ["build_vocab", "--text", str(files[0]), "--output", str(tmp_path / "v"), "--size"]
+    assert command([*arguments, "60"]) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "v").iterdir()}
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, usual[1]))
+    try:
+        assert command([*arguments, "120"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    said = f"build_vocab: error: {tmp_path / 'v'} cannot be written (File too large): make room on its disk"
+    assert capsys.readouterr().err.strip().splitlines()[-1] == said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "v").iterdir()} == before
+
+
 def test_without_the_extra_the_way_to_it_is_told(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert command(["build_vocab", "--text", str(files[0]), "--output", str(tmp_path / "v")]) == 1

@@ -29,8 +29,8 @@ TOUR = Path(__file__).with_name("tour.md")
 SENTENCE = "私は毎朝ｺｰﾋｰを[MASK]ます。"
 SECOND = "駅から近い。"  # shares a batch with it, to show the mask
 GLOSSES = {
-    "食べ": "eat", "作り": "make", "買い": "buy", "飲み": "drink", "入れ": "put in, brew", "減り": "decrease",
-    "はじめ": "begin", "思い出し": "remember", "あり": "exist", "い": "be", "で": "at", "が": "subject", "、": "comma",
+    "食べ": "eat", "作り": "make", "買い": "buy", "飲み": "drink", "飲め": "can drink", "出し": "put out",
+    "言い": "say", "選び": "choose", "は": "topic", "が": "subject", "、": "comma",
 }  # fmt: skip
 LAYER, HEAD = 1, 1  # what the tour looks into, counted from 1; its text says so too
 BLOCK = re.compile(r"(<!-- values: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..data.dataset import Example
 from ..model.model import Model
-from ..model.packing import Encodings, Packed, pack
+from ..model.packing import Encodings, Packed, pack_some
 from ..model.precision import autocast, round_size
 from ..model.ranks import rank, ranks, sum_over_ranks
 from ..tokenize.encoding import EncodedBatch
@@ -145,21 +145,23 @@ def in_batches(
     was_training = model.training
     model.eval()
     # Batches by length, so that attention pads little.
-    texts = [range(start, start + parts) for start in range(0, len(encodings), parts)]  # n, their sequences
-    lengths = [max(len(encodings[i].ids) for i in text) for text in texts]
-    by_length = sorted(range(len(texts)), key=lengths.__getitem__)
-    share = by_length[rank() :: ranks()]
+    boundaries = getattr(encodings, "boundaries", None)
+    count = range(len(encodings))
+    each = np.array([len(encodings[i].ids) for i in count]) if boundaries is None else np.diff(boundaries)
+    lengths = each.reshape(-1, parts).max(axis=1)  # (n,) of the longest sequence of each text
+    share = np.argsort(lengths, kind="stable")[rank() :: ranks()]
     batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
     # Forward.
     outputs = []
     with autocast(device, precision):  # around all batches: inside, weights are cast once
         for batch in progress_bar(batches, progress, "batch"):
-            packed = pack([encodings[i] for text in batch for i in texts[text]], round_size(precision)).to(device)
+            sequences = (batch[:, None] * parts + np.arange(parts)).ravel()
+            packed = pack_some(encodings, sequences, round_size(precision)).to(device)
             outputs.append(compute(packed).float())  # (B, width)
     model.train(was_training)
     # Back into the order of the texts, and the shares of all processes together.
-    found = torch.zeros(len(texts), width, device=device)
+    found = torch.zeros(len(lengths), width, device=device)
     if outputs:
-        found[share] = torch.cat(outputs)
+        found[torch.from_numpy(share).to(device)] = torch.cat(outputs)
     sum_over_ranks([found])
     return found.cpu()

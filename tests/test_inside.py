@@ -292,7 +292,7 @@ def test_every_word_that_mini_guesses_has_its_meaning_beside_it(tour):
 def test_the_loss_of_the_tour_is_the_negative_logarithm_of_the_probability(tour):
     for line in tour.values(load("mini"))["loss"][1:]:
         probability, loss = map(float, line.split()[-2:])
-        assert loss == pytest.approx(-math.log(probability), abs=0.02)
+        assert loss == pytest.approx(-math.log(probability), abs=0.02 + 0.0005 / probability)  # p has three digits
 
 
 def test_another_models_values_are_found_and_the_prose_stays(tour, folders):

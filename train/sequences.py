@@ -18,6 +18,7 @@ import numpy as np
 from ..data.dataset import DataError
 from ..data.passages import count_lines, is_held_out, passages
 from ..eval.runs import whole_file
+from ..model.packing import places
 from ..tokenize.tokenizer import Tokenizer
 
 POOL = 16  # batches whose sequences are sorted together
@@ -64,8 +65,8 @@ class Sequences:
     def take(self, chosen: np.ndarray, starts: np.ndarray) -> "Sequences":
         """Some of them, by their numbers; (B,) starts say where each begins."""
         lengths = self.lengths[chosen]
-        places = np.arange(lengths.sum()) + (starts[chosen] - (lengths.cumsum() - lengths)).repeat(lengths)
-        ids, type_ids = (array[places].astype(np.int64) for array in (self.ids, self.type_ids))
+        tokens = places(starts[chosen], lengths)
+        ids, type_ids = (array[tokens].astype(np.int64) for array in (self.ids, self.type_ids))
         return Sequences(ids, type_ids, lengths, self.labels[chosen].astype(np.int64))
 
 

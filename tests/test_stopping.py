@@ -136,14 +136,23 @@ def test_a_signal_keeps_a_checkpoint_of_pretraining(tmp_path, monkeypatch, files
         }
 
 
+SIGNALLED = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none", "--output-dir"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The run that no signal reaches."""
+    root = tmp_path_factory.mktemp("whole")
+    assert command(["finetune", *SIGNALLED, str(root)]) == 0
+    return only_run(root)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a program cannot be sent such signals on Windows")
 @pytest.mark.parametrize("number", [TERM, HUP])
-def test_a_command_that_gets_a_signal_says_how_to_go_on_and_ends_as_the_unbroken_one(tmp_path, number):
-    arguments = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none"]
-    arguments = [sys.executable, str(ROOT / "scripts" / "finetune.py"), *arguments, "--output-dir"]
-    assert subprocess.run([*arguments, str(tmp_path / "whole")], capture_output=True, timeout=300).returncode == 0
+def test_a_command_that_gets_a_signal_says_how_to_go_on_and_ends_as_the_unbroken_one(whole, tmp_path, number):
     cut = subprocess.Popen(
-        [*arguments, str(tmp_path / "cut")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+        [sys.executable, str(ROOT / "scripts" / "finetune.py"), *SIGNALLED, str(tmp_path / "cut")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     while not cut.stdout.readline().startswith("    0"):  # epoch 0 is printed: steps of the first come next
@@ -156,8 +165,8 @@ def test_a_command_that_gets_a_signal_says_how_to_go_on_and_ends_as_the_unbroken
     assert error.splitlines()[-1] == "finetune: stopped" and (run / FILE).is_file()
     assert command(["finetune", "--resume", str(run)]) == 0
     for name in ("predictions-test.jsonl", "val-metrics.json"):
-        assert (run / name).read_bytes() == (only_run(tmp_path / "whole") / name).read_bytes()
-    logs = [list(csv.DictReader((folder / "log.csv").open())) for folder in (run, only_run(tmp_path / "whole"))]
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    logs = [list(csv.DictReader((folder / "log.csv").open())) for folder in (run, whole)]
     assert without_time(logs[0]) == without_time(logs[1])
 
 

@@ -24,7 +24,7 @@ class Decoded(NamedTuple):
 
 
 def decode(path: Path, encoding: str = AUTO) -> Decoded:
-    r"""Read a file whose lines end in \n or \r\n.
+    r"""Read a file whose lines end in \n or \r\n; where there is no \n, in \r.
 
     Raises:
         DataError: the encoding is not known, or not that of the file.
@@ -45,6 +45,9 @@ def decode(path: Path, encoding: str = AUTO) -> Decoded:
     elif encoding != AUTO and codecs.lookup(name).name != "utf-8" and is_utf8(content) and NOT_ASCII.search(text):
         notes.append(f"{path.name} was read as {name}, as told, but its bytes are UTF-8 too: look at its texts")
     lines = text.split("\n")
+    if len(lines) == 1 and "\r" in text.rstrip("\r"):
+        lines = text.split("\r")
+        notes.append(f"the lines of {path.name} end in \\r alone, as old Macs write them")
     return Decoded([line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])], name, notes)
 
 

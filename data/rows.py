@@ -14,14 +14,17 @@ class RowError(ValueError):
 
 
 def decoded_lines(lines: Iterable[bytes]) -> Iterator[str]:
-    r"""Lines of UTF-8 without their ends (\n or \r\n) and without a byte-order mark.
+    r"""Lines of UTF-8 without their ends (\n or \r\n; where there is no \n, \r) and without a byte-order mark.
 
     Bytes that are not UTF-8 become lone surrogates (Python's "surrogateescape"); `refuse_broken_text` finds them.
     """
     for number, line in enumerate(lines):
         if number == 0:
             line = line.removeprefix(b"\xef\xbb\xbf")
-        yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+        whole = number == 0 and not line.endswith(b"\n")  # the only line
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        for part in line.split(b"\r") if whole else [line]:
+            yield part.decode("utf-8", "surrogateescape")
 
 
 def read_lines(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ Letters: B sequences (one here), T tokens, S = T tokens of the longest sequence,
 F feed-forward size, V vocabulary, C classes, L layers.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -152,8 +152,8 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
 
 
 @torch.inference_mode()
-def trace(model: Model | MaskedLM, tokenizer: Tokenizer, text: str) -> Trace:
-    """Run a model in evaluation mode on one text, cut to its positions.
+def trace(model: Model | MaskedLM, tokenizer: Tokenizer, text: str, how: Mapping[str, Any] | None = None) -> Trace:
+    """Run a model in evaluation mode on one text, cut to its positions, or as `how` tells (see `how_to_cut`).
 
     "[MASK]" and the like are special tokens for a masked-language model, plain text for a classifier.
 
@@ -161,8 +161,8 @@ def trace(model: Model | MaskedLM, tokenizer: Tokenizer, text: str) -> Trace:
         NotFiniteError: a logit is infinite or no number.
     """
     special = isinstance(model, MaskedLM)
-    longest = model.config.max_position_embeddings
-    encoding = tokenizer.encode(text, max_length=longest, special_tokens=special)
+    cut = {"max_length": model.config.max_position_embeddings} | dict(how or {})
+    encoding = tokenizer.encode(text, **cut, special_tokens=special)
     packed = pack([encoding])
     output, seen = capture(model, packed)
     assert output.logits is not None  # both kinds have a head

@@ -39,7 +39,7 @@ def token_lines(trace: Trace) -> list[str]:
     for i, token_id in enumerate(encoding.ids):
         start, end = encoding.offsets[i]
         rows.append((str(i), str(token_id), encoding.tokens[i], f"{start}–{end}", trace.text[start:end]))
-    cut = ["(cut here: the text is longer than the model can read)"] if encoding.truncated else []
+    cut = ["(the text was cut: it is longer than the model reads)"] if encoding.truncated else []
     return table(rows) + cut
 
 

@@ -1,7 +1,5 @@
 """Rows of texts with their predictions: one after another, counted, and as the lines of a table, of JSON or of CSV."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +13,7 @@ from ..data.rows import SHOWN
 from ..data.texts import Row
 from ..tokenize.encoding import what_was_cut
 from .classifier import READ_AHEAD, Classifier, Prediction
+from .runs import csv_line
 
 Labelled = Iterable[tuple[Row, Prediction | None]]
 
@@ -145,6 +144,4 @@ def line_of(suffix: str, values: Sequence[Any], place: str) -> str:
         if any(mark in cell for cell in cells for mark in "\t\n\r"):
             raise DataError(f"{place}: a .tsv cannot hold the tab or line break in a cell: write --output FILE.csv")
         return "\t".join(cells)
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
-    return buffer.getvalue().removesuffix("\r\n")
+    return csv_line(cells)

@@ -77,19 +77,34 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_predictions(run: Path, split: str) -> list[dict[str, Any]] | None:
-    """The rows of a run's `predictions-<split>.jsonl`; None where it has none."""
+    """The rows of a run's `predictions-<split>.jsonl`; None where it has none, ValueError for a broken one."""
     file = run / f"predictions-{split}.jsonl"
+    if not file.is_file():
+        return None
+    rows = []
     # Not splitlines(): a text may hold other separators of lines, which JSON leaves as they are.
-    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line] if file.is_file() else None
+    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+        try:
+            rows += [json.loads(line)] if line else []
+        except ValueError as error:  # of JSON or of UTF-8
+            raise ValueError(f"{file}:{number} is broken ({error}): make that run's predictions anew") from error
+        if line and not (isinstance(rows[-1], dict) and {"id", "label", "predicted"} <= set(rows[-1])):
+            raise ValueError(f"{file}:{number} is no prediction: it lacks id, label or predicted")
+    return rows
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
     """Rows with these columns, by default those of the first row; None is an empty cell."""
+    names = list(columns) or list(rows[0])
+    table = [names, *([row[name] for name in names] for row in rows)]
+    write_whole(path, "".join(csv_line(cells) + "\n" for cells in table))
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    r"""A line without its end. A cell with a \n or a \r, which many readers take for ends of lines, is quoted."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(columns) or list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, buffer.getvalue())
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # Python quotes what is in lineterminator
+    return buffer.getvalue().removesuffix("\r\n")
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:

@@ -41,6 +41,13 @@ class Encodings(Protocol):
     def __getitem__(self, index: int, /) -> Encoded: ...
 
 
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on another device; to a GPU it goes through pinned memory, so that nothing waits for the copy."""
+    if torch.device(device).type == "cuda" and tensor.is_cpu:
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 @dataclass
 class Packed:
     """B sequences as T tokens. All tensors are on one device."""
@@ -79,8 +86,8 @@ class Packed:
         return found.index_add(0, self.sequence, x.float())[: len(self)]
 
     def to(self, device: torch.device | str) -> "Packed":
-        """The same batch on another device; from pinned memory the copy does not wait."""
-        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+        """The same batch on another device; nothing waits for the copy to a GPU."""
+        return self.map(lambda tensor: sent(tensor, device))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Packed":
         """The batch with `change` made to every tensor."""
@@ -100,16 +107,17 @@ class Output:
     attentions: tuple[Tensor, ...] | None = None  # L of (B, N, S, S): query × key, zero outside a sequence
 
 
-def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: bool = False) -> Packed:
+def pack(
+    encodings: Sequence[Encoded],
+    multiple: int | None = None,
+    share_rows: bool = False,
+    even: tuple[int, int] | None = None,
+) -> Packed:
     """Lay encoded texts end to end.
 
     Args:
         encodings: B encodings, each of its own length.
-        multiple: fill T up with [PAD] to a multiple of it; from 64 times that on to one of twice as much, from 128
-            times that on of four times as much, and so on: one token in 100 on average. Libraries of matrix products
-            (oneDNN) compile a program for each size, so thousands of batches should have few sizes.
-        share_rows: let short sequences share a row of attention's padded matrix, which is faster where lengths differ
-            much; the attention of such a batch cannot be shown.
+        multiple, share_rows, even: as `pack_flat` takes them.
 
     Raises:
         ValueError: no encodings, or one without a single token.
@@ -118,11 +126,40 @@ def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: 
     if not len(lengths) or not lengths.all():
         what = f"sequence {int(lengths.argmin())} has no tokens" if len(lengths) else "there is no sequence"
         raise ValueError(f"cannot pack: {what}; encode() gives at least [CLS] and [SEP]")
-    # Sequences of [PAD] fill the batch up.
+    ids = np.concatenate([encoding.ids for encoding in encodings])
+    type_ids = np.concatenate([encoding.type_ids for encoding in encodings])
+    return pack_flat(ids, type_ids, lengths, multiple, share_rows, even)
+
+
+def pack_flat(
+    ids: np.ndarray,
+    type_ids: np.ndarray,
+    lengths: np.ndarray,
+    multiple: int | None = None,
+    share_rows: bool = False,
+    even: tuple[int, int] | None = None,
+) -> Packed:
+    """A packed batch of sequences that lie end to end already: (T,) ids and type ids, (B,) lengths.
+
+    Args:
+        multiple: fill T up with [PAD] to a multiple of it; from 64 times that on to one of twice as much, from 128
+            times that on of four times as much, and so on: one token in 100 on average. Libraries of matrix products
+            (oneDNN) compile a program for each size, so thousands of batches should have few sizes.
+        share_rows: let short sequences share a row of attention's padded matrix, which is faster where lengths differ
+            much; the attention of such a batch cannot be shown.
+        even: a step and the S of all batches, at least the step, for batches of very few sizes: T becomes a multiple of
+            the step by one sequence of [PAD] in each batch.
+    """
     longest, tokens = int(lengths.max()), int(lengths.sum())
-    filler = -tokens % (multiple << (tokens // (64 * multiple)).bit_length()) if multiple else 0
-    fillers = [min(longest, filler - start) for start in range(0, filler, longest)]
+    # Sequences of [PAD] fill the batch up.
+    if even:
+        step, longest = even
+        fillers = [step - tokens % step]
+    else:
+        filler = -tokens % (multiple << (tokens // (64 * multiple)).bit_length()) if multiple else 0
+        fillers = [min(longest, filler - start) for start in range(0, filler, longest)]
     lengths = np.append(lengths, fillers).astype(np.int64)
+    padding = np.zeros(sum(fillers), dtype=np.int64)  # [PAD]'s id in most BERTs; nothing reads what becomes of it
     # Where each token stands, in its sequence and in attention's padded matrix.
     boundaries = np.concatenate([[0], lengths.cumsum()])
     positions = np.arange(boundaries[-1]) - boundaries[:-1].repeat(lengths)
@@ -133,10 +170,9 @@ def pack(encodings: Sequence[Encoded], multiple: int | None = None, share_rows: 
     if rows < len(lengths):
         owners = torch.full((rows, longest), -1)
         owners.view(-1)[torch.from_numpy(slots)] = torch.from_numpy(np.arange(len(lengths)).repeat(lengths))
-    padding = np.zeros(filler, dtype=np.int64)  # the id of [PAD] in most BERTs; nothing reads what becomes of it
     return Packed(
-        ids=torch.from_numpy(np.concatenate([*(e.ids for e in encodings), padding]).astype(np.int64)),
-        type_ids=torch.from_numpy(np.concatenate([*(e.type_ids for e in encodings), padding]).astype(np.int64)),
+        ids=torch.from_numpy(np.concatenate([ids, padding]).astype(np.int64)),
+        type_ids=torch.from_numpy(np.concatenate([type_ids, padding]).astype(np.int64)),
         positions=torch.from_numpy(positions),
         slots=torch.from_numpy(slots),
         boundaries=torch.from_numpy(boundaries.astype(np.int32)),

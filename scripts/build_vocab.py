@@ -17,6 +17,7 @@ from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
 from tezukuri.tokenize.vocabulary import word_splitter
+from tezukuri.weights.files import not_written
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     text = islice(passages(options.text, sizes, 0), chosen)
     spaced = (" ".join(split(passage)) for passage in progress_bar(text, "passages", "passage", total=chosen))
     tokenizer = JapaneseTokenizer(learn(spaced, options.size, options.characters, settings), settings)
-    tokenizer.save(options.output)
+    try:
+        tokenizer.save(options.output)
+    except OSError as error:
+        raise not_written(options.output, error) from error
     print(f"{options.output}: {tokenizer.vocab_size} tokens")
     return 0
 

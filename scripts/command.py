@@ -21,6 +21,7 @@ SCRIPTS = {
     "predict": "label texts with a classifier",
     "pretrain": "train a BERT to guess masked words",
     "build_vocab": "make a WordPiece vocabulary from texts",
+    "encode": "tokenize texts once, for pretraining on a GPU",
     "inside": "show every computation of a model on a sentence",
     "failures": "show all mistakes of a run on one page",
     "probe": "try a classifier on texts made from templates",

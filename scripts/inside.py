@@ -11,6 +11,7 @@ from pathlib import Path
 from tezukuri.eval import inside_lines as lines_of
 from tezukuri.eval.inside import load, trace
 from tezukuri.eval.plots import attention_map
+from tezukuri.eval.predict import how_to_cut
 from tezukuri.eval.runs import write_whole
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import positive
@@ -45,7 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     loaded = load(options.model, options.revision)
     if loaded.report.notes:
         log.warning("%s", loaded.report)
-    traced = trace(loaded.model, loaded.tokenizer, options.text)
+    how, said = how_to_cut(loaded.model, loaded.cut)
+    for sentence in said:
+        log.warning("%s", sentence)
+    traced = trace(loaded.model, loaded.tokenizer, options.text, how)
     attention = traced.attention(options.layer, options.head)  # before anything is printed: there may be no such head
     # The lines of each computation, then the picture.
     title = f"attention of layer {options.layer}, head {options.head}"

@@ -19,6 +19,7 @@ from tezukuri.data.texts import EMPTY, Row, Texts, read_texts
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, table
 from tezukuri.eval.runs import whole_file
+from tezukuri.model.int8 import COSTS
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.ranks import rank, ranks
 from tezukuri.scripts.command import parser_of, run_file
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     ways = [way for way in TRUNCATIONS if way != "only_second"]
     options.add_argument("--truncation", choices=ways, help="how texts are cut (as in training)")
     options.add_argument("--batch-size", type=positive, help="texts at a time (default 64)")
-    options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto")
+    options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto", help=f"(auto); {COSTS}")
     options.add_argument("--top-k", type=positive, help="so many labels of each text, in JSON lines (all)")
     return options
 
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         show = jsonl if options.format == "jsonl" else table
         for line in show(counted):
             print(line)
-    for sentence in tally.sentences():
+    for sentence in [*tally.sentences(), *[COSTS] * (options.precision == "int8")]:
         tell(sentence)
     if options.output:
         tell(f"{tally.rows} rows, {tally.rows - tally.unlabelled} of them labelled, are in {options.output}")

@@ -1,6 +1,7 @@
 """How texts are cut: said with its figures, kept with the model, and the same in training and afterwards."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,17 @@ def test_probe_a_teacher_and_a_soup_cut_as_their_model_was_trained(kept, monkeyp
     with pytest.raises(ZeroDivisionError):
         Distillation(teacher=str(kept)).begin(model, SimpleNamespace(sentences=TEXTS, parts=1), None)
     assert seen == [KEPT] * 3
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_inside_shows_what_predict_computes(kept, plain, capsys, caplog, cut):
+    """Of a text that is longer than the model was trained with, but not longer than it can read."""
+    folder, text = kept if cut else plain, HEAD + TAIL + HEAD
+    expected = tezukuri.Classifier.load(folder, precision="fp32")(text)
+    assert expected.truncated == cut
+    caplog.clear()
+    assert command(["inside", text, "--model", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    for label, probability in expected.probabilities.items():
+        assert re.search(rf"{label}\s+\S+\s+{probability:.3f}", printed), printed[-400:]
+    assert ("the text was cut" in printed) == ("cut as in training: to 12 tokens, head_tail" in caplog.text) == cut

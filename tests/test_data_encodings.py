@@ -91,3 +91,11 @@ def test_the_encoding_that_is_named_decides(tmp_path: Path) -> None:
     path = file_of(tmp_path, "text,label\nよよ,1\n".encode())
     assert decode(path, "utf-8").notes == []
     assert "its bytes are UTF-8 too: look at its texts" in decode(path, "cp932").notes[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932", "utf-16"])
+def test_lines_of_old_macs_are_lines_and_that_is_told(tmp_path: Path, encoding: str) -> None:
+    table = TABLE.replace("〜", "").replace("\r\n", "\r")
+    corpus = load(file_of(tmp_path, table.encode(encoding)), **COLUMNS)
+    assert [e.label for e in corpus.examples] == [label for _, label in ROWS]
+    assert "the lines of reviews.csv end in \\r alone, as old Macs write them" in corpus.notes

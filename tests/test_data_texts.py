@@ -177,3 +177,25 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, line: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 50_000 and peak < 200_000
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".jsonl"])
+def test_old_macs_lines_are_lines(tmp_path: Path, suffix: str, end: str) -> None:
+    """They end in a carriage return alone; the whole would else be one text, or a header without rows."""
+    comma = {".csv": ",", ".tsv": "\t"}.get(suffix)
+    lines = {".txt": ["一", "二"], ".jsonl": ['{"text": "一"}', '{"text": "二"}']}.get(suffix)
+    lines = lines or [f"text{comma}label", f"一{comma}a", f"二{comma}b"]
+    path = tmp_path / f"mac{suffix}"
+    path.write_bytes("".join(line + end for line in lines).encode())
+    texts = read_texts(path)
+    assert [row.text for row in texts.rows] == ["一", "二"]
+    told = suffix in (".csv", ".tsv") and end == "\r"
+    assert texts.notes == [f"the lines of mac{suffix} end in \\r alone, as old Macs write them"] * told
+    assert [row.text for row in read_texts(stream("".join(line + end for line in lines))).rows] == ["一", "二"]
+
+
+def test_a_carriage_return_within_lines_is_a_character_of_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("一\r二\n三\r四".encode())
+    assert pairs(path) == [("a.txt:1", "一\r二"), ("a.txt:2", "三\r四")]

@@ -1,5 +1,6 @@
 """Metrics, calibration, labels that differ, and the files of a run."""
 
+import csv
 import json
 
 import numpy as np
@@ -184,6 +185,35 @@ def test_predictions_are_read_back_whatever_ends_lines_in_their_texts(tmp_path):
     rows = runs.read_predictions(tmp_path, "test")
     assert rows and [row["text"] for row in rows] == [example.text for example in some]
     assert runs.read_predictions(tmp_path, "dev") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            '{"id": "1", "label": "a", "predicted": "a"}\n{"id": "2", "lab',
+            r"test\.jsonl:2 is broken .*: make that",
+        ),
+        (b"\xff\n", r"test\.jsonl:1 is broken"),
+        ("[1]\n", r"test\.jsonl:1 is no prediction: it lacks id, label or predicted"),
+        ('\n{"id": "1"}\n', r"test\.jsonl:2 is no prediction"),
+    ],
+)
+def test_predictions_that_were_half_written_are_told_with_file_and_line(tmp_path, content, said):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "predictions-test.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        runs.read_predictions(tmp_path, "test")
+
+
+def test_a_cell_with_any_end_of_line_is_one_cell_to_every_reader_of_csv(tmp_path):
+    rows = [
+        {"text": f"前{mark}後", "last": f"終{mark}"} for mark in ("", "\r", "\r\n", "\n", "\u2028", "\x85", '"', ",")
+    ]
+    runs.write_csv(tmp_path / "rows.csv", rows)
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file)) == rows
+    assert (tmp_path / "rows.csv").read_bytes().startswith("text,last\n前後,終\n".encode())
 
 
 def test_pictures_are_drawn_even_with_japanese_labels_and_without_training_rows(tmp_path, caplog, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from tiny_checkpoint import TEXTS, checkpoint
 
 import tezukuri
+from tezukuri.model.int8 import COSTS
 from tezukuri.scripts.command import main as command
 
 LABELS = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
@@ -111,3 +112,16 @@ def test_a_model_that_is_judged_on_its_own_training_texts_is_told_so(tmp_path, c
     other = table(tmp_path / "out", n=30)
     tezukuri.evaluate(other, model=run.folder, **quiet)
     assert said not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_int8_says_what_it_costs(model, tmp_path, capsys, precision):
+    where = ["--data", str(table(tmp_path)), "--no-report", "--output-dir", str(tmp_path)]
+    assert command(["evaluate", "--model", str(model), "--precision", precision, *where]) == 0
+    assert (f"\nnote    {COSTS}\n" in capsys.readouterr().out) == (precision == "int8")
+    assert command(["predict", "--model", str(model), "--precision", precision, "部屋"]) == 0
+    assert (f"predict: {COSTS}\n" in capsys.readouterr().err) == (precision == "int8")
+    for name in ("evaluate", "predict"):
+        with pytest.raises(SystemExit):
+            command([name, "--help"])
+        assert "in int8 about 5 labels of 1,000 differ" in " ".join(capsys.readouterr().out.split())

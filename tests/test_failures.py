@@ -21,6 +21,7 @@ from tezukuri.data.dataset import Example
 from tezukuri.eval.baselines import MAJORITY, TFIDF, Baselines, learn
 from tezukuri.eval.failures.analysis import Failure, Retrained, Token, analyse, label_suspects, tokens_of, write_data
 from tezukuri.eval.failures.page import (
+    CONFUSED,
     EXAMPLES,
     METRICS,
     NO_TFIDF,
@@ -30,6 +31,7 @@ from tezukuri.eval.failures.page import (
     compare_with,
     epoch_findings,
     findings,
+    likeliest,
     page,
     translator,
 )
@@ -181,6 +183,24 @@ def test_the_confusion_matrix_leads_to_its_errors(analysed):
     assert {tuple(c[k] for k in keys) for c in cells} == {tuple(a[k] for k in keys) for a in articles}
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_of_many_labels_the_page_has_the_most_confused_and_the_likeliest(analysed, language):
+    """Else it would grow with the square of the labels, and each error with all of them."""
+    many = tuple(f"品目{i}$" for i in range(300))
+    some = [Example(f"{i}", f"文{i}", many[i], "test") for i in range(300)]
+    judgement = judge(Classify(many), "test", some, np.roll(4 * np.eye(300), 1, axis=1), many)
+    probabilities = {label: 1 / (3 + abs(i - 150)) for i, label in enumerate(many)}
+    errors = [replace(f, probabilities=probabilities, gold=many[7], predicted=many[150]) for f in analysed.failures]
+    with_many = replace(analysed, judgements=[judgement], failures=errors, data_labels=many, suspects=[])
+    text = page(with_many, CONFIG, ROWS, language)
+    said = translator(language)(CONFUSED, n=300, some=20)
+    assert said in text and said not in page(analysed, CONFIG, ROWS, language)
+    cells = [a for tag, a in Reader(text).elements if tag == "button" and a.get("class") == "cell"]
+    assert 10 < len(cells) <= 20 and len(text) < 300_000
+    assert list(likeliest(errors[0])) == [many[7], *many[145:155]]
+    assert likeliest(analysed.failures[0]) == analysed.failures[0].probabilities
+
+
 def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
     for text in [*HOSTILE, *TEXTS, "㍿の ﾎﾃﾙ  です", ""]:
         encoding = TOKENIZER.encode(text, max_length=8)
@@ -189,8 +209,21 @@ def test_each_cut_of_the_tokenizer_is_a_piece_and_all_pieces_are_the_text():
         pieces = tokens_of(text, inside, encoding.offsets, values, -values, 2 * values)
         assert "".join(piece.text for piece in pieces) == text
         numbers = list(range(1, len(encoding) - 1))
-        found = [(p.gradients, p.occlusion, p.rollout) for p in pieces[: len(encoding) - 2]]
+        found = [(p.gradients, p.occlusion, p.rollout) for p in pieces if p.gradients]
         assert found == [(n, -n, 2 * n) for n in numbers]
+
+
+@pytest.mark.parametrize("way", ["longest_first", "head_tail"])
+def test_what_was_cut_from_a_text_has_no_colour(way):
+    """Also where it was cut from the middle: it is no part of the first token after the gap."""
+    text = "駅から近くて便利でした。部屋が狭くて最悪でした。普通のホテルです。また来ます。"
+    encoding = TOKENIZER.encode(text, max_length=8, truncation=way)
+    inside = TOKENIZER.template.inside(len(encoding))
+    pieces = tokens_of(text, inside, encoding.offsets, *np.ones((3, len(encoding))))
+    assert "".join(piece.text for piece in pieces) == text
+    coloured_text = "".join(piece.text for piece in pieces if piece.gradients)
+    read = "".join(text[start:end] for start, end in encoding.offsets[1:-1])
+    assert coloured_text == read != text and text.endswith(read[-2:]) == (way == "head_tail")
 
 
 def test_the_errors_know_their_kinds_neighbours_and_judges(analysed):
@@ -495,6 +528,11 @@ def test_the_page_needs_no_saved_model_but_to_make_it_again(some_reviews, tmp_pa
     made = only_run(tmp_path)
     assert {path.name for path in made.iterdir()} >= PAGE
     assert command(["failures", str(made)]) == 1 and "has kept no model" in capsys.readouterr().err
+    (made / "checkpoint.pt").touch()  # as of a run that was stopped
+    assert command(["failures", str(made)]) == 1
+    assert (
+        f"{made} was not finished: go on with it first (tezukuri finetune --resume {made})" in capsys.readouterr().err
+    )
     assert command(["failures", str(tmp_path)]) == 1 and "is no run" in capsys.readouterr().err
     (tmp_path / "config.json").write_text('{"options": {}, "settings": {}}', encoding="utf-8")
     assert command(["failures", str(tmp_path)]) == 1 and "no run of finetune or evaluate" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import sys
 
 import numpy as np
@@ -24,13 +25,16 @@ from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.train import pretrain as pretrain_run
 from tezukuri.train.masking import Masker
-from tezukuri.train.pretraining import NO_LABEL, Sample, batches, evaluate, guesses
+from tezukuri.train.pretraining import ahead, evaluate, guesses
+from tezukuri.train.pretraining import masked as masked_batch
 from tezukuri.train.pretraining import pretrain as train
+from tezukuri.train.sequences import NO_LABEL, Sample, Sequences, batches, of_ids, of_text, sequences_of, write_ids
 from tezukuri.train.settings import Pretraining
 from tezukuri.weights.architectures import config_json
 from tezukuri.weights.load import load_with_report
 from tezukuri.weights.names import BERT
 
+FP32 = torch.float32
 LINES = [f"{text}{place}の{number}号室です。" for number in range(60) for text in TEXTS for place in ("東京", "京都")]
 
 
@@ -108,7 +112,7 @@ def test_the_loss_is_the_references_on_the_same_masks():
     ours, oracle = twins(MaskedLM(Bert(config, pooler=False)), transformers.BertForMaskedLM)
     masker = Masker(np.arange(97) < 5, np.arange(97) % 3 == 0, mask_id=4, rate=0.5)
     batch = [Sample(text.ids, text.type_ids, NO_LABEL) for text in random_texts(config)]
-    guess = guesses(ours, batch, masker, np.random.default_rng(1), torch.float32)
+    guess = guesses(ours, masked_batch(Sequences.of(batch), masker, np.random.default_rng(1), FP32), FP32)
     shown, at, targets = masker(np.concatenate([text.ids for text in batch]), np.random.default_rng(1))
     rows = padded(batch)
     real = rows["attention_mask"].bool()
@@ -139,7 +143,7 @@ def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next
     masker = Masker(np.arange(97) < 5, np.arange(97) % 3 == 0, mask_id=4, rate=0.5)
     classes = [1, NO_LABEL, 0, NO_LABEL, 1]
     batch = [Sample(text.ids, text.type_ids, c) for text, c in zip(random_texts(config), classes, strict=True)]
-    guess = guesses(ours, batch, masker, np.random.default_rng(1), torch.float32)
+    guess = guesses(ours, masked_batch(Sequences.of(batch), masker, np.random.default_rng(1), FP32), FP32)
     shown, at, targets = masker(np.concatenate([text.ids for text in batch]), np.random.default_rng(1))
     rows = padded(batch)
     real = rows["attention_mask"].bool()
@@ -153,8 +157,9 @@ def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next
     torch.testing.assert_close(guess.loss, expected.loss, rtol=1e-5, atol=1e-5)
     right = sum(int(logits.argmax()) == c for logits, c in zip(expected.seq_relationship_logits, classes, strict=True))
     assert (int(guess.class_right), guess.labelled) == (right, 3)
-    row = evaluate(ours, [batch, batch], masker, torch.float32)
-    seen = [guesses(ours, batch, masker, np.random.default_rng([0, n]), torch.float32) for n in (0, 1)]
+    ready = [masked_batch(Sequences.of(batch), masker, np.random.default_rng([0, n]), FP32) for n in (0, 1)]
+    row = evaluate(ours, ready, FP32)
+    seen = [guesses(ours, one, FP32) for one in ready]
     masked = sum(guess.masked for guess in seen)
     assert row == pytest.approx(
         {
@@ -167,23 +172,96 @@ def test_the_loss_of_masked_words_and_labels_is_the_references_of_words_and_next
 
 def test_a_line_may_begin_with_a_label():
     lines = ["良い\t駅から近い。", "悪い\t部屋が狭い。", "駅から近い。", "知らない\t部屋が狭い。", "良い 部屋が狭い。"]
-    (batch,) = batches(lines, TOKENIZER, settings(), ["悪い", "良い"])
-    assert sorted(sample.label for sample in batch) == [-1, -1, -1, 0, 1]
-    of_label = {sample.label: sample.ids.tolist() for sample in batch}
-    assert of_label[1] == TOKENIZER.encode("駅から近い。").ids and of_label[0] == TOKENIZER.encode("部屋が狭い。").ids
-    (batch,) = batches(lines, TOKENIZER, settings())
-    assert {sample.label for sample in batch} == {-1}
+    samples = [sample for sample, _ in sequences_of(lines, TOKENIZER, 128, ["悪い", "良い"])]
+    assert [sample.label for sample in samples] == [1, 0, -1, -1, -1]
+    assert samples[0].ids.tolist() == TOKENIZER.encode("駅から近い。").ids
+    assert samples[1].ids.tolist() == TOKENIZER.encode("部屋が狭い。").ids
+    assert {sample.label for sample, _ in sequences_of(lines, TOKENIZER, 128)} == {-1}
 
 
 def test_batches_hold_every_token_once_and_long_passages_in_several_sequences():
     long = "駅から近くて便利でした。" * 30
-    made = list(batches([*LINES, long], TOKENIZER, settings(max_length=16)))
+    samples = [sample for sample, _ in sequences_of([*LINES, long], TOKENIZER, 16)]
+    made = list(batches(samples, batch_tokens=300, seed=1))
     sequences = [sequence.ids.tolist() for batch in made for sequence in batch]
+    assert sorted(sequences) == sorted(sample.ids.tolist() for sample in samples)
     assert all(s[0] == TOKENIZER.cls_id and s[-1] == TOKENIZER.sep_id and len(s) <= 16 for s in sequences)
     inside = sum(len(s) - 2 for s in sequences)
     assert inside == sum(len(TOKENIZER.ids_of(text)) for text in [*LINES, long])
-    sizes = [sum(len(sequence.ids) for sequence in batch) for batch in made]
+    sizes = [len(batch.ids) for batch in made]
     assert max(sizes) < 300 + 16 and np.median(sizes) >= 300
+    for batch in made:  # of about equally long ones
+        assert batch.lengths.tolist() == sorted(batch.lengths) and len(batch.lengths) == len(batch.labels)
+
+
+def test_a_file_of_ids_holds_what_the_texts_hold(files, tmp_path, capsys):
+    TOKENIZER.save(tmp_path / "vocabulary")
+    arguments = ["encode", "--tokenizer", str(tmp_path / "vocabulary"), "--text", *map(str, files)]
+    output = tmp_path / "corpus.npz"
+    assert command([*arguments, "--max-length", "16", "--labels", "x,y", "--output", str(output)]) == 0
+    assert re.fullmatch(r".*corpus\.npz: [\d,]+ tokens\n", capsys.readouterr().out)
+    how = TOKENIZER, 16, 300, 1, ("x", "y")
+    ids, text = of_ids([output], *how), of_text(files, *how)
+
+    held_out = [[sample.ids.tolist() for batch in corpus.held_out for sample in batch] for corpus in (ids, text)]
+    assert sorted(held_out[0]) == sorted(held_out[1]) and len(held_out[0]) > 0
+    wanted = [sample.ids.tolist() for sample, held_out in sequences_of(LINES, TOKENIZER, 16) if not held_out]
+    epoch = []
+    while len(epoch) < len(wanted):
+        epoch += [sample.ids.tolist() for sample in next(ids.training)]
+    assert sorted(epoch) == sorted(wanted) and epoch != wanted
+    twice = of_ids([output, output], *how)
+    assert sum(len(batch.ids) for batch in twice.held_out) == sum(map(len, held_out[0]))  # judged once
+
+    # What it is not for.
+    with pytest.raises(DataError, match=r"corpus\.npz was made with max_length 16, not 128: make it anew"):
+        of_ids([output], TOKENIZER, 128, 300, 1, ("x", "y"))
+    with pytest.raises(DataError, match=r"was made with labels \['x', 'y'\], not \[\]"):
+        of_ids([output], TOKENIZER, 16, 300, 1, ())
+    other = JapaneseTokenizer([*TOKENIZER.vocabulary, "別"])
+    with pytest.raises(DataError, match="was made with another vocabulary"):
+        of_ids([output], other, 16, 300, 1, ("x", "y"))
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(output.read_bytes()[:-500])
+    for no_ids in (broken, files[0], tmp_path / "none.npz"):
+        with pytest.raises(DataError, match=rf"{no_ids.name} is no file of token ids"):
+            of_ids([no_ids], *how)
+    assert command([*arguments, "--output", str(tmp_path / "corpus.txt")]) == 1
+    assert "its name must end with .npz" in capsys.readouterr().err
+    (tmp_path / "empty.txt").write_text("\n\n")
+    assert command([*arguments[:4], str(tmp_path / "empty.txt"), "--output", str(output)]) == 1
+    assert "there is no text to write" in capsys.readouterr().err
+    run = ["pretrain", "--model", "scratch", "--tokenizer", str(tmp_path / "vocabulary"), "--output-dir", str(tmp_path)]
+    assert command([*run, "--text", str(files[0]), str(output)]) == 1
+    assert "some files are texts and some are ids" in capsys.readouterr().err
+
+
+def test_it_learns_from_ids_and_a_stopped_run_ends_as_the_unbroken_one(files, tmp_path):
+    output = tmp_path / "corpus.npz"
+    write_ids(output, LINES, TOKENIZER, 128, LABELS)
+    chosen = settings(steps=9, look_every=3, lr=3e-3)
+    unbroken = small_model()
+    rows = list(train(unbroken, TOKENIZER, [output], chosen, tmp_path))
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"] and rows[-1]["val_loss"] > 0
+    stopped = train(small_model(), TOKENIZER, [output], chosen, tmp_path)
+    next(stopped)
+    stopped.close()
+    resumed = small_model(seed=3)
+    list(train(resumed, TOKENIZER, [output], chosen, tmp_path, resume=True))
+    assert all(torch.equal(a, b) for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True))
+
+
+def test_batches_made_ready_ahead_are_the_same_and_errors_come_through():
+    assert list(ahead(iter(range(1, 20)), 4)) == list(range(1, 20)) and list(ahead(iter([]), 4)) == []
+
+    def breaks():
+        yield 1
+        raise DataError("a bad line")
+
+    made = ahead(breaks(), 3)
+    assert next(made) == 1
+    with pytest.raises(DataError, match="a bad line"):
+        next(made)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -215,6 +293,22 @@ def test_a_vocabulary_serves_both_tokenizers(files, tmp_path):
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "v")
     assert theirs(TEXTS)["input_ids"] == [encoding.ids.tolist() for encoding in ours.encode_batch(TEXTS)]
     assert ours.unk_id not in ours.encode(LINES[0]).ids
+
+
+def test_a_vocabulary_without_room_is_one_sentence_and_the_one_before_stays(files, tmp_path, capsys):
+    resource = pytest.importorskip("resource")  # Windows has none
+    arguments = ["build_vocab", "--text", str(files[0]), "--output", str(tmp_path / "v"), "--size"]
+    assert command([*arguments, "60"]) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "v").iterdir()}
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, usual[1]))
+    try:
+        assert command([*arguments, "120"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    said = f"build_vocab: error: {tmp_path / 'v'} cannot be written (File too large): make room on its disk"
+    assert capsys.readouterr().err.strip().splitlines()[-1] == said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "v").iterdir()} == before
 
 
 def test_without_the_extra_the_way_to_it_is_told(files, tmp_path, monkeypatch, capsys):
@@ -274,11 +368,11 @@ def test_labels_train_the_pooler_too_and_the_model_can_be_saved_in_half_precisio
 
 def test_the_dropout_of_pretraining_is_not_that_which_is_saved():
     model = small_model().train()
-    batch = [Sample(text.ids, text.type_ids, NO_LABEL) for text in random_texts(model.config)]
-    masker = Masker.of(TOKENIZER)
+    batch = Sequences.of([Sample(text.ids, text.type_ids, NO_LABEL) for text in random_texts(model.config)])
+    ready = masked_batch(batch, Masker.of(TOKENIZER), np.random.default_rng(0), FP32)
 
     def loss() -> float:
-        return float(guesses(model, batch, masker, np.random.default_rng(0), torch.float32).loss.detach())
+        return float(guesses(model, ready, FP32).loss.detach())
 
     pretrain_run.set_dropout(model, 0.0)
     assert loss() == loss()

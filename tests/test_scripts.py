@@ -44,8 +44,8 @@ FLAGS = {
         --bad-rows --leave-out --pair-column --task --id-column --encoding --classes --merge-labels
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
-        --patience --precision --compile --no-compile --seed --device --output-dir --save-model --judge-train
-        --checkpoint --no-checkpoint --resume --trust --report --no-report --language""",
+        --patience --precision --compile --no-compile --graphs --no-graphs --seed --device --output-dir --save-model
+        --judge-train --checkpoint --no-checkpoint --resume --trust --report --no-report --language""",
     evaluate: """
         --pair-column --id-column --encoding --classes --merge-labels
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column

@@ -25,7 +25,7 @@ import tezukuri
 from tezukuri.eval.runs import write_json
 from tezukuri.scripts.command import main as command
 from tezukuri.train import finetune, loop, pretraining
-from tezukuri.train.checkpoint import FILE, require_whole
+from tezukuri.train.checkpoint import FILE, config_of_stopped_run, require_whole, save_checkpoint
 from tezukuri.train.loop import fine_tune
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.signals import as_interrupts, put_off
@@ -120,7 +120,7 @@ def test_a_signal_keeps_a_checkpoint_of_pretraining(tmp_path, monkeypatch, files
     (tmp_path / "cut").mkdir()
     torch.manual_seed(1)
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, "pack", at_call(step, pretraining.pack, lambda: signal.raise_signal(TERM)))
+        patch.setattr(pretraining, "guesses", at_call(step, pretraining.guesses, lambda: signal.raise_signal(TERM)))
         patch.setattr(pretraining, "HELD_OUT_BATCHES", 0)
         patch.setattr(pretraining, "evaluate", lambda *_: rows[0] if step > 3 else {})
         with pytest.raises(KeyboardInterrupt):
@@ -262,6 +262,37 @@ def test_no_room_for_a_checkpoint_is_one_sentence_and_the_one_before_stays(some_
     assert command(["finetune", "--resume", str(run)]) == 0
 
 
+@pytest.mark.parametrize("room", [1_000, 30_000])
+def test_no_room_in_the_midst_of_a_tensor_is_one_sentence_too(tmp_path, room):
+    """There torch's writer raises a RuntimeError of its own; a limit for the size of files stands for a full disk."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    model = model_of()
+    optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler(enabled=False)
+    save_checkpoint(tmp_path, {"epoch": 1}, model, [optimizer], scaler)
+    before = (tmp_path / FILE).read_bytes()
+    assert len(before) > 2 * room
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"checkpoint\.pt cannot be written \(File too large\): make room on its disk"
+        ):
+            save_checkpoint(tmp_path, {"epoch": 2}, model, [optimizer], scaler)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert (tmp_path / FILE).read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_an_error_of_torch_that_is_none_of_the_disk_stays_what_it_is(tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(torch, "save", fails)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        save_checkpoint(tmp_path, {}, torch.nn.Linear(1, 1), [], torch.amp.GradScaler(enabled=False))
+    assert not any(tmp_path.iterdir())
+
+
 def at_call_use(number: int, function, other):
     """`function`, but `other` at its call of this number."""
     calls = iter(range(1, 10**9))
@@ -356,3 +387,25 @@ def test_a_picture_that_fails_ends_no_run_and_the_model_is_written_before_it(
     warned = [record.getMessage() for record in caplog.records if "was not drawn" in record.getMessage()]
     assert len(warned) == 2 and all("no picture of this" in line and "\n" not in line for line in warned)
     assert not (only_run(tmp_path) / FILE).exists()
+
+
+@pytest.mark.parametrize("script", ["finetune", "pretrain"])
+@pytest.mark.parametrize(
+    ("config", "of"),
+    [
+        ({}, ()),
+        ({"options": {}}, ()),
+        ({"options": [], "settings": {}, "data": {}}, ()),
+        ({"options": {}, "settings": {}}, ("pretrain",)),
+        ({"options": {}, "settings": {}, "data": {}, "more": 1}, ("finetune",)),
+    ],
+)
+def test_a_run_of_another_command_or_half_a_configuration_is_told(tmp_path, capsys, script, config, of):
+    (tmp_path / FILE).touch()
+    write_json(tmp_path / "config.json", config)
+    if script in of:
+        assert config_of_stopped_run(tmp_path, script) == config
+        return
+    assert command([script, "--resume", str(tmp_path)]) == 1
+    said = f"config.json does not tell what a run of {script} was started with: resume it by the command that began it"
+    assert said in capsys.readouterr().err

@@ -217,3 +217,12 @@ def test_chance_is_weak_and_knowledge_is_not(seed):
 )  # fmt: skip
 def test_a_label_is_unanimous_where_two_judges_or_more_all_chose_it(votes, expected):
     assert unanimous(votes, "a") is expected
+
+
+@pytest.mark.parametrize(("right", "weak"), [(200, True), (500, True), (501, False)])
+def test_of_twenty_classes_one_that_is_wrong_as_often_as_right_is_weak(right, weak):
+    """The majority has a twentieth there, and a model with a fifth would accuse most of the labels."""
+    given = np.arange(1000) % 20
+    said = np.where(np.random.default_rng(7).permutation(1000) < right, given, (given + 3) % 20)
+    found = competence(np.eye(20)[said], given)
+    assert found.accuracy == right / 1000 and found.majority == 0.05 and found.p < 1e-9 and found.weak == weak

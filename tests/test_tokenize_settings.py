@@ -92,7 +92,7 @@ def test_a_dictionary_that_no_setting_names_is_noted(tmp_path, kwargs, note):
 
 @pytest.mark.parametrize("kind", ["", "-whole-word-masking", "-char", "-char-whole-word-masking", "-v2"])
 @pytest.mark.parametrize("owner", ["cl-tohoku", "tohoku-nlp"])
-@pytest.mark.parametrize("place", ["models--{0}--{1}/snapshots/0123", "{0}/{1}"])
+@pytest.mark.parametrize("place", ["models--{0}--{1}/snapshots/0123", "{0}/{1}", "clones/{1}"])
 def test_tohokus_first_models_are_read_with_the_dictionary_they_were_made_with(tmp_path, owner, kind, place):
     folder = tmp_path / place.format(owner, f"bert-base-japanese{kind}")
     folder.mkdir(parents=True)
@@ -105,11 +105,20 @@ def test_tohokus_first_models_are_read_with_the_dictionary_they_were_made_with(t
     if kind == "-v2":
         assert "assumed unidic_lite" in note
     else:
-        assert f"read with ipadic, with which {owner}/bert-base-japanese{kind} was made" in note
+        assert f"read with ipadic, with which Tohoku's bert-base-japanese{kind} was made" in note
     own = JapaneseTokenizer(tokenizer.vocabulary, Settings(mecab_dic="unidic_lite" if kind == "-v2" else "ipadic"))
     assert words == [word.text for word in own.words("日本人でした")]
     folder_of(folder, config | {"mecab_kwargs": {"mecab_dic": "unidic_lite"}})
     assert JapaneseTokenizer.from_pretrained(folder).settings.mecab_dic == "unidic_lite"
+
+
+@pytest.mark.parametrize(
+    "place", ["models--someone--bert-base-japanese/snapshots/0123", "bert-base-japanese-2", "model"]
+)
+def test_models_of_others_are_not_taken_for_tohokus_first(tmp_path, place):
+    (tmp_path / place).mkdir(parents=True)
+    settings, (note,) = Settings.of_folder(folder_of(tmp_path / place, MECAB))
+    assert settings.mecab_dic == "unidic_lite" and "names no MeCab dictionary: assumed unidic_lite" in note
 
 
 @pytest.mark.parametrize(

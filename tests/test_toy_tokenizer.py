@@ -27,10 +27,10 @@ from tezukuri.tokenize.tokenizer import Tokenizer, Word
 from tezukuri.train.batch import Texts
 from tezukuri.train.loop import fine_tune
 from tezukuri.train.masking import Masker
-from tezukuri.train.pretraining import batches
 from tezukuri.train.regularizers.word_dropout import WordDropout
 from tezukuri.train.regularizers.word_noise import WordNoise
-from tezukuri.train.settings import Pretraining, Settings
+from tezukuri.train.sequences import sequences_of
+from tezukuri.train.settings import Settings
 from tezukuri.weights import hub
 from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.save import save
@@ -152,8 +152,8 @@ def test_masks_fall_on_its_words():
 
 
 def test_pretraining_lays_its_tokens_around_passages():
-    (batch,) = batches(["abcdef gh"], TOKENIZER, Pretraining(max_length=6))
-    assert sorted(TOKENIZER.decode(sample.ids) for sample in batch) == ["<s> abcd</s>", "<s>ef gh</s>"]
+    samples = sequences_of(["abcdef gh"], TOKENIZER, max_length=6)
+    assert [TOKENIZER.decode(sample.ids) for sample, _ in samples] == ["<s> abcd</s>", "<s>ef gh</s>"]
 
 
 def test_noise_leaves_all_special_tokens_of_a_pair():

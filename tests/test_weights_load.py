@@ -536,3 +536,12 @@ def test_real_weights_give_the_embeddings_of_the_reference():
         torch.testing.assert_close(mine.pooled[i], expected.pooler_output[0], rtol=1e-5, atol=2e-5)
         embedding, reference = mine.hidden[start:end].mean(0), expected.last_hidden_state[0].mean(0)
         torch.testing.assert_close(embedding, reference, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("spare", [0, 127, 128, 5000])
+def test_a_vocabulary_of_which_a_part_is_missing_is_told(tmp_path, spare):
+    """Filling up to a multiple of 8, 64 or 128 is usual, and no reason to say anything."""
+    checkpoint(tmp_path, "BertModel", vocab_size=SIZES["vocab_size"] + spare)
+    notes = [note for note in load_with_report(tmp_path).report.notes if "fetch it again" in note]
+    told = f"vocab.txt has {SIZES['vocab_size']} tokens, and the model embeds {SIZES['vocab_size'] + spare}: if a part"
+    assert [note.startswith(told) for note in notes] == [True] * (spare >= 128)

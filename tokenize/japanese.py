@@ -9,6 +9,7 @@ Its ids equal those of transformers' BertJapaneseTokenizer and BertTokenizer.
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -66,9 +67,12 @@ class JapaneseTokenizer(Tokenizer):
         """Write vocab.txt and tokenizer_config.json, for `from_pretrained` here and in transformers."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_vocabulary(folder / "vocab.txt", self.vocabulary)
         written = json.dumps(self.settings.as_json(), ensure_ascii=False, indent=2)
-        (folder / "tokenizer_config.json").write_text(written + "\n", encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as aside:  # the files appear whole or not at all
+            write_vocabulary(Path(aside, "vocab.txt"), self.vocabulary)
+            Path(aside, "tokenizer_config.json").write_text(written + "\n", encoding="utf-8")
+            for file in sorted(Path(aside).iterdir()):
+                file.replace(folder / file.name)
 
     def pieces_of(self, text: str) -> list[Piece]:
         pieces = []

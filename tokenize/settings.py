@@ -33,8 +33,9 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "extra_special_tokens": (None, [], {}),
 }
 # Models that were made with ipadic and do not say so: Tohoku's first.
+TOHOKU = ("cl-tohoku", "tohoku-nlp")
 KINDS = ("", "-whole-word-masking", "-char", "-char-whole-word-masking")
-MADE_WITH_IPADIC = {f"{owner}/bert-base-japanese{kind}" for owner in ("cl-tohoku", "tohoku-nlp") for kind in KINDS}
+MADE_WITH_IPADIC = {f"bert-base-japanese{kind}" for kind in KINDS}
 UNLIMITED = 10**9  # transformers writes 10³⁰ for an unknown model_max_length
 
 
@@ -108,10 +109,10 @@ class Settings:
             if settings.mecab_dic is None:
                 notes.append(f"{path} names no MeCab dictionary: this machine's own is read, which may be another")
             elif "mecab_dic" not in (given.get("mecab_kwargs") or {}):
-                model = hub_id(folder)
-                if model in MADE_WITH_IPADIC:
+                owner, name = owner_and_name(folder)
+                if name in MADE_WITH_IPADIC and owner in (None, *TOHOKU):
                     settings = replace(settings, mecab_dic="ipadic")
-                    why = f"read with ipadic, with which {model} was made"
+                    why = f"read with ipadic, with which Tohoku's {name} was made"
                 else:
                     why = (
                         f"assumed {settings.mecab_dic}, the default of transformers; where the model was made with "
@@ -161,12 +162,11 @@ def names_dictionary(option: str) -> bool:
     return re.search(r"(^|\s)(-d|--dicdir)", option) is not None
 
 
-def hub_id(folder: Path) -> str:
-    """The hub id of a folder in the hub's cache, or of a clone; for any other folder its last two names."""
-    in_cache = folder.parent.parent.name  # models--OWNER--NAME/snapshots/COMMIT
-    if in_cache.startswith("models--"):
-        return in_cache.removeprefix("models--").replace("--", "/")
-    return "/".join(folder.absolute().parts[-2:])
+def owner_and_name(folder: Path) -> tuple[str | None, str]:
+    """Of a model in the hub's cache; of any other folder, such as a clone, None and its own name."""
+    folder = folder.resolve()
+    in_cache, *names = folder.parent.parent.name.split("--")  # models--OWNER--NAME/snapshots/COMMIT
+    return (names[0], names[1]) if in_cache == "models" and len(names) == 2 else (None, folder.name)
 
 
 def class_of(folder: Path) -> Any:

@@ -3,7 +3,7 @@
 Letters: n texts of a split, B texts in a micro-batch, C columns of logits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.packing import Encoded, Encodings
+from ..model.packing import Encoded, Encodings, sent
 
 
 class Texts(NamedTuple):
@@ -57,16 +57,20 @@ class Batch:
             doubled=True,
         )
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with `change` made to every tensor."""
+        return replace(self, rows=change(self.rows), classes=change(self.classes), targets=change(self.targets))
+
     def spread(self, values: Tensor) -> Tensor:
         """(B, …) values of the texts → of the rows of the logits, of which a text may have several."""
         return values.repeat_interleave(len(self.targets) // len(self.rows), dim=0)
 
 
 def batch_of(texts: Texts, chosen: np.ndarray, device: torch.device) -> Batch:
-    targets = torch.from_numpy(texts.targets[chosen]).to(device)
+    targets = sent(torch.from_numpy(texts.targets[chosen]), device)
     return Batch(
         texts=[texts.encodings[i * texts.parts + part] for i in chosen for part in range(texts.parts)],
-        rows=torch.from_numpy(chosen).to(device),
+        rows=sent(torch.from_numpy(chosen), device),
         classes=targets.argmax(dim=-1),
         targets=targets,
     )

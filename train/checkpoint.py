@@ -15,6 +15,7 @@ from ..model.ranks import rank
 from ..weights.files import first_line, not_written, read_json
 
 FILE = "checkpoint.pt"
+TOLD = {"finetune": {"options", "settings", "data"}, "pretrain": {"options", "settings"}}  # in config.json
 KEEP_EVERY = 300.0  # seconds between two checkpoints within an epoch
 
 
@@ -43,8 +44,12 @@ def save_checkpoint(
         with aside.open("wb") as file:  # torch's own writer does not say why it fails
             torch.save(state, file)
         aside.replace(folder / FILE)
-    except OSError as error:
-        raise not_written(folder / FILE, error) from error
+    except (OSError, RuntimeError) as error:
+        # Where the disk is full in the midst of a tensor, torch's writer raises an error of its own about the system's.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, OSError):
+            raise
+        raise not_written(folder / FILE, cause) from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -111,13 +116,16 @@ def told_how_to_go_on(script: str, run: Path) -> Iterator[None]:
         raise
 
 
-def config_of_stopped_run(run: Path) -> dict[str, Any]:
-    """The `config.json` of a run; ValueError where there is nothing to resume."""
+def config_of_stopped_run(run: Path, script: str = "pretrain") -> dict[str, Any]:
+    """The `config.json` of a run of finetune or pretrain; ValueError where there is nothing to resume."""
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is no run: it has no config.json")
     if not (run / FILE).is_file():
         raise ValueError(f"{run} has no {FILE}: it ended, stopped before its first one, or kept no checkpoints")
     config = read_json(run / "config.json")
-    if not isinstance(config.get("options"), dict):
-        raise ValueError(f"{run / 'config.json'} does not tell the options that the run was started with")
+    if {name for name in TOLD["finetune"] if isinstance(config.get(name), dict)} != TOLD[script]:
+        raise ValueError(
+            f"{run / 'config.json'} does not tell what a run of {script} was started with: resume it by the command "
+            "that began it"
+        )
     return config

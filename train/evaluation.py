@@ -20,6 +20,7 @@ from ..eval.predict import Scorer, how_to_cut
 from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
+from ..model.int8 import COSTS
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
@@ -51,7 +52,7 @@ class EvaluationPlan(DataOptions):
         None, "how (as in training)", choices=[t for t in TRUNCATIONS if t != "only_second"]
     )
     batch_size: int | None = option(None, "texts at a time (default 64)", positive=True)
-    precision: str = option("auto", "(%(default)s)", choices=["auto", *PRECISIONS, "int8"])
+    precision: str = option("auto", f"(%(default)s); {COSTS}", choices=["auto", *PRECISIONS, "int8"])
 
 
 @dataclass
@@ -197,7 +198,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
     plan = replace(plan, split=split)
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
     how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation)
-    for sentence in said:
+    for sentence in [*said, *[COSTS] * (plan.precision == "int8")]:
         print(f"note    {sentence}")
     batch_size = plan.batch_size or classifier.batch_size
     scorer = Scorer(classifier.model, loaded.tokenizer, classifier.task, how, classifier.precision, batch_size)

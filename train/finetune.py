@@ -75,7 +75,7 @@ def finetune(
         raise ValueError("trust is for a run that is resumed: give resume too, or leave it out")
     given = data if isinstance(data, Dataset) else None
     if resume is not None:
-        plan = Plan.of_run(config_of_stopped_run(Path(resume).resolve()))
+        plan = Plan.of_run(config_of_stopped_run(Path(resume).resolve(), "finetune"))
     elif isinstance(data, Plan):
         plan = replace(data, **options)
     else:

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from ..model.precision import autocast, choose_precision, round_size
 from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
 from .batch import Batch, Texts, batch_of
 from .checkpoint import KEEP_EVERY, load_checkpoint, save_checkpoint
-from .optimizer import adamw, clip_gradients, learning_rate
+from .graphs import Graphs, Halves, even_sizes, why_not
+from .optimizer import adamw, clip_gradients, learning_rate, set_rate
 from .regularizers.regularizer import Regularizer
 from .settings import Settings
 from .signals import put_off
@@ -95,9 +97,14 @@ def fine_tune(
     team = Team(regularizers)
     with team.at_work(model, train, dev):
         # Optimizer, forward pass and loss.
-        optimizer = adamw(model, settings, team.rate)
+        reason = why_not(settings, device, precision, team) if settings.graphs else ""
+        if reason:
+            log.warning("steps cannot be replayed as CUDA graphs (%s): going on without", reason)
+        graphs = settings.graphs and not reason
+        even = even_sizes(train.encodings, model.config.max_position_embeddings) if graphs else None
+        optimizer = adamw(model, settings, team.rate, graphs)
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-        clip_in_step = device.type == "cpu" and not scaler.is_enabled()
+        clip_in_step = device.type in ("cpu", "cuda") and not scaler.is_enabled()
         forward = compiled(model) if settings.compile else model
         loss_of = team.own_loss or model.classifier.loss  # fp32 (B, C), (B, C) -> (B,) or (B, C), to be summed
 
@@ -106,6 +113,40 @@ def fine_tune(
             with autocast(device, precision):
                 output = forward(packed)  # logits (B, C)
             return output, portion * loss_of(output.logits.float(), batch.targets).sum()
+
+        def gradients(packed: Packed, batch: Batch, texts: int, of: int) -> dict[str, Tensor]:
+            """Add the gradients of a micro-batch of so many texts of a window; returns its task loss and penalties."""
+            # Forward: the task loss, then the penalties; a mean over the texts of the window.
+            portion = texts / len(batch.targets) / of  # a repeated text counts once
+            output, loss = one_pass(packed, batch, portion)
+            found = {"loss": loss.detach()}
+            loss = loss * team.first_share
+            for name, penalty in team.penalties(output, batch).items():
+                loss = loss + penalty * texts / of
+                found[f"train_{name}"] = penalty.detach()
+            # Backward, and what regularizers add by further passes.
+            scaler.scale(loss).backward()
+            team.second_pass(lambda *at: scaler.scale(one_pass(*at)[1]), packed, batch, portion)
+            return found
+
+        def update() -> Tensor:
+            """Clip the gradients and take the step; returns their norm before."""
+            scaler.unscale_(optimizer)
+            team.change_gradients(model)
+            norm = clip_gradients(model, optimizer, settings.max_grad_norm, clip_in_step)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            return norm
+
+        halves = Halves(model, precision) if graphs and precision == torch.bfloat16 else None
+
+        def whole_step(*batch: Any) -> dict[str, Tensor]:
+            with halves.at_work() if halves else nullcontext():
+                found = gradients(*batch)
+            return found | {"norm": update()}
+
+        replayed = Graphs(whole_step) if graphs else None
 
         # Go on from a checkpoint, or begin with epoch 0: dev before training.
         progress = Progress()
@@ -148,43 +189,26 @@ def fine_tune(
                 for step_of_epoch in bar:
                     # Set the learning rate.
                     step = (epoch - 1) * steps_per_epoch + step_of_epoch
-                    lr = learning_rate(step, steps, settings)
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr * group["factor"]
+                    set_rate(optimizer, learning_rate(step, steps, settings))
 
-                    # Draw the window of texts of this step, and go through it in micro-batches.
+                    # Draw the window of texts of this step, and go through it in micro-batches, forward and backward.
                     window = order[step_of_epoch * window_size :][:window_size]
-                    share = window[rank() :: ranks()]  # all of it, unless there are several processes
+                    mine = window[rank() :: ranks()]  # all of it, unless there are several processes
                     loss = torch.zeros((), device=device)
-                    for start in range(0, len(share), micro_batch):
-                        chosen = share[start : start + micro_batch]
+                    for start in range(0, len(mine), micro_batch):
+                        chosen = mine[start : start + micro_batch]
                         batch = team.change_batch(batch_of(train, chosen, device))
-                        portion = len(chosen) / len(batch.targets) / len(window)  # a repeated text counts once
-                        packed = pack(batch.texts, round_size(precision), share_rows=True).to(device)
-
-                        # Forward: the task loss, then the penalties; a mean over the texts of the window.
-                        output, part = one_pass(packed, batch, portion)
-                        loss += part.detach()
-                        part = part * team.first_share
-                        for name, penalty in team.penalties(output, batch).items():
-                            part = part + penalty * len(chosen) / len(window)
-                            penalties[name] += penalty.detach() * len(chosen)
-
-                        # Backward, and what regularizers add by further passes.
-                        scaler.scale(part).backward()
-                        team.second_pass(lambda *at: scaler.scale(one_pass(*at)[1]), packed, batch, portion)
-                    sum_gradients(model)
+                        packed = pack(batch.texts, round_size(precision), not even, even).to(device)
+                        found = (replayed or gradients)(packed, batch, len(chosen), len(window))
+                        loss += found["loss"]
+                        for name in penalties:
+                            penalties[name] += found.get(f"train_{name}", 0) * len(chosen)
                     sum_over_ranks([loss])
 
-                    # Clip the gradients.
-                    scaler.unscale_(optimizer)
-                    team.change_gradients(model)
-                    norms.append(clip_gradients(model, optimizer, settings.max_grad_norm, clip_in_step))
-
-                    # Take the step.
-                    scaler.step(optimizer)
-                    scaler.update()
-                    optimizer.zero_grad()
+                    # Clip the gradients, and take the step, unless the replay of a graph has done it.
+                    if not replayed:
+                        sum_gradients(model)
+                    norms.append(found["norm"] if replayed else update())
                     team.after_step(model, (step + 1) / steps)
 
                     # Check the losses now and then.

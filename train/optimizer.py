@@ -27,10 +27,29 @@ def parameter_groups(
 
 
 def adamw(
-    model: nn.Module, settings: Settings | Pretraining, factor: Callable[[str], float] = lambda name: 1.0
+    model: nn.Module,
+    settings: Settings | Pretraining,
+    factor: Callable[[str], float] = lambda name: 1.0,
+    graphs: bool = False,
 ) -> torch.optim.AdamW:
-    """AdamW in one fused kernel, with its usual constants (β 0.9 and 0.999, ε 1e-8)."""
-    return torch.optim.AdamW(parameter_groups(model, settings.weight_decay, factor), lr=settings.lr, fused=True)
+    """AdamW in one fused kernel, with its usual constants (β 0.9 and 0.999, ε 1e-8).
+
+    With `graphs` a CUDA graph can replay its step: the learning rate of each group is a tensor on the GPU.
+    """
+    groups = parameter_groups(model, settings.weight_decay, factor)
+    if graphs:
+        groups = [group | {"lr": torch.tensor(settings.lr, device=group["params"][0].device)} for group in groups]
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=True, capturable=graphs)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all groups, each times its factor."""
+    for group in optimizer.param_groups:
+        own = rate * group.get("factor", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"] = group["lr"].to(group["params"][0].device).fill_(own)  # the same, but after a checkpoint
+        else:
+            group["lr"] = own
 
 
 def clip_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float, in_step: bool) -> Tensor:
@@ -41,10 +60,13 @@ def clip_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm:
     """
     if not in_step:
         return torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-    # Row by row, which torch shares out among the cores; a norm of the whole gradient runs on one.
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    rows = [torch.linalg.vector_norm(gradient, dim=-1).flatten() for gradient in gradients]
-    norm = torch.linalg.vector_norm(torch.cat(rows))
+    if gradients and gradients[0].is_cpu:
+        # Row by row, which torch shares out among the cores; a norm of the whole gradient runs on one.
+        gradients = [torch.linalg.vector_norm(gradient, dim=-1).flatten() for gradient in gradients]
+        norm = torch.linalg.vector_norm(torch.cat(gradients))
+    else:
+        norm = torch.nn.utils.get_total_norm(gradients)
     optimizer.grad_scale = (norm / max_norm).clamp(min=1)  # type: ignore[attr-defined]
     return norm
 

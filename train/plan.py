@@ -212,6 +212,7 @@ class Plan(DataOptions):
     patience: int | None = of_recipe("stop after so many epochs without a better one (0: never)")
     precision: str | None = of_recipe("of matrix products", choices=["auto", *PRECISIONS])
     compile: bool | None = of_recipe("torch.compile the model")
+    graphs: bool | None = of_recipe("replay steps as CUDA graphs: faster on a GPU where batches are small")
     seed: int | None = of_recipe("of head, dropout and order of the texts")
 
     save_model: str = option("best", "keep the chosen epoch's model", OUTPUT, choices=["best", "none"])

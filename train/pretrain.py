@@ -10,7 +10,7 @@ from torch import nn
 
 from ..eval.plots import pretraining_curves, write_picture
 from ..eval.runs import circumstances, new_run, write_csv, write_json
-from ..model.attention import Attention
+from ..model.attention import KERNELS, Attention
 from ..model.bert import Bert, BertConfig
 from ..model.model import MaskedLM, use_kernel
 from ..model.precision import PRECISIONS, choose_device
@@ -38,9 +38,11 @@ class PretrainingPlan(Options):
     layers: int = option(4, "for --model scratch (%(default)s)", MODEL)
     hidden_size: int = option(256, "for --model scratch (%(default)s)", MODEL)
     heads: int = option(4, "for --model scratch (%(default)s)", MODEL)
-    attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", "eager", "sdpa"])
+    attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
     dropout: float | None = option(None, "rate for now (0 from scratch, else its own)", MODEL, metavar="P")
-    text: Sequence[str] | None = option(None, "files, a passage a line, plain or .gz; twice counts twice", nargs="+")
+    text: Sequence[str] | None = option(
+        None, "files, a passage a line, plain or .gz, or all .npz of encode; twice counts twice", nargs="+"
+    )
     labels: Sequence[str] | None = option(
         None, "predict these too, where a line begins with one and a tab", names=True, metavar="A,B,…"
     )

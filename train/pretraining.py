@@ -7,46 +7,35 @@ in the place of next-sentence prediction (after Phang et al. 2018, arXiv:1811.01
 Letters: B sequences in a batch, T tokens, M of them masked, V vocabulary, C classes.
 """
 
-import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.passages import count_lines, is_held_out, passages
 from ..eval.progress import progress_bar
 from ..model.model import MaskedLM
-from ..model.packing import pack
+from ..model.packing import Packed, pack_flat, sent
 from ..model.precision import autocast, choose_precision, round_size
 from ..tokenize.tokenizer import Tokenizer
 from .checkpoint import KEEP_EVERY, load_checkpoint, save_checkpoint
 from .loop import TrainingError
 from .masking import Masker
-from .optimizer import adamw, learning_rate, muon_and_adamw
+from .optimizer import adamw, learning_rate, muon_and_adamw, set_rate
+from .sequences import NO_LABEL, Batch, corpus_of
 from .settings import Pretraining
 from .signals import put_off
 
 HELD_OUT_BATCHES = 32  # of the held-out passages, for evaluation
-POOL = 16  # batches whose sequences are sorted together
-NO_LABEL = -1
-
-
-class Sample(NamedTuple):
-    """One sequence of at most `settings.max_length` tokens, and its class or NO_LABEL."""
-
-    ids: np.ndarray
-    type_ids: np.ndarray
-    label: int
-
-
-Batch = list[Sample]
+AHEAD = 4  # batches that are made ready while a GPU learns
 
 
 @dataclass
@@ -74,14 +63,16 @@ def pretrain(
 
     Args:
         model: on the device to train on.
-        files: texts, one passage a line, plain or .gz; one passage in five hundred is held out for validation. Where
-            the model has labels, a line may begin with one of them and a tab.
+        files: texts, one passage a line, plain or .gz; or all of them files of ids, which `tezukuri encode` makes. One
+            passage in five hundred is held out for validation. Where the model has labels, a line may begin with one of
+            them and a tab.
         checkpoints: folder for a checkpoint with every row, at a signal and every KEEP_EVERY seconds.
         resume: go on from the checkpoint that is there. On a CPU the end is bit for bit that of an unbroken run.
 
     Raises:
         KeyboardInterrupt: a signal came that ends programs (Ctrl-C, SIGTERM, SIGHUP); its checkpoint is written.
-        TrainingError: the loss is no longer a finite number, or there is no text to train on.
+        DataError: there is no text to train on.
+        TrainingError: the loss is no longer a finite number.
     """
     # Model and optimizers.
     device = next(model.parameters()).device
@@ -90,11 +81,13 @@ def pretrain(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     masker = Masker.of(tokenizer, settings.mask_rate)
 
-    # Held-out passages for validation; a file that is given twice counts once here.
-    sizes = [count_lines(path) for path in files]
-    once = dict(zip(files, sizes, strict=True))
-    held_out_text = (text for text in passages(list(once), list(once.values()), 0) if is_held_out(text))
-    held_out = list(islice(batches(held_out_text, tokenizer, settings, model.labels), HELD_OUT_BATCHES))
+    # Batches to learn from, and held-out ones for validation.
+    cut = settings.max_length, settings.batch_tokens, settings.seed
+    corpus = corpus_of(files, tokenizer, *cut, model.labels)
+    held_out = [
+        masked(batch, masker, np.random.default_rng([0, number]), precision)  # the same masks every time
+        for number, batch in enumerate(islice(corpus.held_out, HELD_OUT_BATCHES))
+    ]
 
     # Begin, or go on from a checkpoint, with the batches after those before it.
     progress = Progress()
@@ -102,8 +95,11 @@ def pretrain(
         progress = Progress(**load_checkpoint(checkpoints, model, optimizers, scaler))
         progress.losses = [loss.to(device) for loss in progress.losses]
     yield from progress.rows
-    text = training_passages(files, sizes, settings.seed)
-    source = islice(batches(text, tokenizer, settings, model.labels), progress.step, None)
+    ready = (
+        masked(batch, masker, np.random.default_rng([settings.seed, step]), precision)
+        for step, batch in islice(enumerate(corpus.training), progress.step, settings.steps)
+    )
+    source = ready if device.type == "cpu" else ahead(ready, AHEAD)
 
     with progress_bar(None, "pretraining", "step", total=settings.steps, initial=progress.step, leave=True) as bar:
         while progress.step < settings.steps:
@@ -113,11 +109,11 @@ def pretrain(
             with put_off() as stop:  # a signal waits until the checkpoint is written
                 for step in range(progress.step, next_row):
                     # Set the learning rate.
-                    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-                        group["lr"] = learning_rate(step, settings.steps, settings)
+                    for optimizer in optimizers:
+                        set_rate(optimizer, learning_rate(step, settings.steps, settings))
                     # Forward and backward.
                     batch = next(source)
-                    guess = guesses(model, batch, masker, np.random.default_rng([settings.seed, step]), precision)
+                    guess = guesses(model, batch, precision)
                     scaler.scale(guess.loss).backward()
                     # Clip the gradients.
                     for optimizer in optimizers:
@@ -129,7 +125,7 @@ def pretrain(
                         optimizer.zero_grad()
                     scaler.update()
                     progress.losses.append(guess.loss.detach())
-                    progress.new_tokens += sum(len(sequence.ids) for sequence in batch)
+                    progress.new_tokens += batch.tokens
                     progress.step = step + 1
                     bar.update()
                     # Keep a checkpoint between two rows: at a signal, and now and then.
@@ -148,7 +144,7 @@ def pretrain(
                     "tokens": progress.tokens,
                     "lr": learning_rate(progress.step - 1, settings.steps, settings),
                     "train_loss": mean_of(progress.losses, progress.step - 1, settings),
-                    **evaluate(model, held_out, masker, precision),
+                    **evaluate(model, held_out, precision),
                     "tokens_per_second": progress.new_tokens / progress.seconds,
                 }
                 bar.set_postfix(loss=f"{row['train_loss']:.3f}", tokens_per_second=f"{row['tokens_per_second']:.0f}")
@@ -170,6 +166,41 @@ def mean_of(losses: Sequence[Tensor], step: int, settings: Pretraining) -> float
 
 
 @dataclass
+class Masked:
+    """A batch that is ready to be guessed."""
+
+    packed: Packed  # with masked ids
+    at: Tensor  # (M,) places of the tokens to guess
+    targets: Tensor  # (M,) their ids
+    labels: Tensor  # (B,) classes, NO_LABEL where there is none
+    tokens: int  # without [PAD]
+    labelled: int  # how many of B have a class
+
+
+def masked(batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype) -> Masked:
+    packed = pack_flat(batch.ids, batch.type_ids, batch.lengths, round_size(precision))
+    shown, at, targets = masker(packed.ids.numpy(), rng)
+    packed.ids = torch.from_numpy(shown)
+    return Masked(
+        packed=packed,
+        at=torch.from_numpy(at),
+        targets=torch.from_numpy(targets),
+        labels=torch.from_numpy(batch.labels),
+        tokens=len(batch.ids),
+        labelled=int((batch.labels != NO_LABEL).sum()),
+    )
+
+
+def ahead(items: Iterator[Masked], number: int) -> Iterator[Masked]:
+    """The same, of which some are made ready in another thread."""
+    with ThreadPoolExecutor(1) as worker:
+        coming = deque(worker.submit(next, items, None) for _ in range(number))
+        while (item := coming.popleft().result()) is not None:
+            coming.append(worker.submit(next, items, None))
+            yield item
+
+
+@dataclass
 class Guesses:
     """A model's predictions for one batch."""
 
@@ -181,37 +212,31 @@ class Guesses:
     labelled: int = 0  # of so many
 
 
-def guesses(model: MaskedLM, batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype) -> Guesses:
-    """Mask a batch, and predict the masked tokens and the classes."""
+def guesses(model: MaskedLM, batch: Masked, precision: torch.dtype) -> Guesses:
+    """Predict the masked tokens and the classes of a batch."""
     # Only masked tokens go through the head: V logits for each of all T would be most of the work.
     device = next(model.parameters()).device
-    packed = pack(batch, round_size(precision))
-    shown, at, targets = masker(packed.ids.numpy(), rng)
-    packed.ids = torch.from_numpy(shown)
-    wanted = torch.from_numpy(targets).to(device)
+    wanted, labels = sent(batch.targets, device), sent(batch.labels, device)
     with autocast(device, precision):
-        output = model(packed.to(device), at=torch.from_numpy(at).to(device))  # logits (M, V), class logits (B, C)
+        output = model(batch.packed.to(device), at=sent(batch.at, device))  # logits (M, V), class logits (B, C)
     summed = F.cross_entropy(output.logits.float(), wanted, reduction="sum")
     right = (output.logits.argmax(dim=-1) == wanted).sum()
-    guess = Guesses(summed / max(1, len(at)), summed.detach(), right, len(at))
-    labels = torch.tensor([sample.label for sample in batch])
-    labelled = int((labels != NO_LABEL).sum())
-    if output.class_logits is not None and labelled:
-        labels = labels.to(device)
+    guess = Guesses(summed / max(1, len(wanted)), summed.detach(), right, len(wanted))
+    if output.class_logits is not None and batch.labelled:
         guess.loss = guess.loss + F.cross_entropy(output.class_logits.float(), labels, ignore_index=NO_LABEL)
         guess.class_right = (output.class_logits.argmax(dim=-1) == labels).sum()  # no class is NO_LABEL
-        guess.labelled = labelled
+        guess.labelled = batch.labelled
     return guess
 
 
 @torch.inference_mode()
-def evaluate(model: MaskedLM, held_out: Sequence[Batch], masker: Masker, precision: torch.dtype) -> dict[str, Any]:
-    """Loss and accuracy on the masked tokens of the held-out passages, with the same masks every time.
+def evaluate(model: MaskedLM, held_out: Sequence[Masked], precision: torch.dtype) -> dict[str, Any]:
+    """Loss and accuracy on the masked tokens of the held-out passages.
 
     With labels, also the accuracy of the classes; the passages are masked there too.
     """
     model.eval()
-    found = [guesses(model, b, masker, np.random.default_rng([0, n]), precision) for n, b in enumerate(held_out)]
+    found = [guesses(model, batch, precision) for batch in held_out]
     masked, labelled = sum(guess.masked for guess in found), sum(guess.labelled for guess in found)
     row = {
         "val_loss": sum(float(guess.masked_loss) for guess in found) / masked if masked else None,
@@ -221,56 +246,3 @@ def evaluate(model: MaskedLM, held_out: Sequence[Batch], masker: Masker, precisi
         right = sum(int(guess.class_right) for guess in found)
         row["val_label_accuracy"] = right / labelled if labelled else None
     return row
-
-
-def training_passages(files: Sequence[Path], sizes: Sequence[int], seed: int) -> Iterator[str]:
-    """All passages but the held-out ones, epoch after epoch, each in another order."""
-    for epoch in count():
-        empty = True
-        for text in passages(files, sizes, [seed, epoch]):
-            if not is_held_out(text):
-                empty = False
-                yield text
-        if empty:
-            raise TrainingError(f"there is no text to train on in {', '.join(map(str, files))}")
-
-
-def batches(
-    text: Iterable[str], tokenizer: Tokenizer, settings: Pretraining, labels: Sequence[str] = ()
-) -> Iterator[Batch]:
-    """Passages → batches of `settings.batch_tokens` tokens or a sequence more.
-
-    A passage longer than `settings.max_length` becomes several sequences, each with the label of the passage. Sequences
-    for POOL batches are sorted by length, so that attention's padding is little, and the batches shuffled.
-    """
-    room = settings.max_length - tokenizer.template.added()
-    order = random.Random(settings.seed)
-    pool: Batch = []
-    size = 0
-    for passage in text:
-        label, tab, rest = passage.partition("\t")
-        number = labels.index(label) if tab and label in labels else NO_LABEL
-        ids = tokenizer.ids_of(passage if number == NO_LABEL else rest)
-        for start in range(0, len(ids), room):
-            sequence = np.array(tokenizer.template.around(ids[start : start + room]))
-            pool.append(Sample(sequence, np.zeros_like(sequence), number))
-            size += len(sequence)
-        if size >= POOL * settings.batch_tokens:
-            yield from batches_of_pool(pool, settings.batch_tokens, order)
-            pool, size = [], 0
-    yield from batches_of_pool(pool, settings.batch_tokens, order)
-
-
-def batches_of_pool(pool: Batch, batch_tokens: int, order: random.Random) -> list[Batch]:
-    """Sequences → batches of about equally long ones, in random order."""
-    order.shuffle(pool)  # the order of equally long ones
-    parts: list[Batch] = []
-    size = batch_tokens
-    for sequence in sorted(pool, key=lambda sequence: len(sequence.ids)):
-        if size >= batch_tokens:
-            parts.append([])
-            size = 0
-        parts[-1].append(sequence)
-        size += len(sequence.ids)
-    order.shuffle(parts)
-    return parts

@@ -28,6 +28,7 @@ from ..tokenize.tokenizer import Tokenizer
 from ..weights.files import read_json
 from ..weights.load import load_ready_classifier
 from .batch import Texts
+from .checkpoint import FILE as CHECKPOINT
 from .plan import Plan
 from .settings import Settings
 
@@ -80,7 +81,14 @@ class Run:
         if not {"options", "data", "settings"} <= set(config):
             raise ValueError(f"{folder} is no run of finetune: its config.json does not tell of labelled texts")
         if not (folder / "model" / "config.json").is_file():
-            raise ValueError(f"{folder} has kept no model: start finetune again without --save-model none")
+            if (folder / CHECKPOINT).is_file():
+                raise ValueError(
+                    f"{folder} was not finished: go on with it first (tezukuri finetune --resume {folder})"
+                )
+            raise ValueError(
+                f"{folder} has kept no model, since it was stopped too early, or was told --save-model none: start it "
+                "again with another --save-model (tezukuri finetune)"
+            )
         plan = Plan.of_run(config)
         data = plan.read_data()
         task = TASKS[plan.task].of(data)

@@ -47,6 +47,7 @@ class Settings:
     patience: int = 0  # stop after so many epochs without a better one; 0 never stops early
     precision: str = "auto"
     compile: bool = False
+    graphs: bool = False
     seed: int = 42
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from .names import Names
 
 Use = Literal["encode", "classify", "fill-mask"]
 OTHER_CLASSIFIERS = ("TokenClassification", "MultipleChoice", "MaskedLM")  # whose `classifier` is not ours
+PADDING = 128  # rows of an embedding that no token has: many models are filled up to a multiple of 8, 64 or 128
 PLACEHOLDER = re.compile(r"LABEL_\d+")
 log = logging.getLogger("tezukuri")
 
@@ -177,6 +178,11 @@ def load_with_report(
         raise CheckpointError(
             f"{files.source}: {next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, but the model embeds "
             f"{config.vocab_size}"
+        )
+    if config.vocab_size - tokenizer.vocab_size >= PADDING:
+        report.notes.append(
+            f"{next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, and the model embeds "
+            f"{config.vocab_size}: if a part of the file is missing, fetch it again"
         )
     return Loaded(model.eval(), tokenizer, report, kept_cut(settings))
 

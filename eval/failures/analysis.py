@@ -258,14 +258,16 @@ def token_by_token(
 
 
 def tokens_of(text: str, inside: range, offsets: Sequence[Span] | np.ndarray, *values: np.ndarray) -> list[Token]:
-    """The text cut at the ends of its tokens, so that all pieces together are the text.
+    """The text cut at its tokens, so that all pieces together are the text.
 
     inside: the numbers of its tokens that are not special. offsets and values: of all tokens.
     """
     pieces, done = [], 0
     for place in inside:
-        end = max(done, int(offsets[place][1]))
-        pieces.append(Token(text[done:end], *(round(float(value[place]), 4) for value in values)))
+        start, end = (max(done, int(edge)) for edge in offsets[place])
+        if start > done:
+            pieces.append(Token(text[done:start], 0.0, 0.0, 0.0))  # characters of no token, or cut from the middle
+        pieces.append(Token(text[start:end], *(round(float(value[place]), 4) for value in values)))
         done = end
     if done < len(text):
         pieces.append(Token(text[done:], 0.0, 0.0, 0.0))  # characters of no token, and what was truncated
@@ -289,7 +291,7 @@ def label_suspects(
 ) -> tuple[list[SuspectText], Competence | None, int]:
     """Label suspects among the texts of all judgements, by fine-tunings, or by a logistic regression.
 
-    A model that is not better than the most frequent label names none, and a label that all judges chose is none.
+    A weak model (see `Competence`) names none, and a label that all judges chose is none.
     Returns also how good the model is (None where some label has too few texts), and how many labels were spared so.
 
     The regression reads the representations of mini, which has not seen any label, and learns from the training texts;

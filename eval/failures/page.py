@@ -20,6 +20,7 @@ from ...weights.files import read_json
 from ..baselines import MAJORITY, TFIDF
 from ..judge import Judgement
 from ..neutral import ceiling
+from ..plots import most_confused
 from ..runs import read_log, read_predictions, write_whole
 from ..statistics import ALPHA, RISE, mcnemar, p_value
 from .analysis import Analysis, Failure, Token, write_data
@@ -38,6 +39,7 @@ SHOWN = 15  # of the most confident errors, and of the least confident hits
 ERRORS = 10_000  # of a split that are shown, the most confident ones
 SUSPECTS = 20  # of the labels to look at
 LABELS = 10  # of those that are never found, in a sentence
+PROBABILITIES = 10  # of an error's labels
 EXAMPLES = 5  # of the failures of a template
 KINDS = {"mft": "minimum functionality", "inv": "invariance", "dir": "direction"}
 MOVES = {  # up? by more than something that is not below 0?
@@ -53,6 +55,7 @@ SECTIONS = {
 }  # fmt: skip
 NOT_EXPLAINED = "Of {n} errors on {split} the {some} that the model is surest of are coloured, the others are not."
 NOT_SHOWN = "Of {n} errors on {split} the {some} that the model is surest of are shown; all are in failures.jsonl."
+CONFUSED = "Of {n} labels the {some} of the most frequent confusions are in the table."
 ROLLOUT = (
     "Below that, attention rollout (Abnar and Zuidema 2020): where the model attends. It is no explanation: quite "
     "different attention can go with the same answer (Jain and Wallace 2019)."
@@ -188,7 +191,9 @@ def page(
         number_of_errors=len(analysis.failures),
         omissions=omissions(analysis.failures, shown, translate),
         rollout_note=translate(ROLLOUT),
-        failures=[vars(f) | {"tokens": coloured(f), "confidence": confidence(f)} for f in shown],
+        failures=[
+            vars(f) | {"tokens": coloured(f), "confidence": confidence(f), "likeliest": likeliest(f)} for f in shown
+        ],
         slice_names=names,
         suspects=analysis.suspects[:SUSPECTS],
         looked=analysis.judge is not None and not analysis.judge.weak,
@@ -246,6 +251,13 @@ def confidence(failure: Failure) -> float:
     return max(failure.probabilities.values())
 
 
+def likeliest(failure: Failure) -> dict[str, float]:
+    """The labels with their probabilities, in their order; of more than PROBABILITIES the likeliest, and the label."""
+    ordered = sorted(failure.probabilities, key=lambda label: -failure.probabilities[label])
+    chosen = {*ordered[:PROBABILITIES], failure.gold}
+    return {label: p for label, p in failure.probabilities.items() if label in chosen}
+
+
 def most_confident(failures: Sequence[Failure]) -> list[Failure]:
     """The ERRORS most confident failures of each split, in the order given."""
     places: Counter[str] = Counter()
@@ -274,7 +286,8 @@ def split_part(judgement: Judgement, analysis: Analysis, translate: Translate) -
     right = np.array(predicted) == np.array(gold)
     sure = judgement.probabilities.max(axis=1)
     # Confusion matrix, and the scores of each label.
-    matrix = confusion_matrix(gold, predicted, labels=labels).tolist()
+    confused = most_confused(gold, predicted, labels)
+    matrix = confusion_matrix(gold, predicted, labels=confused).tolist()
     of_labels = precision_recall_fscore_support(gold, predicted, labels=labels, zero_division=0)
     # Texts by confidence.
     texts = [
@@ -290,7 +303,8 @@ def split_part(judgement: Judgement, analysis: Analysis, translate: Translate) -
         "metrics": judgement.metrics,
         "baselines": analysis.baselines.get(judgement.split, {}),
         "intervals": {name: analysis.intervals[judgement.split].get(name) for name in METRICS},
-        "confusion": {one: dict(zip(labels, line, strict=True)) for one, line in zip(labels, matrix, strict=True)},
+        "confusion": {one: dict(zip(confused, line, strict=True)) for one, line in zip(confused, matrix, strict=True)},
+        "unconfused": translate(CONFUSED, some=len(confused), n=len(labels)) if len(confused) < len(labels) else None,
         "of_labels": {
             label: dict(zip(("precision", "recall", "f1", "support"), values, strict=True))
             for label, *values in zip(labels, *(part.tolist() for part in of_labels), strict=True)

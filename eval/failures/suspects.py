@@ -46,8 +46,11 @@ class Competence:
 
     @property
     def weak(self) -> bool:
-        """Whether it is not shown to be better than the majority; then its suspicions mean nothing."""
-        return self.p >= ALPHA
+        """Whether it is not shown to be better than the majority, or is wrong on half of the texts or more.
+
+        Then its suspicions mean nothing: of many classes the majority is easily beaten, and most labels are accused.
+        """
+        return self.p >= ALPHA or self.accuracy <= 0.5
 
 
 def competence(probabilities: np.ndarray, given: np.ndarray, in_training: np.ndarray | None = None) -> Competence:

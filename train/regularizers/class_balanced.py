@@ -21,6 +21,7 @@ class ClassBalanced(Regularizer):
     ranges = {"beta": FROM_0_TO_1}
     neutral_at = {"beta": 0}
     only_classes = True
+    replayable = True
 
     def __init__(self, beta: float = 0.999) -> None:
         self.beta = beta

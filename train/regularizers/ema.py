@@ -15,6 +15,7 @@ class EMA(Averaged):
     paper = "Tarvainen and Valpola 2017, arXiv:1703.01780"
     ranges = {"decay": FROM_0_BELOW_1}
     neutral_at = {"decay": 0}
+    replayable = True
 
     def __init__(self, decay: float = 0.99) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ class Focal(Regularizer):
     ranges = {"gamma": AT_LEAST_0}
     neutral_at = {"gamma": 0}
     only_classes = True
+    replayable = True
 
     def __init__(self, gamma: float = 2.0) -> None:
         self.gamma = gamma

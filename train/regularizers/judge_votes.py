@@ -19,6 +19,7 @@ class JudgeVotes(Regularizer):
     ranges = {"weight": FROM_0_TO_1}
     neutral_at = {"weight": 0}
     only_classes = True
+    replayable = True
 
     def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight

@@ -17,6 +17,7 @@ class LabelSmoothing(Regularizer):
     ranges = {"epsilon": FROM_0_BELOW_1}
     neutral_at = {"epsilon": 0}
     only_classes = True
+    replayable = True
 
     def __init__(self, epsilon: float = 0.1) -> None:
         self.epsilon = epsilon

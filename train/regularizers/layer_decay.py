@@ -14,6 +14,7 @@ class LayerDecay(Regularizer):
     paper = "Howard and Ruder 2018, arXiv:1801.06146"
     ranges = {"decay": Range(lambda decay: 0 < decay <= 1, "it lies in (0, 1]")}
     neutral_at = {"decay": 1}
+    replayable = True
 
     def __init__(self, decay: float = 0.95) -> None:
         self.decay = decay

@@ -20,6 +20,7 @@ class RDrop(Regularizer):
     paper = "Liang et al. 2021, arXiv:2106.14448"
     ranges = {"weight": AT_LEAST_0}
     neutral_at = {"weight": 0}
+    replayable = True
 
     def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight

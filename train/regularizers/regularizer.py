@@ -42,6 +42,8 @@ class Regularizer:
     neutral_at: the values at which it would change nothing. Then it is left out, and the run is exactly the one
         without it. `neutral` says the same of an object where a table cannot.
     only_classes: whether it makes sense for a head of classes alone.
+    replayable: whether its `loss` and `penalty` are the same operations on tensors at every step, and it has no method
+        that works between them and the optimizer's step; then a CUDA graph may replay them (`--graphs`).
     refuses: names of those that it cannot work with.
     first_share: how much of the task loss is learned in the first pass, where `second_pass` brings the rest.
     hooks: those that `begin` hung into the model; `finish` takes them out again.
@@ -57,6 +59,7 @@ class Regularizer:
     neutral_at: Mapping[str, float] = {}
     neutral = False
     only_classes = False
+    replayable = False
     refuses: Sequence[str] = ()
     first_share = 1.0
     hooks: Sequence[RemovableHandle] = ()

@@ -17,6 +17,7 @@ class SWA(Averaged):
     ranges = {"start": FROM_0_TO_1}
     neutral_at = {"start": 1}
     refuses = ("ema",)  # one average to evaluate with
+    replayable = True
 
     def __init__(self, start: float = 0.5) -> None:
         super().__init__()

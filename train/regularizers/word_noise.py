@@ -25,6 +25,7 @@ class WordNoise(Regularizer):
     paper = "Wei and Zou 2019, arXiv:1901.11196"
     ranges = {"alpha": FROM_0_BELOW_1}
     neutral_at = {"alpha": 0}
+    replayable = True
 
     def __init__(self, alpha: float = 0.1) -> None:
         self.alpha = alpha

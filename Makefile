@@ -1,5 +1,5 @@
 # make demo   set everything up in .venv and run the main job
-# make test   pass the tests
+# make test   pass the tests, two files of them at a time (WORKERS=1 for a machine of one core)
 # make lint   ruff and mypy
 # make browser-test   try the page of mistakes in Chromium, which is installed already or given by CHROMIUM=path
 # make bench  all benchmarks, one after another (half an hour or more), and docs/benchmarks.md from their results
@@ -8,6 +8,7 @@
 # usual one (https://download.pytorch.org/whl/cpu is the small one, without CUDA).
 PYTHON ?= python3
 TORCH_INDEX ?=
+WORKERS ?= 2
 BIN := .venv/bin
 
 # For bench: JRTE's pn.tsv (else it is downloaded), a tokenizer's folder (else a vocabulary is made), and .gz files of
@@ -32,8 +33,9 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/python scripts/finetune.py
 
+# A file's tests stay together, since they share what was made for the first of them.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check

@@ -18,7 +18,6 @@ from test_scripts import only_run
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
-from tezukuri.data.load import load as load_data
 from tezukuri.eval.baselines import MAJORITY, TFIDF, Baselines, learn
 from tezukuri.eval.failures.analysis import Failure, Retrained, Token, analyse, label_suspects, tokens_of, write_data
 from tezukuri.eval.failures.page import (
@@ -480,19 +479,6 @@ def test_a_weak_model_names_no_label_and_the_page_says_so(analysed, language):
 
 
 PAGE = {"report.html", "failures.jsonl", "slices.csv", "suspects.csv", "probes.json"}
-
-
-@pytest.fixture(scope="module")
-def some_reviews(tmp_path_factory) -> Path:
-    """A few of the sample reviews, as a table of one's own."""
-    data = load_data("sample")
-    path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label", "split"])
-        for split, n in (("train", 48), ("dev", 15), ("test", 18)):
-            writer.writerows((e.text, e.label, split) for e in data.split(split)[:n])
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,16 @@ def test_it_is_an_estimator(tmp_path):
     assert not list(tmp_path.iterdir()) and "TextClassifier(" in repr(fitted)
 
 
+def test_a_fit_judges_only_for_what_it_prints(monkeypatch, capsys):
+    """Its folder goes when it ends: a report and pictures would be made for nobody."""
+    judged = []
+    monkeypatch.setattr("tezukuri.train.finetune.judge_and_save", lambda run, splits: judged.append(run))
+    for verbose in (False, True):
+        estimator = tezukuri.TextClassifier("scratch", epochs=1, batch_size=8, regularizer=["none"], verbose=verbose)
+        estimator.fit(TEXTS, LABELS)
+        assert len(judged) == verbose and ("dev     4 texts" in capsys.readouterr().out) == verbose
+
+
 def test_it_is_cross_validated_and_searched():
     estimator = tezukuri.TextClassifier("scratch", epochs=1, batch_size=8, regularizer=["none"])
     scores = cross_val_score(

@@ -15,6 +15,7 @@ from checkout import ROOT
 
 from tezukuri.data.load import load as load_data
 from tezukuri.model import ranks
+from tezukuri.scripts.command import main as command
 from tezukuri.train.plan import Plan
 
 TRAINING = [
@@ -101,14 +102,15 @@ def test_two_processes_make_the_page_of_one(trained):
 
 
 @pytest.mark.parametrize("texts", [1, 23])
-def test_predictions_of_two_processes_come_in_order(trained, tmp_path, texts):
+def test_predictions_of_two_processes_come_in_order(trained, tmp_path, capsys, texts):
     root, _ = trained
     (tmp_path / "texts.txt").write_text("\n".join(f"{'とても' * (i % 5)}良い部屋{i}" for i in range(texts)) + "\n")
     arguments = ["--model", str(only_run(root / "1") / "model"), "--file", str(tmp_path / "texts.txt")]
     arguments += ["--format", "jsonl", "--precision", "fp32", "--device", "cpu"]
-    one, two = side_by_side(*((n, "predict", *arguments) for n in (1, 2)))
-    assert (one.returncode, two.returncode) == (0, 0), two.stderr
-    mine, theirs = ([json.loads(line) for line in done.stdout.splitlines()] for done in (one, two))
+    assert command(["predict", *arguments]) == 0
+    two = start(2, "predict", *arguments)
+    assert two.returncode == 0, two.stderr
+    mine, theirs = ([json.loads(line) for line in said.splitlines()] for said in (capsys.readouterr().out, two.stdout))
     assert len(mine) == texts and [row["text"] for row in mine] == [row["text"] for row in theirs]
     for row, other in zip(mine, theirs, strict=True):
         assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)

@@ -556,7 +556,7 @@ def test_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(tmp_path, descriptio
 def test_it_learns_with_accumulation_and_in_bf16(description):
     rate = 2e-2 if description == "lora" else 3e-3
     chosen = settings(epochs=10, batch_size=8, accumulate=2, lr=rate, precision="bf16")
-    rows = list(fine_tune(model_of(), TASK, corpus(300), DEV, chosen, regularizers=regularizers_of([description])))
+    rows = list(fine_tune(model_of(), TASK, corpus(150), DEV, chosen, regularizers=regularizers_of([description])))
     losses = [row["train_loss"] for row in rows[1:]]
     assert all(map(math.isfinite, losses)) and losses[-1] < 0.8 * losses[0], losses
 

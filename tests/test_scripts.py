@@ -284,9 +284,9 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(run, tmp_path, monkeypatch, c
     assert mine.keys() == other.keys() and all(mine[name].equal(other[name]) for name in mine)
 
 
-def test_a_resumed_run_keeps_the_regularizers_that_it_was_started_with(tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_the_regularizers_that_it_was_started_with(some_reviews, tmp_path, monkeypatch):
     """Also one that was started when the recipe had others: here none, and no word of it in its options."""
-    arguments = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none"]
+    arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=2", "--regularizer=none", "--save-model=none"]
     monkeypatch.setattr(finetune, "judge_and_save", lambda *_: 1 / 0)  # stop when the epochs are over
     with pytest.raises(ZeroDivisionError):
         command(["finetune", *arguments, "--output-dir", str(tmp_path)])
@@ -509,8 +509,9 @@ def test_a_random_encoder_learns_jrte(data_folder, tmp_path):
     assert json.loads((only_run(tmp_path) / "test-metrics.json").read_text())["accuracy"] > 0.68
 
 
-def test_regularizers_have_their_columns_in_the_log(tmp_path):
-    arguments = [*TRAINING, "--epochs", "1", "--no-checkpoint", "--save-model", "none", "--output-dir", str(tmp_path)]
+def test_regularizers_have_their_columns_in_the_log(some_reviews, tmp_path):
+    arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=1", "--no-checkpoint", "--save-model=none"]
+    arguments.append(f"--output-dir={tmp_path}")
     asked = ["--regularizer=r-drop", "--regularizer=fgm:epsilon=0.5", "--regularizer=ema"]
     assert command(["finetune", *arguments, *asked]) == 0
     run = only_run(tmp_path)

@@ -136,14 +136,23 @@ def test_a_signal_keeps_a_checkpoint_of_pretraining(tmp_path, monkeypatch, files
         }
 
 
+SIGNALLED = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none", "--output-dir"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The run that no signal reaches."""
+    root = tmp_path_factory.mktemp("whole")
+    assert command(["finetune", *SIGNALLED, str(root)]) == 0
+    return only_run(root)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a program cannot be sent such signals on Windows")
 @pytest.mark.parametrize("number", [TERM, HUP])
-def test_a_command_that_gets_a_signal_says_how_to_go_on_and_ends_as_the_unbroken_one(tmp_path, number):
-    arguments = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none"]
-    arguments = [sys.executable, str(ROOT / "scripts" / "finetune.py"), *arguments, "--output-dir"]
-    assert subprocess.run([*arguments, str(tmp_path / "whole")], capture_output=True, timeout=300).returncode == 0
+def test_a_command_that_gets_a_signal_says_how_to_go_on_and_ends_as_the_unbroken_one(whole, tmp_path, number):
     cut = subprocess.Popen(
-        [*arguments, str(tmp_path / "cut")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+        [sys.executable, str(ROOT / "scripts" / "finetune.py"), *SIGNALLED, str(tmp_path / "cut")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     while not cut.stdout.readline().startswith("    0"):  # epoch 0 is printed: steps of the first come next
@@ -156,20 +165,20 @@ def test_a_command_that_gets_a_signal_says_how_to_go_on_and_ends_as_the_unbroken
     assert error.splitlines()[-1] == "finetune: stopped" and (run / FILE).is_file()
     assert command(["finetune", "--resume", str(run)]) == 0
     for name in ("predictions-test.jsonl", "val-metrics.json"):
-        assert (run / name).read_bytes() == (only_run(tmp_path / "whole") / name).read_bytes()
-    logs = [list(csv.DictReader((folder / "log.csv").open())) for folder in (run, only_run(tmp_path / "whole"))]
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    logs = [list(csv.DictReader((folder / "log.csv").open())) for folder in (run, whole)]
     assert without_time(logs[0]) == without_time(logs[1])
 
 
-def test_where_the_page_is_stopped_the_command_that_makes_it_is_told(tmp_path, monkeypatch, capsys):
+def test_where_the_page_is_stopped_the_command_that_makes_it_is_told(some_reviews, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(finetune.Run, "page", lambda run: signal.raise_signal(TERM))
-    arguments = [*TRAINING[:-1], "--epochs", "1", "--regularizer", "none", "--output-dir", str(tmp_path)]
-    assert command(["finetune", *arguments]) == 130
+    arguments = [*TRAINING[:-1], f"--data={some_reviews}", "--epochs=1", "--regularizer=none", "--output-dir"]
+    assert command(["finetune", *arguments, str(tmp_path)]) == 130
     run = only_run(tmp_path)
     assert f"go on with    tezukuri failures {run}" in capsys.readouterr().err
     assert (run / "model" / "config.json").is_file() and not (run / FILE).exists()
     again = tmp_path / "unsaved"
-    assert command(["finetune", *arguments[:-1], str(again), "--save-model", "none"]) == 130
+    assert command(["finetune", *arguments, str(again), "--save-model", "none"]) == 130
     assert f"go on with    tezukuri finetune --resume {only_run(again)}" in capsys.readouterr().err
 
 
@@ -234,7 +243,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_found_or_changes_nothing(tmp_path):
 
 
 @full_disk
-def test_no_room_for_a_checkpoint_is_one_sentence_and_the_one_before_stays(tmp_path, monkeypatch, capsys):
+def test_no_room_for_a_checkpoint_is_one_sentence_and_the_one_before_stays(some_reviews, tmp_path, monkeypatch, capsys):
     real = loop.save_checkpoint
 
     def fills_up(folder, *rest):
@@ -242,7 +251,7 @@ def test_no_room_for_a_checkpoint_is_one_sentence_and_the_one_before_stays(tmp_p
         real(folder, *rest)
 
     monkeypatch.setattr(loop, "save_checkpoint", at_call_use(2, real, fills_up))
-    arguments = [*TRAINING, "--epochs", "2", "--regularizer", "none", "--save-model", "none"]
+    arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=2", "--regularizer=none", "--save-model=none"]
     assert command(["finetune", *arguments, "--output-dir", str(tmp_path)]) == 1
     run = only_run(tmp_path)
     *_, told, error = capsys.readouterr().err.strip().splitlines()
@@ -302,11 +311,11 @@ def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o027, 0o002, 0o077])
-def test_all_files_have_the_modes_of_the_umask(tmp_path, mask):
+def test_all_files_have_the_modes_of_the_umask(some_reviews, tmp_path, mask):
     before = os.umask(mask)
     try:
-        arguments = [*TRAINING, "--epochs", "1", "--regularizer", "none", "--output-dir", str(tmp_path / "out")]
-        assert command(["finetune", *arguments]) == 0
+        arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=1", "--regularizer=none"]
+        assert command(["finetune", *arguments, f"--output-dir={tmp_path / 'out'}"]) == 0
         list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(epochs=1), tmp_path))
     finally:
         os.umask(before)
@@ -360,7 +369,9 @@ def test_a_weights_file_that_cannot_be_opened_is_not_called_lost_and_nobody_is_t
         tezukuri.load(tmp_path)
 
 
-def test_a_picture_that_fails_ends_no_run_and_the_model_is_written_before_it(tmp_path, monkeypatch, caplog):
+def test_a_picture_that_fails_ends_no_run_and_the_model_is_written_before_it(
+    some_reviews, tmp_path, monkeypatch, caplog
+):
     def fails(*_):
         (run,) = tmp_path.glob("*/*/*")
         there.append({path.name for path in run.iterdir()})
@@ -369,7 +380,7 @@ def test_a_picture_that_fails_ends_no_run_and_the_model_is_written_before_it(tmp
     there: list[set[str]] = []
     monkeypatch.setattr(finetune, "curves", fails)
     monkeypatch.setattr("tezukuri.eval.report.confusion_matrix", fails)
-    arguments = [*TRAINING, "--epochs", "1", "--regularizer", "none", "--output-dir", str(tmp_path)]
+    arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=1", "--regularizer=none", f"--output-dir={tmp_path}"]
     assert command(["finetune", *arguments]) == 0
     assert len(there) == 2
     assert all({"model", "predictions-test.jsonl", "predictions-dev.jsonl", "test-metrics.json"} <= t for t in there)

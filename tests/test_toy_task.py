@@ -252,7 +252,7 @@ def test_a_whole_run_of_it_from_python_and_from_the_command(task, tmp_path, caps
     """A plan names it like any other; the folder knows its pairs and its numbers."""
     alike = task == "siamese"
     data = Dataset("dogs", ("x",), [example(i, "train" if i % 5 else "dev", alike=alike) for i in range(160)])
-    told = {"task": task, "model": "scratch", "epochs": 6, "lr": 3e-3, "batch_size": 8, "precision": "fp32"}
+    told = {"task": task, "model": "scratch", "epochs": 4, "lr": 3e-3, "batch_size": 8, "precision": "fp32"}
     run = tezukuri.finetune(data, output_dir=tmp_path / "a", **told)
     assert "train_r-drop" in run.log[-1] and "pearson" in capsys.readouterr().out
     assert run.scores["dev"]["pearson"] > 0.3 and not (run.folder / "report.html").exists()

@@ -25,10 +25,10 @@ class Mine(Regularizer):
 
 
 @pytest.fixture
-def stopped(tmp_path, monkeypatch) -> Path:
+def stopped(some_reviews, tmp_path, monkeypatch) -> Path:
     """A run with a regularizer in a file, stopped after its epochs."""
     (tmp_path / "mine.py").write_text(MINE)
-    arguments = [*TRAINING, "--epochs", "1", "--regularizer", f"{tmp_path / 'mine.py'}:Mine"]
+    arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=1", f"--regularizer={tmp_path / 'mine.py'}:Mine"]
     with monkeypatch.context() as patch:
         patch.setattr(finetune, "judge_and_save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -78,8 +78,8 @@ def test_another_users_run_runs_no_code_unless_it_is_trusted(stopped, tmp_path, 
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no such owner here")
-def test_another_users_run_without_code_is_resumed(tmp_path, monkeypatch):
-    arguments = [*TRAINING, "--epochs", "1", "--regularizer", "ema", "--output-dir", str(tmp_path)]
+def test_another_users_run_without_code_is_resumed(some_reviews, tmp_path, monkeypatch):
+    arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=1", "--regularizer=ema", f"--output-dir={tmp_path}"]
     with monkeypatch.context() as patch:
         patch.setattr(finetune, "judge_and_save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

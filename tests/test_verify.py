@@ -3,12 +3,11 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import warm_process
 from hub_server import hub
 from safetensors.torch import load, save
 from test_weights_hub import environment
@@ -77,13 +76,7 @@ def pair_of(text: str, pair: str) -> dict[str, list[int]]:
 def verify(repositories: dict[str, dict[str, bytes]], answers: Path, cache: Path) -> tuple[list[int], str]:
     """The exit status for each repository, in a process of its own, and what was printed."""
     with hub({name: {"main": files} for name, files in repositories.items()}) as server:
-        result = subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(answers), *repositories],
-            env=environment(server.url, cache) | {"PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=120,
-        )
+        result = warm_process.run(PROGRAM, [str(answers), *repositories], environment(server.url, cache))
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1]), result.stdout
 

@@ -4,10 +4,7 @@ Each load runs in a process of its own, as a user's would, since the client read
 """
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import warm_process
 from hub_server import commit_of, hub
 from tiny_checkpoint import TOKENIZER, checkpoint, files_of, oracle
 
@@ -86,14 +84,8 @@ def errors(url: str, cache: Path, *names: str, **more: str) -> list[str]:
     return [line.split("error: ", 1)[1] for line in result.stderr.splitlines() if line.startswith("predict: error: ")]
 
 
-def run(program: str, url: str, cache: Path, *names: str, **more: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-c", program, *names],
-        env=environment(url, cache, **more),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def run(program: str, url: str, cache: Path, *names: str, **more: str):
+    result = warm_process.run(program, names, environment(url, cache, **more))
     assert result.returncode == 0, result.stderr
     return result
 
@@ -183,16 +175,11 @@ def test_a_killed_download_leaves_no_half_file_that_is_used(safe, tmp_path):
     with hub({V3: {"refs/pr/2": safe}}) as server:
         server.stall.add("model.safetensors")
         more = {"HF_HUB_DOWNLOAD_TIMEOUT": "60"}
-        child = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, V3, ""],
-            env=environment(server.url, tmp_path, **more),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        child = warm_process.start(PROGRAM, (V3, ""), environment(server.url, tmp_path, **more), tmp_path)
         assert server.stalled.wait(60)
         time.sleep(0.5)  # let the half that was sent reach the disk
-        child.send_signal(signal.SIGKILL) if hasattr(signal, "SIGKILL") else child.kill()
-        child.wait()
+        child.kill()
+        child.join()
         assert not list(tmp_path.rglob("model.safetensors"))
         offline = load(server.url, tmp_path, HF_HUB_OFFLINE="1")
         assert f"refused: {V3} @ refs/pr/2" in offline and "unset HF_HUB_OFFLINE to fetch what it lacks" in offline

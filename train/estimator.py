@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..data.dataset import DataError
 from ..data.lists import dataset_of, in_a_list
-from .finetune import finetune
+from .finetune import run_plan
 from .plan import Plan
 
 
@@ -88,7 +88,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             nullcontext() if self.verbose else redirect_stdout(StringIO()),
         ):
             plan = Plan.of(**given | {"checkpoint": False} | (self.options or {}) | {"output_dir": folder})
-            run = finetune(data, **{name: getattr(plan, name) for name in vars(plan) if name != "data"})
+            # The folder goes, so it is judged only for what that prints: it takes longer than training on a few texts.
+            run = run_plan(plan.whole_paths().with_own_folder(), data, judged=self.verbose)
         self.classifier_ = run.classifier
         return self
 

@@ -86,9 +86,11 @@ def finetune(
     return run_plan(plan.whole_paths().with_own_folder(), given, folder, trust)
 
 
-def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = None, trust: bool = False) -> Run:
-    """Carry a plan out; `given` are data in memory, `resume` is the folder of a run that was stopped, and `trust` says
-    to run its code whatever became of it."""
+def run_plan(
+    plan: Plan, given: Dataset | None = None, resume: Path | None = None, trust: bool = False, judged: bool = True
+) -> Run:
+    """Carry a plan out; `given` are data in memory, `resume` is the folder of a run that was stopped, `trust` says to
+    run its code whatever became of it, and where it is not `judged`, it ends with the trained model."""
     # The data, the task, the recipe.
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
@@ -120,7 +122,8 @@ def run_plan(plan: Plan, given: Dataset | None = None, resume: Path | None = Non
 
     with told_how_to_go_on("finetune", run.folder):
         train(run, splits, bool(resume), (resume or run.folder) if plan.checkpoint else None, regularizers)
-        judge_and_save(run, splits)
+        if judged:
+            judge_and_save(run, splits)
     return run
 
 

@@ -114,7 +114,9 @@ def unpickling_faults(path: Path, source: str) -> list[str]:
         first, *rest = ast.unparse(node.func).split(".")
         called = ".".join([full.get(first, first), *rest])
         options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-        unsafe = options.get("weights_only") != "True" if called == "torch.load" else "allow_pickle" in options
+        unsafe = options.get("allow_pickle", "False") != "False"
+        if called == "torch.load":
+            unsafe = options.get("weights_only") != "True"
         if unsafe or called in UNPICKLES:
             faults.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
     return faults

@@ -63,6 +63,38 @@ def growth(machines: dict[str, Results]) -> str:
     return "\n".join([*lines, "\n![growth](growth.png)"])
 
 
+def gpus(cards: dict[str, Results]) -> str:
+    """What benchmarks/gpu.py found, by card."""
+    parts = []
+    for card, results in cards.items():
+        rows = {part: result["rows"] for part, result in results.items()}
+        m = next(iter(results.values()))["machine"]
+        versions = ", ".join(f"{name} {m['versions'][name]}" for name in ("torch", "transformers"))
+        parts.append(f"**{card}** ({m['date']}, {versions})\n")
+        if "correct" in rows:
+            passed = sum("failed" not in row for row in rows["correct"].values())
+            parts.append(f"{passed} of {len(rows['correct'])} checks of `correct` passed.\n")
+        if "level2" in rows:
+            parts.append("| Level 2, 2,430 steps | seconds | at the pace of later epochs | measured steps | GB |")
+            parts.append("| --- | --- | --- | --- | --- |")
+            for name, row in rows["level2"].items():
+                if "seconds of 2,430 steps" in row:
+                    whole, pace = row["seconds of 2,430 steps"], row.get("at the pace of later epochs")
+                    cells = f"{whole:.1f}", f"{pace:.1f}" if pace else "", row["measured steps"]
+                    parts.append(f"| {name} | {' | '.join(map(str, cells))} | {row['memory, GB']:.1f} |")
+            floor = rows["level2"]["floor"]
+            parts.append("\nFloor of a step, in seconds: " + written(floor) + ".\n")
+        if "bulk" in rows:
+            names = dict.fromkeys(name.split(": ")[1] for name in rows["bulk"])
+            parts += ["| texts a second | base | small |", "| --- | --- | --- |"]
+            for name in names:
+                found = [rows["bulk"].get(f"{size}: {name}", {}).get("texts a second") for size in ("base", "small")]
+                if any(found):
+                    cells = (f"{rate:,.0f}" if rate else "not measured" for rate in found)
+                    parts.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(parts) or "Not measured yet: `make gpu`."
+
+
 def written(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {written(inner)}" for key, inner in value.items())
@@ -80,16 +112,23 @@ def measured_on(machines: dict[str, Results]) -> str:
 
 def main() -> None:
     machines: dict[str, Results] = {}
+    cards: dict[str, Results] = {}
     for path in sorted(RESULTS.glob("*/*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
+        if path.stem.startswith("gpu-"):
+            cards.setdefault(result["machine"]["gpu"], {})[path.stem.removeprefix("gpu-")] = result
+            continue
         machine = f"{result['machine']['cpu']} ({result['machine']['instructions']})"
         machines.setdefault(machine, {})[path.stem] = result
     text = DOCUMENT.read_text(encoding="utf-8")
-    tables = {"ratios": ratios, "details": details, "growth": growth, "machines": measured_on}
+    tables = {
+        "ratios": ratios(machines), "details": details(machines), "growth": growth(machines),
+        "machines": measured_on(machines), "gpus": gpus(cards),
+    }  # fmt: skip
     for name, table in tables.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert pattern.search(text), f"{DOCUMENT} has no mark <!-- {name} -->"
-        text = pattern.sub(lambda found, table=table: f"{found[1]}{table(machines)}\n{found[2]}", text)
+        text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
     DOCUMENT.write_text(text, encoding="utf-8")
 
 

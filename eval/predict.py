@@ -73,7 +73,7 @@ class Scorer:
     task: Task
     how: Mapping[str, Any] = field(default_factory=dict)
     precision: torch.dtype = torch.float32
-    batch_size: int = 64
+    batch_size: int | None = None
 
     def __repr__(self) -> str:
         return f"Scorer({self.task.name}: {', '.join(self.task.labels)}; on {self.device})"
@@ -102,10 +102,15 @@ class Scorer:
         return predict(self.model, encodings, self.batch_size, self.precision, progress, self.task.parts).numpy()
 
 
+def texts_at_once(device: torch.device) -> int:
+    """How many texts a batch has by default: more on a GPU, which Python keeps waiting between batches."""
+    return 256 if device.type == "cuda" else 64
+
+
 def predict(
     model: Model,
     encodings: Encodings,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     precision: torch.dtype = torch.float32,
     progress: str | None = None,
     parts: int = 1,
@@ -115,6 +120,7 @@ def predict(
     Args:
         model: on the device to compute on; evaluated in evaluation mode, left in its own.
         encodings: of n texts, each of `parts` sequences.
+        batch_size: by default `texts_at_once`.
         progress: the title of a progress bar; without it, or without a terminal, there is none.
 
     Raises:
@@ -132,7 +138,7 @@ def in_batches(
     compute: Callable[[Packed], Tensor],
     width: int,
     encodings: Encodings,
-    batch_size: int,
+    batch_size: int | None,
     precision: torch.dtype,
     progress: str | None,
     parts: int = 1,
@@ -150,6 +156,7 @@ def in_batches(
     each = np.array([len(encodings[i].ids) for i in count]) if boundaries is None else np.diff(boundaries)
     lengths = each.reshape(-1, parts).max(axis=1)  # (n,) of the longest sequence of each text
     share = np.argsort(lengths, kind="stable")[rank() :: ranks()]
+    batch_size = batch_size or texts_at_once(device)
     batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
     # Forward.
     outputs = []

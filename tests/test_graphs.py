@@ -6,7 +6,7 @@ import torch
 from test_train import DEV, NO_DROPOUT, TASK, TRAIN, model_of, settings, weights
 
 from tezukuri.model.packing import pack
-from tezukuri.train import graphs, loop
+from tezukuri.train import graphs, step
 from tezukuri.train.loop import fine_tune
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.team import Team
@@ -25,7 +25,7 @@ def recorded(monkeypatch):
         return lambda: results.update(job()), results
 
     monkeypatch.setattr(graphs, "recorder", lambda: record)
-    monkeypatch.setattr(loop, "why_not", lambda *_: "")
+    monkeypatch.setattr(step, "why_not", lambda *_: "")
     return jobs
 
 
@@ -87,7 +87,7 @@ def test_a_replayed_run_goes_on_from_a_checkpoint(recorded, tmp_path):
 
 def test_more_sizes_than_graphs_run_without(recorded, monkeypatch):
     monkeypatch.setattr(graphs, "MOST", 1)
-    monkeypatch.setattr(loop, "even_sizes", lambda *_: (1, 24))  # a size for every number of tokens
+    monkeypatch.setattr(step, "even_sizes", lambda *_: (1, 24))  # a size for every number of tokens
     plain, replayed = trained()[0], trained(graphs=True)[0]
     torch.testing.assert_close(replayed, plain, rtol=1e-3, atol=5e-4)
     assert len(recorded) <= 1

@@ -21,7 +21,9 @@ from tezukuri.weights.save import save
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # How a message names a command; the other names are English words, and count only behind `tezukuri` or at the start.
-NAMED = re.compile(rf"(?:tezukuri |^)({'|'.join(SCRIPTS)}) |\b(finetune|evaluate|pretrain|check_data|build_vocab)\b")
+NAMED = re.compile(
+    rf"(?:tezukuri |^)({'|'.join(SCRIPTS)}) |\b(finetune|evaluate|pretrain|check_data|build_vocab|encode)\b"
+)
 # File or folder → the commands that can print its messages, the longest name first; of scripts each its own.
 READERS = {"finetune", "evaluate", "check_data", "failures"}
 PRINTED_BY = {

@@ -25,6 +25,7 @@ import tezukuri
 from tezukuri.eval.runs import write_json
 from tezukuri.scripts.command import main as command
 from tezukuri.train import finetune, loop, pretraining
+from tezukuri.train import step as step_of_loop
 from tezukuri.train.checkpoint import FILE, config_of_stopped_run, require_whole, save_checkpoint
 from tezukuri.train.loop import fine_tune
 from tezukuri.train.regularizers.shelf import regularizers_of
@@ -59,13 +60,13 @@ def test_a_signal_keeps_a_checkpoint_of_its_step(tmp_path, monkeypatch, step, nu
     """7 steps an epoch: in the first epoch, in the second, and at the last step of all."""
     unbroken = model_of()
     rows = list(fine_tune(unbroken, TASK, TRAIN, DEV, settings(), regularizers=regularizers_of(regularizers)))
-    signalled = at_call(step, loop.clip_gradients, lambda: signal.raise_signal(number))
+    signalled = at_call(step, step_of_loop.clip_gradients, lambda: signal.raise_signal(number))
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "clip_gradients", signalled)
+        patch.setattr(step_of_loop, "clip_gradients", signalled)
         with pytest.raises(KeyboardInterrupt):
             list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(), tmp_path, False, regularizers_of(regularizers)))
     made = []
-    monkeypatch.setattr(loop, "clip_gradients", lambda *a: (made.append(1), regularly(*a))[1])
+    monkeypatch.setattr(step_of_loop, "clip_gradients", lambda *a: (made.append(1), regularly(*a))[1])
     torch.manual_seed(99)
     resumed = model_of(seed=5)
     again = list(fine_tune(resumed, TASK, TRAIN, DEV, settings(), tmp_path, True, regularizers_of(regularizers)))
@@ -74,7 +75,7 @@ def test_a_signal_keeps_a_checkpoint_of_its_step(tmp_path, monkeypatch, step, nu
     assert without_time(again) == without_time(rows)
 
 
-regularly = loop.clip_gradients
+regularly = step_of_loop.clip_gradients
 
 
 def test_a_signal_while_dev_is_judged_waits_for_the_checkpoint_of_the_epoch(tmp_path, monkeypatch):
@@ -91,7 +92,7 @@ def test_a_run_that_is_killed_loses_no_more_than_the_time_between_two_checkpoint
     rows = list(fine_tune(unbroken, TASK, TRAIN, DEV, settings()))
     monkeypatch.setattr(loop, "KEEP_EVERY", -1.0)  # after every step
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "clip_gradients", at_call(5, regularly, lambda: 1 / 0))
+        patch.setattr(step_of_loop, "clip_gradients", at_call(5, regularly, lambda: 1 / 0))
         with pytest.raises(ZeroDivisionError):
             list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(), tmp_path))
     assert len(torch.load(tmp_path / FILE, weights_only=True)["progress"]["sizes"]) == 4
@@ -107,7 +108,7 @@ def test_weights_that_are_no_numbers_are_never_kept(tmp_path, monkeypatch):
 
     model = model_of()
     monkeypatch.setattr(loop, "KEEP_EVERY", -1.0)
-    monkeypatch.setattr(loop, "clip_gradients", at_call(2, regularly, spoil))
+    monkeypatch.setattr(step_of_loop, "clip_gradients", at_call(2, regularly, spoil))
     with pytest.raises(loop.TrainingError, match="at step 3"):
         list(fine_tune(model, TASK, TRAIN, DEV, settings(), tmp_path))
     assert len(torch.load(tmp_path / FILE, weights_only=True)["progress"]["sizes"]) == 2

@@ -19,7 +19,7 @@ from tezukuri.model import precision
 from tezukuri.model.bert import Bert
 from tezukuri.model.model import Model, use_kernel
 from tezukuri.model.packing import pack
-from tezukuri.train import loop
+from tezukuri.train import step as step_of_loop
 from tezukuri.train.batch import Texts
 from tezukuri.train.checkpoint import FILE
 from tezukuri.train.finetune import finetune
@@ -282,7 +282,7 @@ def test_a_run_that_stops_in_the_middle_of_an_epoch_goes_on_after_the_last_whole
     next(stopped), next(stopped)
     with monkeypatch.context() as patch:
         calls = iter(range(3))
-        patch.setattr(loop, "clip_gradients", lambda *a: (next(calls), clip_gradients(*a))[1])
+        patch.setattr(step_of_loop, "clip_gradients", lambda *a: (next(calls), clip_gradients(*a))[1])
         with pytest.raises(RuntimeError):  # the generator's own StopIteration, in the fourth step of epoch 2
             next(stopped)
     resumed = model_of(seed=5)

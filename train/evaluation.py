@@ -51,7 +51,7 @@ class EvaluationPlan(DataOptions):
     truncation: str | None = option(
         None, "how (as in training)", choices=[t for t in TRUNCATIONS if t != "only_second"]
     )
-    batch_size: int | None = option(None, "texts at a time (default 64)", positive=True)
+    batch_size: int | None = option(None, "texts at a time (default 64, on a GPU 256)", positive=True)
     precision: str = option("auto", f"(%(default)s); {COSTS}", choices=["auto", *PRECISIONS, "int8"])
 
 

@@ -1,13 +1,11 @@
-"""Fine-tuning, in one function to be read from top to bottom.
+"""Fine-tuning, in one function to be read from top to bottom; step.py is what a step of it computes.
 
 Letters: B texts in a micro-batch, C columns of logits, n texts of the training split.
 """
 
-import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,19 +19,15 @@ from ..eval.predict import NotFiniteError, predict
 from ..eval.progress import progress_bar
 from ..eval.tasks.task import Task
 from ..model.model import Model
-from ..model.packing import Output, Packed, pack
-from ..model.precision import autocast, choose_precision, round_size
-from ..model.ranks import rank, ranks, sum_gradients, sum_over_ranks
-from .batch import Batch, Texts, batch_of
+from ..model.ranks import rank, ranks, sum_over_ranks
+from .batch import Texts, batch_of
 from .checkpoint import KEEP_EVERY, load_checkpoint, save_checkpoint
-from .graphs import Graphs, Halves, even_sizes, why_not
-from .optimizer import adamw, clip_gradients, learning_rate, set_rate
+from .optimizer import learning_rate, set_rate
 from .regularizers.regularizer import Regularizer
 from .settings import Settings
 from .signals import put_off
+from .step import Step
 from .team import Team
-
-log = logging.getLogger("tezukuri")
 
 CHECK_EVERY = 20  # steps between two checks of the loss, since each waits for the device
 
@@ -93,60 +87,10 @@ def fine_tune(
     micro_batch = math.ceil(settings.batch_size / ranks())  # texts of it that one process takes at a time
     steps_per_epoch = math.ceil(n / window_size)
     steps = settings.epochs * steps_per_epoch
-    precision = choose_precision(settings.precision, device)
     team = Team(regularizers)
     with team.at_work(model, train, dev):
-        # Optimizer, forward pass and loss.
-        reason = why_not(settings, device, precision, team) if settings.graphs else ""
-        if reason:
-            log.warning("steps cannot be replayed as CUDA graphs (%s): going on without", reason)
-        graphs = settings.graphs and not reason
-        even = even_sizes(train.encodings, model.config.max_position_embeddings) if graphs else None
-        optimizer = adamw(model, settings, team.rate, graphs)
-        scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-        clip_in_step = device.type in ("cpu", "cuda") and not scaler.is_enabled()
-        forward = compiled(model) if settings.compile else model
-        loss_of = team.own_loss or model.classifier.loss  # fp32 (B, C), (B, C) -> (B,) or (B, C), to be summed
-
-        def one_pass(packed: Packed, batch: Batch, portion: float) -> tuple[Output, Tensor]:
-            """The model on a micro-batch, and the sum of its losses times a portion."""
-            with autocast(device, precision):
-                output = forward(packed)  # logits (B, C)
-            return output, portion * loss_of(output.logits.float(), batch.targets).sum()
-
-        def gradients(packed: Packed, batch: Batch, texts: int, of: int) -> dict[str, Tensor]:
-            """Add the gradients of a micro-batch of so many texts of a window; returns its task loss and penalties."""
-            # Forward: the task loss, then the penalties; a mean over the texts of the window.
-            portion = texts / len(batch.targets) / of  # a repeated text counts once
-            output, loss = one_pass(packed, batch, portion)
-            found = {"loss": loss.detach()}
-            loss = loss * team.first_share
-            for name, penalty in team.penalties(output, batch).items():
-                loss = loss + penalty * texts / of
-                found[f"train_{name}"] = penalty.detach()
-            # Backward, and what regularizers add by further passes.
-            scaler.scale(loss).backward()
-            team.second_pass(lambda *at: scaler.scale(one_pass(*at)[1]), packed, batch, portion)
-            return found
-
-        def update() -> Tensor:
-            """Clip the gradients and take the step; returns their norm before."""
-            scaler.unscale_(optimizer)
-            team.change_gradients(model)
-            norm = clip_gradients(model, optimizer, settings.max_grad_norm, clip_in_step)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
-            return norm
-
-        halves = Halves(model, precision) if graphs and precision == torch.bfloat16 else None
-
-        def whole_step(*batch: Any) -> dict[str, Tensor]:
-            with halves.at_work() if halves else nullcontext():
-                found = gradients(*batch)
-            return found | {"norm": update()}
-
-        replayed = Graphs(whole_step) if graphs else None
+        step = Step(model, team, settings, train.encodings, device)
+        optimizer, scaler, precision = step.optimizer, step.scaler, step.precision
 
         # Go on from a checkpoint, or begin with epoch 0: dev before training.
         progress = Progress()
@@ -188,8 +132,8 @@ def fine_tune(
                 bar = step_bar(len(losses), steps_per_epoch, epoch, settings)
                 for step_of_epoch in bar:
                     # Set the learning rate.
-                    step = (epoch - 1) * steps_per_epoch + step_of_epoch
-                    set_rate(optimizer, learning_rate(step, steps, settings))
+                    number = (epoch - 1) * steps_per_epoch + step_of_epoch
+                    set_rate(optimizer, learning_rate(number, steps, settings))
 
                     # Draw the window of texts of this step, and go through it in micro-batches, forward and backward.
                     window = order[step_of_epoch * window_size :][:window_size]
@@ -198,18 +142,15 @@ def fine_tune(
                     for start in range(0, len(mine), micro_batch):
                         chosen = mine[start : start + micro_batch]
                         batch = team.change_batch(batch_of(train, chosen, device))
-                        packed = pack(batch.texts, round_size(precision), not even, even).to(device)
-                        found = (replayed or gradients)(packed, batch, len(chosen), len(window))
+                        found = step.learn(batch, len(chosen), len(window))
                         loss += found["loss"]
                         for name in penalties:
                             penalties[name] += found.get(f"train_{name}", 0) * len(chosen)
                     sum_over_ranks([loss])
 
-                    # Clip the gradients, and take the step, unless the replay of a graph has done it.
-                    if not replayed:
-                        sum_gradients(model)
-                    norms.append(found["norm"] if replayed else update())
-                    team.after_step(model, (step + 1) / steps)
+                    # Clip the gradients, and take the step.
+                    norms.append(step.update())
+                    team.after_step(model, (number + 1) / steps)
 
                     # Check the losses now and then.
                     losses.append(loss)
@@ -285,24 +226,6 @@ def require_finite(
         at = len(losses) - len(recent) + bad[0] + 1
         raise stopped(f"the loss is {recent[bad[0]]} at step {at} of epoch {epoch}", settings, precision)
     return recent
-
-
-def compiled(model: Model) -> Callable[[Packed], Any]:
-    """The model compiled, for batches of any size; a warning, and the model itself, where that cannot be done."""
-    from torch._dynamo.exc import TorchDynamoException  # takes a second
-
-    fast: Callable[[Packed], Any] = torch.compile(model, dynamic=True)
-
-    def forward(packed: Packed) -> Any:
-        nonlocal fast
-        try:
-            return fast(packed)
-        except TorchDynamoException as error:
-            log.warning("torch cannot compile the model here (%s): going on without", str(error).split("\n")[0])
-            fast = model
-            return model(packed)
-
-    return forward
 
 
 def evaluate_dev(model: Model, task: Task, dev: Texts, precision: torch.dtype) -> dict[str, float]:

@@ -18,7 +18,7 @@ AT_ONCE = 2**22  # cosines in memory at a time: 16 MiB
 def representations(
     encoder: Any,
     encodings: Encodings,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     precision: torch.dtype = torch.float32,
     progress: str | None = None,
 ) -> Tensor:

@@ -1,7 +1,8 @@
-"""The training benchmark's gate, on a tiny model; and the regularizer of the worked example."""
+"""The benchmarks on tiny models: the gate of a training step, all for a GPU without one, the worked example's own method."""
 
 import importlib
 import json
+import re
 import sys
 
 import numpy as np
@@ -35,6 +36,65 @@ def test_both_sides_of_the_training_benchmark_take_the_same_steps(train_step, tm
     losses = np.array(ours.losses())
     np.testing.assert_allclose(losses, theirs.losses(), atol=1e-4)
     assert len(set(losses)) == train_step.GATE_STEPS  # they move
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    """The benchmark for a GPU, on the CPU, with small models and ids of 640 short texts in its folder."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module = importlib.import_module("gpu")
+    small = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
+    real = module.model_of
+    monkeypatch.setattr(module, "CUDA", torch.device("cpu"))
+    monkeypatch.setattr(module, "TINY", small)
+    monkeypatch.setattr(module, "model_of", lambda seed=0, **changes: real(seed, **(changes | small)))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 20, 640)
+    made = {"ids": rng.integers(5, 30_000, lengths.sum()).astype(np.uint16), "classes": rng.integers(0, 3, 640)}
+    made["boundaries"] = np.append(0, lengths.cumsum())
+    np.savez(tmp_path / "jrte.npz", **{f"{split}_{k}": x for split in ("train", "test") for k, x in made.items()})
+    yield module
+    for name in ("gpu", "measure"):
+        del sys.modules[name]
+
+
+def test_what_is_checked_on_a_gpu_holds_on_the_cpu(gpu, tmp_path, caplog):
+    rows = {name: job for name, job in gpu.correct(tmp_path, False) if not re.search("varlen|fp16|compiled", name)}
+    found = {name: job() for name, job in rows.items()}
+    assert len(found) >= 15 and found["20 steps: fp32"]["losses"] < 1e-5
+    assert found["sdpa, fp32"]["logits"] < 1e-5 < found["sdpa, bf16"]["logits"]
+    assert "going on without" in caplog.text  # graphs, which are CUDA's
+
+
+def test_a_difference_on_the_gpu_is_found(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "far", lambda found, expected: 0.5)
+    rows = dict(gpu.correct(tmp_path, False))
+    with pytest.raises(AssertionError):
+        rows["sdpa, fp32"]()
+    rows["20 steps: fp32"]()  # the reference
+    real = gpu.losses_of
+    monkeypatch.setattr(gpu, "losses_of", lambda *a, **k: real(*a, **k) + 0.1)
+    with pytest.raises(AssertionError):
+        rows["20 steps: bf16"]()
+
+
+def test_both_sides_of_level_2_and_of_bulk_agree(gpu, tmp_path):
+    level2 = {name: job for name, job in gpu.level2(tmp_path, True) if "gate" in name and "varlen" not in name}
+    for name, job in level2.items():
+        found = job()
+        assert name == "gate: the opponent" or found["from their fp32"] <= 2 * found["their bf16"] + 1e-3
+    bulk = dict(gpu.bulk(tmp_path, True))
+    assert bulk["base: gate"]()["fp32 logits"] < 1e-5
+    assert bulk["base: tezukuri, bf16, auto, by 64"]()["texts a second"] > 0
+    assert bulk["base: transformers, bf16, sorted, by 256"]()["texts a second"] > 0
+
+
+def test_without_a_gpu_it_says_so(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "correct", "--ids", str(tmp_path)])
+    with pytest.raises(SystemExit, match="torch sees no GPU here"):
+        gpu.main()
 
 
 def test_negated_texts_count_twice_and_the_mean_text_once():

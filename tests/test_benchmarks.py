@@ -1,4 +1,4 @@
-"""The benchmarks on tiny models: the gate of a training step, all for a GPU without one, the worked example's own method."""
+"""The benchmarks on tiny models: the gate of a training step, all for a GPU without one, a method of the example."""
 
 import importlib
 import json

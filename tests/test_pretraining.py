@@ -236,6 +236,19 @@ def test_a_file_of_ids_holds_what_the_texts_hold(files, tmp_path, capsys):
     assert "some files are texts and some are ids" in capsys.readouterr().err
 
 
+def test_a_file_of_ids_keeps_long_sequences_and_many_labels(tmp_path):
+    labels = [f"l{number}" for number in range(300)]
+    lines = [*(f"{label}\t駅から近い。{label}" for label in labels), "駅から近くて便利でした。" * 9000]
+    write_ids(tmp_path / "corpus.npz", lines, TOKENIZER, 100_000, labels)
+    how = TOKENIZER, 100_000, 300, 1, labels
+    samples = [sample for batch in of_ids([tmp_path / "corpus.npz"], *how).held_out for sample in batch]
+    training = of_ids([tmp_path / "corpus.npz"], *how).training
+    while len(samples) <= len(labels):
+        samples += next(training)
+    assert sorted(sample.label for sample in samples) == [NO_LABEL, *range(300)]
+    assert max(len(sample.ids) for sample in samples) == 2 + len(TOKENIZER.ids_of(lines[-1])) > 1 << 16
+
+
 def test_it_learns_from_ids_and_a_stopped_run_ends_as_the_unbroken_one(files, tmp_path):
     output = tmp_path / "corpus.npz"
     write_ids(output, LINES, TOKENIZER, 128, LABELS)

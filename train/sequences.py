@@ -9,9 +9,9 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -169,24 +169,26 @@ def of_text(
 
 def write_ids(file: Path, text: Iterable[str], tokenizer: Tokenizer, max_length: int, labels: Sequence[str]) -> int:
     """Tokenize passages into a file for `of_ids`; returns the number of tokens."""
-    parts: list[tuple[Sequences, list[bool]]] = []
+    small = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    parts: list[dict[str, np.ndarray]] = []
     found = sequences_of(text, tokenizer, max_length, labels)
     while some := list(islice(found, 100 * AT_ONCE)):
         samples, held_out = zip(*some, strict=True)
-        parts.append((Sequences.of(samples), list(held_out)))
+        part = Sequences.of(samples)
+        parts.append(
+            {
+                "ids": part.ids.astype(small),
+                "lengths": part.lengths.astype(np.int32),
+                "labels": part.labels.astype(np.int32),
+                "held_out": np.array(held_out),
+            }
+        )
     if not parts:
         raise DataError(f"there is no text to write to {file}")
-    small = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     with whole_file(file) as target:
-        np.savez_compressed(
-            target,
-            ids=np.concatenate([part.ids.astype(small) for part, _ in parts]),
-            lengths=np.concatenate([part.lengths.astype(np.uint16) for part, _ in parts]),
-            labels=np.concatenate([part.labels.astype(np.int8) for part, _ in parts]),
-            held_out=np.array(list(chain.from_iterable(held_out for _, held_out in parts))),
-            about=np.array(json.dumps(about(tokenizer, max_length, labels))),
-        )
-    return sum(len(part.ids) for part, _ in parts)
+        np.savez_compressed(target, **whole, about=np.array(json.dumps(about(tokenizer, max_length, labels))))
+    return len(whole["ids"])
 
 
 def about(tokenizer: Tokenizer, max_length: int, labels: Sequence[str]) -> dict[str, object]:

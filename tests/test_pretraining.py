@@ -223,11 +223,20 @@ def test_a_file_of_ids_holds_what_the_texts_hold(files, tmp_path, capsys):
         of_ids([output], other, 16, 300, 1, ("x", "y"))
     broken = tmp_path / "broken.npz"
     broken.write_bytes(output.read_bytes()[:-500])
-    for no_ids in (broken, files[0], tmp_path / "none.npz"):
+    empty, array, other_about = (tmp_path / f"{name}.npz" for name in ("empty", "array", "about"))
+    empty.touch()
+    with array.open("wb") as file:
+        np.save(file, np.zeros(3))
+    np.savez(other_about, **{name: np.zeros(3) for name in ("ids", "lengths", "labels", "held_out")}, about="[1]")
+    for no_ids in (broken, files[0], tmp_path / "none.npz", tmp_path, empty, array, other_about):
         with pytest.raises(DataError, match=rf"{no_ids.name} is no file of token ids"):
             of_ids([no_ids], *how)
     assert command([*arguments, "--output", str(tmp_path / "corpus.txt")]) == 1
     assert "its name must end with .npz" in capsys.readouterr().err
+    assert command([*arguments, "--output", str(tmp_path / "none" / "corpus.npz")]) == 1
+    assert f"there is no folder {tmp_path / 'none'}; make it first" in capsys.readouterr().err
+    assert command([*arguments, "--max-length", "2", "--output", str(output)]) == 1
+    assert "max_length is 2; [CLS], one token and [SEP] need 3" in capsys.readouterr().err
     (tmp_path / "empty.txt").write_text("\n\n")
     assert command([*arguments[:4], str(tmp_path / "empty.txt"), "--output", str(output)]) == 1
     assert "there is no text to write" in capsys.readouterr().err

@@ -5,7 +5,6 @@ Letters: B sequences, T tokens of all of them.
 
 import json
 import random
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..data.passages import count_lines, is_held_out, passages
 from ..eval.runs import whole_file
 from ..model.packing import places
 from ..tokenize.tokenizer import Tokenizer
+from ..weights.files import first_line
 
 POOL = 16  # batches whose sequences are sorted together
 NO_LABEL = -1
@@ -226,10 +226,11 @@ def read_ids(file: Path, wanted: dict[str, object]) -> tuple[Sequences, np.ndarr
     """(B,) sequences and whether each is held out; DataError where the file is not as `wanted`."""
     try:
         with np.load(file, allow_pickle=False) as found:
-            made = json.loads(str(found["about"]))
+            made = dict(json.loads(str(found["about"])))
             ids, lengths, labels, held_out = (found[name] for name in ("ids", "lengths", "labels", "held_out"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{file} is no file of token ids ({error}): make it with tezukuri encode") from error
+    except Exception as error:  # numpy and zipfile raise many kinds
+        why = first_line(error)
+        raise DataError(f"{file} is no file of token ids ({why}): make it with tezukuri encode") from error
     for name, value in wanted.items():
         if made.get(name) != value:
             what = "another vocabulary" if name == "vocabulary" else f"{name} {made.get(name)}, not {value}"

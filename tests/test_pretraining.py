@@ -212,6 +212,10 @@ def test_a_file_of_ids_holds_what_the_texts_hold(files, tmp_path, capsys):
     assert sorted(epoch) == sorted(wanted) and epoch != wanted
     twice = of_ids([output, output], *how)
     assert sum(len(batch.ids) for batch in twice.held_out) == sum(map(len, held_out[0]))  # judged once
+    epoch = []
+    while len(epoch) < 2 * len(wanted):
+        epoch += [sample.ids.tolist() for sample in next(twice.training)]
+    assert sorted(epoch) == sorted(2 * wanted)
 
     # What it is not for.
     with pytest.raises(DataError, match=r"corpus\.npz was made with max_length 16, not 128: make it anew"):

@@ -202,12 +202,13 @@ def of_ids(
 ) -> Corpus:
     """Files that `write_ids` made, whole in memory: what a GPU needs, which learns faster than a tokenizer reads."""
     wanted = about(tokenizer, max_length, labels)
-    once = {file: read_ids(file, wanted) for file in dict.fromkeys(files)}
+    found = {file: read_ids(file, wanted) for file in dict.fromkeys(files)}
+    every, held_out = joined(list(found.values()))
+    starts = every.lengths.cumsum() - every.lengths
+    times = np.repeat([files.count(file) for file in found], [len(one) for one, _ in found.values()])
+    kept = np.arange(len(every)).repeat(times * ~held_out)
 
     def training() -> Iterator[Batch]:
-        every, held_out = joined([once[file] for file in files])
-        starts = every.lengths.cumsum() - every.lengths
-        kept = np.flatnonzero(~held_out)
         if not len(kept):
             raise nothing_in(files)
         order = random.Random(seed)
@@ -217,8 +218,7 @@ def of_ids(
             for chosen in np.split(mixed, np.flatnonzero(np.diff(pools)) + 1):
                 yield from batches_of_pool(every.take(chosen, starts), batch_tokens, order)
 
-    every, held_out = joined(list(once.values()))
-    others = every.take(np.flatnonzero(held_out), every.lengths.cumsum() - every.lengths)
+    others = every.take(np.flatnonzero(held_out), starts)
     return Corpus(training(), batches(others, batch_tokens, seed))
 
 

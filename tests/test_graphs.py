@@ -7,7 +7,9 @@ from test_train import DEV, NO_DROPOUT, TASK, TRAIN, model_of, settings, weights
 
 from tezukuri.model.packing import pack
 from tezukuri.train import graphs, step
+from tezukuri.train.checkpoint import load_checkpoint, save_checkpoint
 from tezukuri.train.loop import fine_tune
+from tezukuri.train.optimizer import adamw, set_rate
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.team import Team
 
@@ -83,6 +85,22 @@ def test_a_replayed_run_goes_on_from_a_checkpoint(recorded, tmp_path):
     resumed = list(fine_tune(again, TASK, TRAIN, DEV, settings(graphs=True), tmp_path / "cut", resume=True))
     torch.testing.assert_close(weights(again), whole, rtol=1e-3, atol=5e-4)
     assert resumed[-1]["train_loss"] == pytest.approx(rows[-1]["train_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_run_goes_on_with_graphs_or_without_whatever_it_began_with(now, tmp_path):
+    chosen, scaler = settings(lr=1.0), torch.amp.GradScaler("cpu", enabled=False)
+    model = model_of(**NO_DROPOUT)
+    before, after = (adamw(model, chosen, graphs=g) for g in (not now, now))
+    model(pack(TRAIN.encodings[:8])).logits.square().sum().backward()
+    set_rate(before, 0.25)
+    before.step()
+    save_checkpoint(tmp_path, {}, model, [before], scaler)
+    load_checkpoint(tmp_path, model, [after], scaler)
+    set_rate(after, 0.5)
+    assert len(after.state) == len(before.state) > 0
+    for group in after.param_groups:
+        assert group["capturable"] == isinstance(group["lr"], torch.Tensor) == now and group["lr"] == 0.5
 
 
 def test_more_sizes_than_graphs_run_without(recorded, monkeypatch):

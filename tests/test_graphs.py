@@ -74,6 +74,15 @@ def test_halves_give_their_gradients_to_the_weights_and_leave_the_model_as_it_wa
         )
 
 
+def test_halves_leave_frozen_weights_alone():
+    model = model_of(**NO_DROPOUT)
+    model.bert.requires_grad_(False)
+    with graphs.Halves(model, torch.bfloat16).at_work(), torch.autocast("cpu", torch.bfloat16):
+        model(pack(TRAIN.encodings[:8])).logits.float().square().sum().backward()
+    moved = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert moved == {"classifier.weight", "classifier.bias"}
+
+
 def test_a_replayed_run_goes_on_from_a_checkpoint(recorded, tmp_path):
     (tmp_path / "cut").mkdir()
     whole, rows = trained(graphs=True, folder=tmp_path)
@@ -123,6 +132,9 @@ def test_even_batches_have_few_sizes_and_the_same_logits():
         sizes.add(len(packed.ids))
         torch.testing.assert_close(model(packed).logits, model(pack(texts)).logits, rtol=1e-5, atol=1e-5)
     assert len(sizes) <= 3
+    torch.testing.assert_close(
+        model(pack(TRAIN.encodings[:8], even=(4, 4))).logits, model(pack(TRAIN.encodings[:8])).logits
+    )
     whole = [type(TRAIN.encodings[0])(ids=np.ones(40, dtype=int), type_ids=np.zeros(40, dtype=int))]
     assert len(pack(whole, even=even).ids) == 80  # a sequence of [PAD] in each batch, also in a full one
 

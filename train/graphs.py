@@ -72,7 +72,7 @@ class Halves:
         layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
         self.places = [(layer, name) for layer in layers for name, p in layer.named_parameters(recurse=False)]
         self.own: list[Tensor] = [layer.get_parameter(name) for layer, name in self.places]
-        self.half: list[Tensor] = [nn.Parameter(p.detach().to(precision)) for p in self.own]
+        self.half: list[Tensor] = [nn.Parameter(p.detach().to(precision), p.requires_grad) for p in self.own]
 
     def put(self, parameters: Sequence[Tensor]) -> None:
         for (layer, name), parameter in zip(self.places, parameters, strict=True):

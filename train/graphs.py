@@ -100,8 +100,8 @@ class Halves:
 class Graphs:
     """Steps by size: the first of a size runs as it is, the second is recorded, and all from there on are replayed."""
 
-    def __init__(self, step: Step, record: Record | None = None) -> None:
-        self.step, self.record = step, record or recorder()
+    def __init__(self, step: Step) -> None:
+        self.step, self.record = step, recorder()
         self.graphs: dict[tuple[Any, ...], Any] = {}  # by size; None after the first step of it
 
     def __call__(self, packed: Packed, batch: Batch, texts: int, of: int) -> dict[str, Tensor]:

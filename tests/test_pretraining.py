@@ -107,6 +107,13 @@ def test_masks_fall_on_whole_words_in_the_published_proportions():
     assert not np.isin(shown[at], [0, 1, 2, 3]).any() and (shown[~chosen] == ids[~chosen]).all()
 
 
+def test_what_fills_a_batch_up_is_never_masked():
+    tokenizer = JapaneseTokenizer([*"あいう", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])  # 0 is a word
+    samples = [sample for sample, _ in sequences_of(["あいう" * 20] * 5, tokenizer, 128)]
+    made = masked_batch(Sequences.of(samples), Masker.of(tokenizer, 0.9), np.random.default_rng(0), torch.bfloat16)
+    assert made.packed.fillers and made.at.max() < made.tokens < len(made.packed.ids)
+
+
 def test_the_loss_is_the_references_on_the_same_masks():
     config = tiny()
     ours, oracle = twins(MaskedLM(Bert(config, pooler=False)), transformers.BertForMaskedLM)

@@ -162,8 +162,8 @@ def pack_flat(
             (oneDNN) compile a program for each size, so thousands of batches should have few sizes.
         share_rows: let short sequences share a row of attention's padded matrix, which is faster where lengths differ
             much; the attention of such a batch cannot be shown.
-        even: a step and the S of all batches, at least the step, for batches of very few sizes: T becomes a multiple of
-            the step by one sequence of [PAD] in each batch.
+        even: a step and the S of all batches but those with a longer sequence, at least the step, for batches of very
+            few sizes: T becomes a multiple of the step by one sequence of [PAD] in each batch.
 
     Raises:
         ValueError: no sequences, or one without a single token.
@@ -174,7 +174,7 @@ def pack_flat(
     longest, tokens = int(lengths.max()), int(lengths.sum())
     # Sequences of [PAD] fill the batch up.
     if even:
-        step, longest = even
+        step, longest = even[0], max(even[1], longest)
         fillers = [step - tokens % step]
     else:
         filler = -tokens % (multiple << (tokens // (64 * multiple)).bit_length()) if multiple else 0

@@ -35,10 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.output.suffix != IDS:
         raise ValueError(f"the output is {options.output}: its name must end with {IDS}")
+    if not options.output.parent.is_dir():
+        raise ValueError(f"--output {options.output}: there is no folder {options.output.parent}; make it first")
+    max_length = Pretraining(max_length=options.max_length).max_length  # refused where there is no room for a token
     tokenizer = tokenizer_of(find(options.tokenizer, options.revision, weights=False).folder)
     sizes = [count_lines(path) for path in options.text]
     text = progress_bar(passages(options.text, sizes, 0), "encoding", "passage", total=sum(sizes))
-    tokens = write_ids(options.output, text, tokenizer, options.max_length, options.labels)
+    tokens = write_ids(options.output, text, tokenizer, max_length, options.labels)
     print(f"{options.output}: {tokens:,} tokens")
     return 0
 

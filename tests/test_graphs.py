@@ -7,7 +7,9 @@ from test_train import DEV, NO_DROPOUT, TASK, TRAIN, model_of, settings, weights
 
 from tezukuri.model.packing import pack
 from tezukuri.train import graphs, step
+from tezukuri.train.checkpoint import load_checkpoint, save_checkpoint
 from tezukuri.train.loop import fine_tune
+from tezukuri.train.optimizer import adamw, set_rate
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.team import Team
 
@@ -72,6 +74,15 @@ def test_halves_give_their_gradients_to_the_weights_and_leave_the_model_as_it_wa
         )
 
 
+def test_halves_leave_frozen_weights_alone():
+    model = model_of(**NO_DROPOUT)
+    model.bert.requires_grad_(False)
+    with graphs.Halves(model, torch.bfloat16).at_work(), torch.autocast("cpu", torch.bfloat16):
+        model(pack(TRAIN.encodings[:8])).logits.float().square().sum().backward()
+    moved = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert moved == {"classifier.weight", "classifier.bias"}
+
+
 def test_a_replayed_run_goes_on_from_a_checkpoint(recorded, tmp_path):
     (tmp_path / "cut").mkdir()
     whole, rows = trained(graphs=True, folder=tmp_path)
@@ -83,6 +94,22 @@ def test_a_replayed_run_goes_on_from_a_checkpoint(recorded, tmp_path):
     resumed = list(fine_tune(again, TASK, TRAIN, DEV, settings(graphs=True), tmp_path / "cut", resume=True))
     torch.testing.assert_close(weights(again), whole, rtol=1e-3, atol=5e-4)
     assert resumed[-1]["train_loss"] == pytest.approx(rows[-1]["train_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_run_goes_on_with_graphs_or_without_whatever_it_began_with(now, tmp_path):
+    chosen, scaler = settings(lr=1.0), torch.amp.GradScaler("cpu", enabled=False)
+    model = model_of(**NO_DROPOUT)
+    before, after = (adamw(model, chosen, graphs=g) for g in (not now, now))
+    model(pack(TRAIN.encodings[:8])).logits.square().sum().backward()
+    set_rate(before, 0.25)
+    before.step()
+    save_checkpoint(tmp_path, {}, model, [before], scaler)
+    load_checkpoint(tmp_path, model, [after], scaler)
+    set_rate(after, 0.5)
+    assert len(after.state) == len(before.state) > 0
+    for group in after.param_groups:
+        assert group["capturable"] == isinstance(group["lr"], torch.Tensor) == now and group["lr"] == 0.5
 
 
 def test_more_sizes_than_graphs_run_without(recorded, monkeypatch):
@@ -105,6 +132,9 @@ def test_even_batches_have_few_sizes_and_the_same_logits():
         sizes.add(len(packed.ids))
         torch.testing.assert_close(model(packed).logits, model(pack(texts)).logits, rtol=1e-5, atol=1e-5)
     assert len(sizes) <= 3
+    torch.testing.assert_close(
+        model(pack(TRAIN.encodings[:8], even=(4, 4))).logits, model(pack(TRAIN.encodings[:8])).logits
+    )
     whole = [type(TRAIN.encodings[0])(ids=np.ones(40, dtype=int), type_ids=np.zeros(40, dtype=int))]
     assert len(pack(whole, even=even).ids) == 80  # a sequence of [PAD] in each batch, also in a full one
 

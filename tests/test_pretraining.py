@@ -107,6 +107,13 @@ def test_masks_fall_on_whole_words_in_the_published_proportions():
     assert not np.isin(shown[at], [0, 1, 2, 3]).any() and (shown[~chosen] == ids[~chosen]).all()
 
 
+def test_what_fills_a_batch_up_is_never_masked():
+    tokenizer = JapaneseTokenizer([*"あいう", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])  # 0 is a word
+    samples = [sample for sample, _ in sequences_of(["あいう" * 20] * 5, tokenizer, 128)]
+    made = masked_batch(Sequences.of(samples), Masker.of(tokenizer, 0.9), np.random.default_rng(0), torch.bfloat16)
+    assert made.packed.fillers and made.at.max() < made.tokens < len(made.packed.ids)
+
+
 def test_the_loss_is_the_references_on_the_same_masks():
     config = tiny()
     ours, oracle = twins(MaskedLM(Bert(config, pooler=False)), transformers.BertForMaskedLM)
@@ -212,6 +219,10 @@ def test_a_file_of_ids_holds_what_the_texts_hold(files, tmp_path, capsys):
     assert sorted(epoch) == sorted(wanted) and epoch != wanted
     twice = of_ids([output, output], *how)
     assert sum(len(batch.ids) for batch in twice.held_out) == sum(map(len, held_out[0]))  # judged once
+    epoch = []
+    while len(epoch) < 2 * len(wanted):
+        epoch += [sample.ids.tolist() for sample in next(twice.training)]
+    assert sorted(epoch) == sorted(2 * wanted)
 
     # What it is not for.
     with pytest.raises(DataError, match=r"corpus\.npz was made with max_length 16, not 128: make it anew"):
@@ -223,17 +234,39 @@ def test_a_file_of_ids_holds_what_the_texts_hold(files, tmp_path, capsys):
         of_ids([output], other, 16, 300, 1, ("x", "y"))
     broken = tmp_path / "broken.npz"
     broken.write_bytes(output.read_bytes()[:-500])
-    for no_ids in (broken, files[0], tmp_path / "none.npz"):
+    empty, array, other_about = (tmp_path / f"{name}.npz" for name in ("empty", "array", "about"))
+    empty.touch()
+    with array.open("wb") as file:
+        np.save(file, np.zeros(3))
+    np.savez(other_about, **{name: np.zeros(3) for name in ("ids", "lengths", "labels", "held_out")}, about="[1]")
+    for no_ids in (broken, files[0], tmp_path / "none.npz", tmp_path, empty, array, other_about):
         with pytest.raises(DataError, match=rf"{no_ids.name} is no file of token ids"):
             of_ids([no_ids], *how)
     assert command([*arguments, "--output", str(tmp_path / "corpus.txt")]) == 1
     assert "its name must end with .npz" in capsys.readouterr().err
+    assert command([*arguments, "--output", str(tmp_path / "none" / "corpus.npz")]) == 1
+    assert f"there is no folder {tmp_path / 'none'}; make it first" in capsys.readouterr().err
+    assert command([*arguments, "--max-length", "2", "--output", str(output)]) == 1
+    assert "max_length is 2; [CLS], one token and [SEP] need 3" in capsys.readouterr().err
     (tmp_path / "empty.txt").write_text("\n\n")
     assert command([*arguments[:4], str(tmp_path / "empty.txt"), "--output", str(output)]) == 1
     assert "there is no text to write" in capsys.readouterr().err
     run = ["pretrain", "--model", "scratch", "--tokenizer", str(tmp_path / "vocabulary"), "--output-dir", str(tmp_path)]
     assert command([*run, "--text", str(files[0]), str(output)]) == 1
     assert "some files are texts and some are ids" in capsys.readouterr().err
+
+
+def test_a_file_of_ids_keeps_long_sequences_and_many_labels(tmp_path):
+    labels = [f"l{number}" for number in range(300)]
+    lines = [*(f"{label}\t駅から近い。{label}" for label in labels), "駅から近くて便利でした。" * 9000]
+    write_ids(tmp_path / "corpus.npz", lines, TOKENIZER, 100_000, labels)
+    how = TOKENIZER, 100_000, 300, 1, labels
+    samples = [sample for batch in of_ids([tmp_path / "corpus.npz"], *how).held_out for sample in batch]
+    training = of_ids([tmp_path / "corpus.npz"], *how).training
+    while len(samples) <= len(labels):
+        samples += next(training)
+    assert sorted(sample.label for sample in samples) == [NO_LABEL, *range(300)]
+    assert max(len(sample.ids) for sample in samples) == 2 + len(TOKENIZER.ids_of(lines[-1])) > 1 << 16
 
 
 def test_it_learns_from_ids_and_a_stopped_run_ends_as_the_unbroken_one(files, tmp_path):

@@ -75,6 +75,8 @@ def load_checkpoint(
     except RuntimeError as error:  # other names or shapes
         raise ValueError(f"{path} is of another model, or another version of this code: start the run anew") from error
     for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
+        for group, own in zip(before["param_groups"], optimizer.param_groups, strict=True):
+            group |= {name: own[name] for name in ("lr", "capturable") if name in own}  # for graphs or not, as now
         optimizer.load_state_dict(before)
     scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"])

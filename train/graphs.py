@@ -72,7 +72,7 @@ class Halves:
         layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
         self.places = [(layer, name) for layer in layers for name, p in layer.named_parameters(recurse=False)]
         self.own: list[Tensor] = [layer.get_parameter(name) for layer, name in self.places]
-        self.half: list[Tensor] = [nn.Parameter(p.detach().to(precision)) for p in self.own]
+        self.half: list[Tensor] = [nn.Parameter(p.detach().to(precision), p.requires_grad) for p in self.own]
 
     def put(self, parameters: Sequence[Tensor]) -> None:
         for (layer, name), parameter in zip(self.places, parameters, strict=True):
@@ -100,8 +100,8 @@ class Halves:
 class Graphs:
     """Steps by size: the first of a size runs as it is, the second is recorded, and all from there on are replayed."""
 
-    def __init__(self, step: Step, record: Record | None = None) -> None:
-        self.step, self.record = step, record or recorder()
+    def __init__(self, step: Step) -> None:
+        self.step, self.record = step, recorder()
         self.graphs: dict[tuple[Any, ...], Any] = {}  # by size; None after the first step of it
 
     def __call__(self, packed: Packed, batch: Batch, texts: int, of: int) -> dict[str, Tensor]:

@@ -204,10 +204,7 @@ def fine_tune(
 
 def step_bar(done: int, steps: int, epoch: int, settings: Settings) -> tqdm:
     """The steps of an epoch that are left, with a bar."""
-    before, whole = (
-        (epoch - 1) * steps + done,
-        settings.epochs * steps,
-    )  # of the whole job
+    before, whole = (epoch - 1) * steps + done, settings.epochs * steps  # of the whole job
     title = f"epoch {epoch}/{settings.epochs}"
     return progress_bar(range(done, steps), title, "step", initial=before, total=whole)
 

@@ -47,7 +47,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         own = rate * group.get("factor", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"] = group["lr"].to(group["params"][0].device).fill_(own)  # the same, but after a checkpoint
+            group["lr"].fill_(own)  # a graph reads this very tensor
         else:
             group["lr"] = own
 

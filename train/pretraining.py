@@ -178,11 +178,9 @@ class Masked:
 
 
 def masked(batch: Batch, masker: Masker, rng: np.random.Generator, precision: torch.dtype) -> Masked:
-    packed = pack_flat(batch.ids, batch.type_ids, batch.lengths, round_size(precision))
-    shown, at, targets = masker(packed.ids.numpy(), rng)
-    packed.ids = torch.from_numpy(shown)
+    shown, at, targets = masker(batch.ids, rng)
     return Masked(
-        packed=packed,
+        packed=pack_flat(shown, batch.type_ids, batch.lengths, round_size(precision)),
         at=torch.from_numpy(at),
         targets=torch.from_numpy(targets),
         labels=torch.from_numpy(batch.labels),

@@ -5,13 +5,12 @@ Letters: B sequences, T tokens of all of them.
 
 import json
 import random
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from ..data.passages import count_lines, is_held_out, passages
 from ..eval.runs import whole_file
 from ..model.packing import places
 from ..tokenize.tokenizer import Tokenizer
+from ..weights.files import first_line
 
 POOL = 16  # batches whose sequences are sorted together
 NO_LABEL = -1
@@ -169,24 +169,26 @@ def of_text(
 
 def write_ids(file: Path, text: Iterable[str], tokenizer: Tokenizer, max_length: int, labels: Sequence[str]) -> int:
     """Tokenize passages into a file for `of_ids`; returns the number of tokens."""
-    parts: list[tuple[Sequences, list[bool]]] = []
+    small = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    parts: list[dict[str, np.ndarray]] = []
     found = sequences_of(text, tokenizer, max_length, labels)
     while some := list(islice(found, 100 * AT_ONCE)):
         samples, held_out = zip(*some, strict=True)
-        parts.append((Sequences.of(samples), list(held_out)))
+        part = Sequences.of(samples)
+        parts.append(
+            {
+                "ids": part.ids.astype(small),
+                "lengths": part.lengths.astype(np.int32),
+                "labels": part.labels.astype(np.int32),
+                "held_out": np.array(held_out),
+            }
+        )
     if not parts:
         raise DataError(f"there is no text to write to {file}")
-    small = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     with whole_file(file) as target:
-        np.savez_compressed(
-            target,
-            ids=np.concatenate([part.ids.astype(small) for part, _ in parts]),
-            lengths=np.concatenate([part.lengths.astype(np.uint16) for part, _ in parts]),
-            labels=np.concatenate([part.labels.astype(np.int8) for part, _ in parts]),
-            held_out=np.array(list(chain.from_iterable(held_out for _, held_out in parts))),
-            about=np.array(json.dumps(about(tokenizer, max_length, labels))),
-        )
-    return sum(len(part.ids) for part, _ in parts)
+        np.savez_compressed(target, **whole, about=np.array(json.dumps(about(tokenizer, max_length, labels))))
+    return len(whole["ids"])
 
 
 def about(tokenizer: Tokenizer, max_length: int, labels: Sequence[str]) -> dict[str, object]:
@@ -200,12 +202,13 @@ def of_ids(
 ) -> Corpus:
     """Files that `write_ids` made, whole in memory: what a GPU needs, which learns faster than a tokenizer reads."""
     wanted = about(tokenizer, max_length, labels)
-    once = {file: read_ids(file, wanted) for file in dict.fromkeys(files)}
+    found = {file: read_ids(file, wanted) for file in dict.fromkeys(files)}
+    every, held_out = joined(list(found.values()))
+    starts = every.lengths.cumsum() - every.lengths
+    times = np.repeat([files.count(file) for file in found], [len(one) for one, _ in found.values()])
+    kept = np.arange(len(every)).repeat(times * ~held_out)
 
     def training() -> Iterator[Batch]:
-        every, held_out = joined([once[file] for file in files])
-        starts = every.lengths.cumsum() - every.lengths
-        kept = np.flatnonzero(~held_out)
         if not len(kept):
             raise nothing_in(files)
         order = random.Random(seed)
@@ -215,8 +218,7 @@ def of_ids(
             for chosen in np.split(mixed, np.flatnonzero(np.diff(pools)) + 1):
                 yield from batches_of_pool(every.take(chosen, starts), batch_tokens, order)
 
-    every, held_out = joined(list(once.values()))
-    others = every.take(np.flatnonzero(held_out), every.lengths.cumsum() - every.lengths)
+    others = every.take(np.flatnonzero(held_out), starts)
     return Corpus(training(), batches(others, batch_tokens, seed))
 
 
@@ -224,10 +226,11 @@ def read_ids(file: Path, wanted: dict[str, object]) -> tuple[Sequences, np.ndarr
     """(B,) sequences and whether each is held out; DataError where the file is not as `wanted`."""
     try:
         with np.load(file, allow_pickle=False) as found:
-            made = json.loads(str(found["about"]))
+            made = dict(json.loads(str(found["about"])))
             ids, lengths, labels, held_out = (found[name] for name in ("ids", "lengths", "labels", "held_out"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{file} is no file of token ids ({error}): make it with tezukuri encode") from error
+    except Exception as error:  # numpy and zipfile raise many kinds
+        why = first_line(error)
+        raise DataError(f"{file} is no file of token ids ({why}): make it with tezukuri encode") from error
     for name, value in wanted.items():
         if made.get(name) != value:
             what = "another vocabulary" if name == "vocabulary" else f"{name} {made.get(name)}, not {value}"

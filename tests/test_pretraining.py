@@ -186,6 +186,16 @@ def test_a_line_may_begin_with_a_label():
     assert {sample.label for sample, _ in sequences_of(lines, TOKENIZER, 128)} == {-1}
 
 
+def test_a_passage_is_held_out_whatever_its_label():
+    bare = [f"{place}の{number}号室です。" for number in range(900) for place in ("東京", "京都")]
+    labelled = [f"良い\t{passage}" for passage in bare]
+    held_out, again = (
+        [passage for passage, (_, out) in zip(bare, sequences_of(text, TOKENIZER, 128, ["良い"]), strict=True) if out]
+        for text in (bare, labelled)
+    )
+    assert held_out == again == [passage for passage in bare if is_held_out(passage)] != []
+
+
 def test_batches_hold_every_token_once_and_long_passages_in_several_sequences():
     long = "駅から近くて便利でした。" * 30
     samples = [sample for sample, _ in sequences_of([*LINES, long], TOKENIZER, 16)]

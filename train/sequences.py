@@ -84,13 +84,17 @@ def sequences_of(
     room = max_length - tokenizer.template.added()
     lines = iter(text)
     while some := list(islice(lines, AT_ONCE)):
-        parts = [line.partition("\t") for line in some]
-        numbers = [labels.index(label) if tab and label in labels else NO_LABEL for label, tab, _ in parts]
-        bare = [line if n == NO_LABEL else rest for line, n, (*_, rest) in zip(some, numbers, parts, strict=True)]
-        for line, number, ids in zip(some, numbers, tokenizer.ids_of_many(bare), strict=True):
+        numbers, bare = zip(*(without_label(line, labels) for line in some), strict=True)
+        for passage, number, ids in zip(bare, numbers, tokenizer.ids_of_many(bare), strict=True):
             for start in range(0, len(ids), room):
                 sequence = np.array(tokenizer.template.around(ids[start : start + room]))
-                yield Sample(sequence, np.zeros_like(sequence), number), is_held_out(line)
+                yield Sample(sequence, np.zeros_like(sequence), number), is_held_out(passage)
+
+
+def without_label(line: str, labels: Sequence[str]) -> tuple[int, str]:
+    """The number of the label that a line begins with, or NO_LABEL, and the passage."""
+    label, tab, rest = line.partition("\t")
+    return (labels.index(label), rest) if tab and label in labels else (NO_LABEL, line)
 
 
 def batches(samples: Iterable[Sample], batch_tokens: int, seed: int) -> Iterator[Batch]:
@@ -162,7 +166,8 @@ def of_text(
             if empty:
                 raise nothing_in(files)
 
-    others = (text for text in passages(list(once), list(once.values()), 0) if is_held_out(text))
+    lines = passages(list(once), list(once.values()), 0)
+    others = (line for line in lines if is_held_out(without_label(line, labels)[1]))
     held_out = (sample for sample, _ in sequences_of(others, tokenizer, max_length, labels))
     return Corpus(batches(training(), batch_tokens, seed), batches(held_out, batch_tokens, seed))
 

@@ -265,9 +265,10 @@ def tokens_of(text: str, inside: range, offsets: Sequence[Span] | np.ndarray, *v
     pieces, done = [], 0
     for place in inside:
         start, end = (max(done, int(edge)) for edge in offsets[place])
-        if start > done:
+        if text[done:start].strip():
             pieces.append(Token(text[done:start], 0.0, 0.0, 0.0))  # characters of no token, or cut from the middle
-        pieces.append(Token(text[start:end], *(round(float(value[place]), 4) for value in values)))
+            done = start
+        pieces.append(Token(text[done:end], *(round(float(value[place]), 4) for value in values)))
         done = end
     if done < len(text):
         pieces.append(Token(text[done:], 0.0, 0.0, 0.0))  # characters of no token, and what was truncated

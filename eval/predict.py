@@ -32,7 +32,7 @@ def how_to_cut(
     Returns it as arguments of the tokenizer, and a sentence for each thing that somebody may not expect.
     """
     room = most_tokens(model)
-    usual = {"max_length": room, "truncation": "longest_first"}
+    usual: dict[str, Any] = {"max_length": room, "truncation": "longest_first"}
     trained = usual | dict(kept)
     asked = {"max_length": max_length or trained["max_length"], "truncation": truncation or trained["truncation"]}
     how = asked | {"max_length": min(asked["max_length"], room)}

@@ -155,6 +155,8 @@ def test_a_head_of_ones_own_does_not_meet_robertas(tmp_path):
     assert {"classifier.dense.weight", "classifier.out_proj.dense.weight"} < tensors.keys()
     again = load_with_report(tmp_path / "model", "classify", head=TwoLayers)
     assert again.report.new == [] and torch.equal(again.model(pack(ENCODINGS)).logits, model(pack(ENCODINGS)).logits)
+    with pytest.raises(CheckpointError, match=r"lacks the tensor classifier\.out_proj\.weight"):
+        load_with_report(tmp_path / "model", "classify", LABELS)
 
 
 def test_classes_beside_the_masked_words_leave_the_classifier_to_fine_tuning(tmp_path):
@@ -342,14 +344,6 @@ def test_its_inside_is_shown():
         torch.testing.assert_close(seen.attention(2, 1).sum(-1), torch.ones(len(seen.encoding)))
         files = {stage.what: stage.file for stage in seen.stages}
         assert files.get("tanh: pooled", "model/roberta.py") == "model/roberta.py"
-
-
-def test_dropout_comes_before_both_maps_of_the_classifier_in_training_alone():
-    model = Model(encoder("roberta", vocab_size=SIZES["vocab_size"], classifier_dropout=0.5), LABELS)
-    first = torch.randn(4, 32)
-    assert not torch.equal(model.bert.pooler(first), model.bert.pooler(first))
-    model.eval()
-    assert torch.equal(model.bert.pooler(first), model.bert.pooler(first)) and model.dropout.p == 0.5
 
 
 def test_a_table_of_bert_under_other_names():

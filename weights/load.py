@@ -289,8 +289,9 @@ def settle_labels(
     named = label_names(settings, head)
     architecture = " ".join(settings.get("architectures") or [])
     another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
-    if not (own or another) or any(kind in architecture for kind in OTHER_CLASSIFIERS):
-        for name in [name for name in tensors if name.startswith(names.heads["classify"])]:
+    of_another_kind = any(kind in architecture for kind in OTHER_CLASSIFIERS)
+    if of_another_kind or not (own or another):
+        for name in [name for name in tensors if of_another_kind and name.startswith(names.heads["classify"])]:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
         if wanted is None:

@@ -177,6 +177,6 @@ LUKE = replace(
         r"luke.encoder.layer.\d+.attention.self.(w2e|e2w|e2e)_query.": NO_ENTITIES,
         "entity_predictions.": NO_ENTITIES,
     },
-    old=LUKE.old | {r"^(?=entity_embeddings\.)": "luke."},
+    old={**LUKE.old, r"^(?=entity_embeddings\.)": "luke."},
     copied=["lm_head.decoder.weight", "lm_head.decoder.bias"],
 )

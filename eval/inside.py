@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model.attention import pad
-from ..model.model import MaskedLM, Model
+from ..model.model import MaskedLM, Model, most_tokens
 from ..model.packing import Output, Packed, pack
 from ..tokenize.encoding import Encoding
 from ..tokenize.tokenizer import Tokenizer, Word
@@ -161,7 +161,7 @@ def trace(model: Model | MaskedLM, tokenizer: Tokenizer, text: str, how: Mapping
         NotFiniteError: a logit is infinite or no number.
     """
     special = isinstance(model, MaskedLM)
-    cut = {"max_length": model.config.max_position_embeddings} | dict(how or {})
+    cut = {"max_length": most_tokens(model)} | dict(how or {})
     encoding = tokenizer.encode(text, **cut, special_tokens=special)
     packed = pack([encoding])
     output, seen = capture(model, packed)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Example
-from ..model.model import Model
+from ..model.model import Model, most_tokens
 from ..model.packing import Encodings, Packed, pack_some
 from ..model.precision import autocast, round_size
 from ..model.ranks import rank, ranks, sum_over_ranks
@@ -31,8 +31,8 @@ def how_to_cut(
 
     Returns it as arguments of the tokenizer, and a sentence for each thing that somebody may not expect.
     """
-    room = model.config.max_position_embeddings
-    usual = {"max_length": room, "truncation": "longest_first"}
+    room = most_tokens(model)
+    usual: dict[str, Any] = {"max_length": room, "truncation": "longest_first"}
     trained = usual | dict(kept)
     asked = {"max_length": max_length or trained["max_length"], "truncation": truncation or trained["truncation"]}
     how = asked | {"max_length": min(asked["max_length"], room)}
@@ -81,7 +81,7 @@ class Scorer:
     @property
     def cut(self) -> dict[str, Any]:
         """The tokenizer's options for truncation."""
-        return {"max_length": self.model.config.max_position_embeddings} | dict(self.how)
+        return {"max_length": most_tokens(self.model)} | dict(self.how)
 
     @property
     def device(self) -> torch.device:

@@ -60,6 +60,8 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     pad_token_id: int | None = 0  # kept for the saved file
 
+    first_position = 0  # of a sequence's first token; no field, since in BERT it is always 0
+
     def __post_init__(self) -> None:
         for name in SIZES:
             size = getattr(self, name)
@@ -76,6 +78,11 @@ class BertConfig:
             if rate is not None and not (isinstance(rate, int | float) and 0 <= rate < 1):
                 raise ValueError(f"{name} is {rate!r}; a dropout rate lies in [0, 1)")
 
+    @property
+    def word_head_act(self) -> str:
+        """The activation in the head for masked words."""
+        return self.hidden_act
+
 
 class Embeddings(nn.Module):
     """Token ids → vectors: the sum of a word, a position and a segment vector, normalised (figure 2)."""
@@ -87,15 +94,18 @@ class Embeddings(nn.Module):
         self.segment = table(config.type_vocab_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.first_position = config.first_position
 
     def forward(self, packed: Packed) -> Tensor:
         """→ (T, H). A sequence longer than the learned positions is a ValueError."""
-        if packed.longest > self.position.num_embeddings:
+        room = self.position.num_embeddings - self.first_position
+        if packed.longest > room:
             raise ValueError(
-                f"a sequence has {packed.longest} tokens, but the model has learned only "
-                f"{self.position.num_embeddings} positions; encode with max_length={self.position.num_embeddings}"
+                f"a sequence has {packed.longest} tokens, but the model has learned only {room} positions; "
+                f"encode with max_length={room}"
             )
-        x = self.word(packed.ids) + self.segment(packed.type_ids) + self.position(packed.positions)
+        positions = packed.positions + self.first_position
+        x = self.word(packed.ids) + self.segment(packed.type_ids) + self.position(positions)
         return self.dropout(self.norm(x))
 
 
@@ -143,7 +153,7 @@ class Bert(nn.Module):
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.pooler = Pooler(config) if pooler else None
+        self.pooler: Pooler | None = Pooler(config) if pooler else None
         self.apply(lambda module: initialise(module, config.initializer_range))
 
     def forward(

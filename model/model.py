@@ -20,7 +20,8 @@ class Model(nn.Module):
 
     The encoder is an architecture's (bert.py is one): called as `encoder(packed, output_hidden_states,
     output_attentions, first_only)` it gives an Output, and it has `embeddings`, `layers`, a `pooler` or None, and a
-    `config` with `hidden_size`, `hidden_dropout_prob`, `initializer_range` and `max_position_embeddings`.
+    `config` with `hidden_size`, `hidden_dropout_prob`, `initializer_range` and `max_position_embeddings`, and with
+    `first_position` where positions do not begin at 0.
 
     Raises:
         ValueError: there are fewer than two classes.
@@ -107,6 +108,11 @@ def vectors_of(output: Output, packed: Packed, reads: str) -> Tensor:
         return packed.sums(hidden) / packed.boundaries.diff()[: len(packed), None]
     assert reads == "tokens", reads
     return hidden
+
+
+def most_tokens(model: Any) -> int:
+    """How many tokens a text of an encoder, or of a model with one, may have: RoBERTa's first positions have none."""
+    return model.config.max_position_embeddings - getattr(model.config, "first_position", 0)
 
 
 def use_kernel(model: nn.Module, kernel: str) -> None:

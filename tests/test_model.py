@@ -356,7 +356,7 @@ def test_unknown_kernels_and_impossible_sizes_are_refused():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("model_type", "roberta"),
+        ("model_type", "deberta-v2"),
         ("position_embedding_type", "relative_key"),
         ("is_decoder", True),
         ("add_cross_attention", True),

@@ -116,7 +116,7 @@ def test_what_fills_a_batch_up_is_never_masked():
 
 def test_the_loss_is_the_references_on_the_same_masks():
     config = tiny()
-    ours, oracle = twins(MaskedLM(Bert(config, pooler=False)), transformers.BertForMaskedLM)
+    ours, oracle = twins(MaskedLM(Bert(config, pooler=False)))
     masker = Masker(np.arange(97) < 5, np.arange(97) % 3 == 0, mask_id=4, rate=0.5)
     batch = [Sample(text.ids, text.type_ids, NO_LABEL) for text in random_texts(config)]
     guess = guesses(ours, masked_batch(Sequences.of(batch), masker, np.random.default_rng(1), FP32), FP32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from test_model_parity import padded, twins
+from test_model_parity import KINDS, encoder, padded, texts_for, twins
 from tiny import LABELS, TASK, classifier, random_texts, tiny
 from torch._dynamo.exc import TorchDynamoException
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,7 +16,6 @@ from tezukuri.eval.predict import NotFiniteError, predict
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.metrics import cross_entropy
 from tezukuri.model import precision
-from tezukuri.model.bert import Bert
 from tezukuri.model.model import Model, use_kernel
 from tezukuri.model.packing import pack
 from tezukuri.train import step as step_of_loop
@@ -82,7 +81,7 @@ def test_the_rate_is_that_of_the_usual_linear_schedule(ratio, steps_of_warmup):
 def test_twenty_steps_are_those_of_the_reference_model_in_a_loop_of_its_own():
     """Losses within 1e-5, step by step: same batches, AdamW, clipping at 1 and schedule, dropout off, fp32."""
     chosen = settings(epochs=3, select="last", weight_decay=0.1)
-    ours, oracle = twins(classifier(**NO_DROPOUT), transformers.BertForSequenceClassification)
+    ours, oracle = twins(classifier(**NO_DROPOUT))
     rows = list(fine_tune(ours, TASK, TRAIN, DEV, chosen))
     no_decay = [p for n, p in oracle.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
     decay = [p for n, p in oracle.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
@@ -153,7 +152,8 @@ def test_class_weights_with_smoothing_do_not_call_every_text_rare():
     assert rows[-1]["dev_accuracy"] == 1
 
 
-def test_dropout_acts_where_it_acts_in_the_reference(monkeypatch):
+@KINDS
+def test_dropout_acts_where_it_acts_in_the_reference(kind, monkeypatch):
     """Dropout replaced by a fixed change of size p in both models: every place of it shows in the logits."""
 
     def fixed(x, p=0.5, training=True, inplace=False):
@@ -162,12 +162,12 @@ def test_dropout_acts_where_it_acts_in_the_reference(monkeypatch):
     for place in ("torch.nn.functional.dropout", "tezukuri.model.dropout.dropout", "tezukuri.model.attention.drop"):
         monkeypatch.setattr(place, fixed)
     rates = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.2, "classifier_dropout": 0.3}
-    config = tiny(**rates)
-    ours, oracle = twins(Model(Bert(config), LABELS), transformers.BertForSequenceClassification)
+    ours, oracle = twins(Model(encoder(kind, **rates), LABELS))
     use_kernel(ours, "eager")
-    plain = ours(pack(DEV[0])).logits
+    texts = texts_for(ours.config)
+    plain, rows = ours(pack(texts)).logits, padded(texts, ours.config.pad_token_id)
     with torch.no_grad():
-        mine, theirs = ours.train()(pack(DEV[0])).logits, oracle.train()(**padded(DEV[0])).logits
+        mine, theirs = ours.train()(pack(texts)).logits, oracle.train()(**rows).logits
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(mine, plain, atol=0.05)
 

@@ -12,7 +12,7 @@ from ..eval.plots import pretraining_curves, write_picture
 from ..eval.runs import circumstances, new_run, write_csv, write_json
 from ..model.attention import KERNELS, Attention
 from ..model.bert import Bert, BertConfig
-from ..model.model import MaskedLM, use_kernel
+from ..model.model import MaskedLM, most_tokens, use_kernel
 from ..model.precision import PRECISIONS, choose_device
 from ..model.ranks import ranks
 from ..tokenize.kinds import tokenizer_of
@@ -82,7 +82,7 @@ def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
     torch.manual_seed(settings.seed)
     loaded = make(plan)
     model = loaded.model.to(device)
-    settings = replace(settings, max_length=min(settings.max_length, model.config.max_position_embeddings))
+    settings = replace(settings, max_length=min(settings.max_length, most_tokens(model)))
     run = resume or new_run(Path(plan.output_dir), plan.model)
     if not resume:
         config = {"options": asdict(plan), "settings": asdict(settings), "load_report": asdict(loaded.report)}

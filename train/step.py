@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..model.model import Model
+from ..model.model import Model, most_tokens
 from ..model.packing import Encodings, Output, Packed, pack
 from ..model.precision import autocast, choose_precision, round_size
 from ..model.ranks import sum_gradients
@@ -43,7 +43,7 @@ class Step:
         self.clip_in_step = device.type in ("cpu", "cuda") and not self.scaler.is_enabled()
         self.forward = compiled(model) if settings.compile else model
         self.loss_of = team.own_loss or model.classifier.loss  # fp32 (B, C), (B, C) -> (B,) or (B, C), to be summed
-        self.even = even_sizes(texts, model.config.max_position_embeddings) if graphs else None
+        self.even = even_sizes(texts, most_tokens(model)) if graphs else None
         self.halves = Halves(model, self.precision) if graphs and self.precision == torch.bfloat16 else None
         self.replayed = Graphs(self.whole) if graphs else None
         self.norm = torch.zeros((), device=device)  # of the gradients that a graph has clipped

@@ -13,8 +13,10 @@ from torch import nn
 
 from ..model.bert import Bert, BertConfig
 from ..model.heads import ClassHead
+from ..model.luke import LukeConfig
 from ..model.model import MaskedLM, Model
-from .names import BERT, Names
+from ..model.roberta import CamembertConfig, Roberta, RobertaConfig, XlmRobertaConfig
+from .names import BERT, LUKE, ROBERTA, Names
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,22 @@ BERT_ONLY = {
     "pruned_heads": ({},),
 }
 
+BERT_WRITTEN = {"position_embedding_type": "absolute"}
+# A saved file has no entities; of the least number of them the hub's libraries make no large table.
+LUKE_WRITTEN = {"entity_vocab_size": 1, "entity_emb_size": 1, "use_entity_aware_attention": False}
+
+
+def classes(name: str) -> dict[str, str]:
+    """The names of the hub's classes for one architecture."""
+    return {"encode": f"{name}Model", "classify": f"{name}ForSequenceClassification", "fill-mask": f"{name}ForMaskedLM"}
+
+
 ARCHITECTURES = {
-    "bert": Architecture(
-        BertConfig,
-        Bert,
-        BERT,
-        {"encode": "BertModel", "classify": "BertForSequenceClassification", "fill-mask": "BertForMaskedLM"},
-        BERT_ONLY,
-        {"position_embedding_type": "absolute"},
-    ),
+    "bert": Architecture(BertConfig, Bert, BERT, classes("Bert"), BERT_ONLY, BERT_WRITTEN),
+    "roberta": Architecture(RobertaConfig, Roberta, ROBERTA, classes("Roberta"), BERT_ONLY, BERT_WRITTEN),
+    "xlm-roberta": Architecture(XlmRobertaConfig, Roberta, ROBERTA, classes("XLMRoberta"), BERT_ONLY, BERT_WRITTEN),
+    "camembert": Architecture(CamembertConfig, Roberta, ROBERTA, classes("Camembert"), BERT_ONLY, BERT_WRITTEN),
+    "luke": Architecture(LukeConfig, Bert, LUKE, classes("Luke"), BERT_ONLY, LUKE_WRITTEN),
 }
 # Read elsewhere, or without influence on the computation.
 HARMLESS = {
@@ -75,15 +84,16 @@ def read_config(settings: Mapping[str, Any]) -> tuple[Architecture, Any, list[st
             raise ValueError(f"config.json: {key} is {json.dumps(settings[key])}; this BERT has only {allowed}")
     assert row is not None
     known = {field.name for field in fields(row.config)}
-    unknown = [k for k in settings if k not in known | set(only) | HARMLESS and not k.startswith("_")]
+    passed = known | set(only) | set(row.written) | HARMLESS
+    unknown = [key for key in settings if key not in passed and not key.startswith("_")]
     return row, row.config(**{key: value for key, value in settings.items() if key in known}), sorted(unknown)
 
 
 def config_json(model: Any) -> dict[str, Any]:
     """The settings of a model as `config.json` has them."""
     kind, row = architecture_of(model)
-    use = {Model: "classify", MaskedLM: "fill-mask"}.get(type(model), "encode")
-    settings = asdict(model.config) | {"architectures": [row.classes[use]], "model_type": kind} | dict(row.written)
+    settings = asdict(model.config) | {"architectures": [row.classes[use_of(model)]], "model_type": kind}
+    settings |= row.written
     labels = getattr(model, "labels", ())
     if labels:
         settings["id2label"] = {str(i): label for i, label in enumerate(labels)}
@@ -91,6 +101,11 @@ def config_json(model: Any) -> dict[str, Any]:
     if isinstance(model, Model) and not isinstance(model.classifier, ClassHead):
         settings["problem_type"] = model.classifier.problem_type
     return settings
+
+
+def use_of(model: Any) -> str:
+    """What a model is for: `classify`, `fill-mask`, or `encode`."""
+    return {Model: "classify", MaskedLM: "fill-mask"}.get(type(model), "encode")
 
 
 def architecture_of(model: Any) -> tuple[str, Architecture]:

@@ -28,7 +28,8 @@ from .find import find
 from .names import Names
 
 Use = Literal["encode", "classify", "fill-mask"]
-OTHER_CLASSIFIERS = ("TokenClassification", "MultipleChoice", "MaskedLM")  # whose `classifier` is not ours
+OTHER_CLASSIFIERS = ("TokenClassification", "MultipleChoice", "MaskedLM", "Entity")  # whose `classifier` is not ours
+FROM_POSITION_0 = ("rinna/japanese-roberta-base",)  # RoBERTas that were trained so, which config.json cannot say
 PADDING = 128  # rows of an embedding that no token has: many models are filled up to a multiple of 8, 64 or 128
 PLACEHOLDER = re.compile(r"LABEL_\d+")
 log = logging.getLogger("tezukuri")
@@ -144,10 +145,13 @@ def load_with_report(
         raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {task}: choose {known}")
     if unknown:
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
+    if name_or_folder in FROM_POSITION_0:
+        config = replace(config, first_position=0)
+        report.notes.append(f"positions begin at 0, as the page of {name_or_folder} asks")
     config = replace(config, **(changes or {}))
 
     # The tensors, and which of the head are used.
-    names = architecture.names
+    names = architecture.names.of(task)
     tensors = read_tensors(files, names, report)
     check_sizes(config, tensors, names, report)
     if task == "classify":
@@ -174,6 +178,9 @@ def load_with_report(
     use_kernel(model, kernel)
     tokenizer = tokenizer_of(files.folder)
     report.notes += tokenizer.notes
+    if tokenizer.template.second_type and getattr(config, "type_vocab_size", 2) == 1:
+        tokenizer.template = replace(tokenizer.template, second_type=0)
+        report.notes.append("the model has one segment: both texts of a pair are in it")
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"{files.source}: {next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, but the model embeds "
@@ -282,8 +289,9 @@ def settle_labels(
     named = label_names(settings, head)
     architecture = " ".join(settings.get("architectures") or [])
     another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
-    if not (own or another) or any(kind in architecture for kind in OTHER_CLASSIFIERS):
-        for name in own:
+    of_another_kind = any(kind in architecture for kind in OTHER_CLASSIFIERS)
+    if of_another_kind or not (own or another):
+        for name in [name for name in tensors if of_another_kind and name.startswith(names.heads["classify"])]:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
         if wanted is None:
@@ -398,7 +406,7 @@ def account_for_the_rest(tensors: dict[str, Tensor], used: set[str], names: Name
     """Report the other tensors; CheckpointError for one that is not known to be of no use here."""
     reasons = dict(names.left_out) | dict.fromkeys(names.heads.values(), "a head that this task does not use")
     for name in sorted(tensors.keys() - used):
-        why = next((why for prefix, why in reasons.items() if name.startswith(prefix)), None)
+        why = next((why for beginning, why in reasons.items() if re.match(beginning, name)), None)
         if why is None:
             raise CheckpointError(f"{report.source}: no place for the tensor {name} in this BERT: is it another kind?")
         report.left_out[name] = why

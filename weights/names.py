@@ -4,12 +4,13 @@ Every known layout is first brought to a canonical one, for BERT that of `BertFo
 canonical tensors make up one of ours, for loading and for saving. Only queries, keys and values differ in shape: three
 matrices (H, H) on disk, one of (3H, H) in memory.
 
-Source of the names: google-research/bert `modeling.py` and the hub's `modeling_bert.py`.
+Source of the names: google-research/bert `modeling.py`, and the hub's `modeling_bert.py`, `modeling_roberta.py` and
+`modeling_luke.py`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -22,18 +23,26 @@ class Names:
 
     modules: our module → the canonical modules whose weights, one below the other, make it up; # is a layer's number.
     heads: what a model is loaded for → the prefix of tensors that a checkpoint may lack; for `encode` the pooler's.
-    left_out: prefixes of canonical tensors that no model of ours has, and why.
+    in_classifier: those of `modules` that are other ones in a model for `classify`.
+    left_out: patterns of how canonical tensors begin that no model of ours has, and why.
     tied: canonical tensors that must equal another, which we keep once.
+    copied: those of `tied` that the hub's libraries do not tie, so that a file must have them.
     old: patterns of other layouts → their replacement in the canonical one.
     sizes: field of the configuration → the canonical tensor and its dimension that have this size.
     """
 
     modules: Mapping[str, Sequence[str]]
     heads: Mapping[str, str]
+    in_classifier: Mapping[str, Sequence[str]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
+    copied: Sequence[str] = ()
     old: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    def of(self, use: str) -> "Names":
+        """The names in a model for `encode`, `classify` or `fill-mask`."""
+        return replace(self, modules={**self.modules, **self.in_classifier}) if use == "classify" else self
 
     def unwrapped(self, name: str) -> tuple[str, str]:
         """The wrappers' part of a checkpoint's name (`module._orig_mod.`, mostly empty), and the rest."""
@@ -60,7 +69,7 @@ class Names:
         module, leaf = ours.rsplit(".", 1)
         number = "".join(re.findall(r"(?<=\.layers\.)\d+", module))
         if module.startswith("classifier.") and module not in self.modules:
-            return [self.heads["classify"] + ours.removeprefix("classifier.")]  # a user's head
+            return [f"{self.modules['classifier'][0]}.{ours.removeprefix('classifier.')}"]  # a user's head
         parts = self.modules[module.replace(f"layers.{number}.", "layers.#.") if number else module]
         return [f"{part.replace('#', number)}.{leaf}" for part in parts]
 
@@ -70,6 +79,8 @@ class Names:
         for ours, tensor in state.items():
             names = self.on_hub(ours)
             tensors |= dict(zip(names, tensor.chunk(len(names)), strict=True))  # (3H, H) -> 3 × (H, H)
+        if any(name.startswith(self.heads.get("fill-mask", " ")) for name in tensors):
+            tensors |= {name: tensors[self.tied[name]].clone() for name in self.copied}
         return tensors
 
 
@@ -98,7 +109,7 @@ BERT_LEFT_OUT = {
     "bert.embeddings.position_ids": "a buffer: positions are counted here",
     "bert.embeddings.token_type_ids": "a buffer: segments come with the batch",
     "cls.predictions.decoder.weight": "tied to the word embeddings",
-    "cls.predictions.decoder.bias": "the same as cls.predictions.bias",
+    "cls.predictions.decoder.bias": "the same as the bias beside it",
     "cls.seq_relationship.": "the next-sentence head",
     "qa_outputs.": "a question-answering head",
 }
@@ -123,4 +134,49 @@ BERT = Names(
         "type_vocab_size": ("bert.embeddings.token_type_embeddings.weight", 0),
         "intermediate_size": ("bert.encoder.layer.0.intermediate.dense.weight", 0),
     },
+)
+
+
+def renamed(names: Names, change: Callable[[str], str]) -> Names:
+    """The same table with `change` made to every name on the hub."""
+    return Names(
+        modules={ours: [change(part) for part in parts] for ours, parts in names.modules.items()},
+        heads={use: change(prefix) for use, prefix in names.heads.items()},
+        left_out={change(pattern): why for pattern, why in names.left_out.items()},
+        tied={change(name): change(twin) for name, twin in names.tied.items()},
+        old={pattern: change(replacement) for pattern, replacement in names.old.items()},
+        sizes={size: (change(name), dimension) for size, (name, dimension) in names.sizes.items()},
+    )
+
+
+def like_bert(encoder: str) -> Names:
+    """BERT's names with another one for the encoder, and RoBERTa's head for masked words."""
+
+    def change(name: str) -> str:
+        name = re.sub(r"^bert\.", f"{encoder}.", name)
+        name = re.sub(r"^cls\.predictions\.transform\.LayerNorm", "lm_head.layer_norm", name)
+        return re.sub(r"^cls\.predictions(\.transform)?", "lm_head", name)
+
+    return renamed(BERT, change)
+
+
+# The classifier is a linear map with tanh, as BERT's pooler is, and another; a pooler of the encoder is not used.
+ROBERTA = like_bert("roberta")
+ROBERTA = replace(
+    ROBERTA,
+    modules={**ROBERTA.modules, "classifier": ["classifier.out_proj"]},
+    in_classifier={"bert.pooler.dense": ["classifier.dense"]},
+)
+NO_ENTITIES = "of LUKE's entities: text alone is read here"
+LUKE = like_bert("luke")
+LUKE = replace(
+    LUKE,
+    left_out={
+        **LUKE.left_out,
+        "luke.entity_embeddings.": NO_ENTITIES,
+        r"luke.encoder.layer.\d+.attention.self.(w2e|e2w|e2e)_query.": NO_ENTITIES,
+        "entity_predictions.": NO_ENTITIES,
+    },
+    old={**LUKE.old, r"^(?=entity_embeddings\.)": "luke."},
+    copied=["lm_head.decoder.weight", "lm_head.decoder.bias"],
 )

@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from ..model.model import MaskedLM, Model
+from ..model.model import MaskedLM, Model, most_tokens
 from ..tokenize.tokenizer import Tokenizer
-from .architectures import architecture_of, config_json
+from .architectures import architecture_of, config_json, use_of
 from .files import not_written, read_json
 
 
@@ -42,7 +42,7 @@ def save(
     # By the hub's names.
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = "" if isinstance(model, Model | MaskedLM) else "bert."
-    names = architecture_of(model)[1].names
+    names = architecture_of(model)[1].names.of(use_of(model))
     tensors = names.to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
     tensors = {name.removeprefix(prefix): tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     settings = config_json(model) | {"dtype": str(dtype).removeprefix("torch.")}
@@ -57,7 +57,7 @@ def save(
         config.write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         weights.chmod(config.stat().st_mode)  # safetensors makes a private file; this one is as the umask has it
         tokenizer.save(aside)
-        write_longest(aside / "tokenizer_config.json", settings["max_position_embeddings"], tokenizer)
+        write_longest(aside / "tokenizer_config.json", most_tokens(model), tokenizer)
         replace_folder(aside, folder)
     except (OSError, SafetensorError) as error:
         raise not_written(folder, error) from error

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from tezukuri.data.dataset import Dataset
 from tezukuri.data.load import SAMPLE, load
 
 
-def test_the_sample_has_the_proportions_of_jrte() -> None:
+def test_the_sample_has_enough_of_each_label_in_each_split() -> None:
     corpus = load("sample")
     assert corpus.name == "sample" and corpus.labels == ("negative", "normal", "positive")
     assert corpus.bad_rows == [] and corpus.notes == []
     sizes = Counter(example.label for example in corpus.examples)
-    assert sizes == {"negative": 134, "normal": 221, "positive": 554}
-    for split, share in (("train", 0.7), ("dev", 0.2), ("test", 0.1)):
+    assert sum(sizes.values()) >= 1900 and sizes["negative"] >= sum(sizes.values()) / 4
+    for split, share in (("train", 0.7), ("dev", 0.15), ("test", 0.15)):
         found = Counter(example.label for example in corpus.split(split))
-        assert all(abs(found[label] - share * sizes[label]) <= 1 for label in corpus.labels)
+        assert all(abs(found[label] - share * sizes[label]) <= 0.03 * sizes[label] for label in corpus.labels)
 
 
 def test_the_table_in_the_readme_is_that_of_the_file() -> None:
@@ -31,7 +31,8 @@ def test_the_table_in_the_readme_is_that_of_the_file() -> None:
 
 
 def test_ids_are_numbered_and_lines_end_plainly() -> None:
-    assert [example.id for example in load("sample").examples] == [f"sample-{n:04}" for n in range(1, 910)]
+    examples = load("sample").examples
+    assert [example.id for example in examples] == [f"sample-{n:04}" for n in range(1, len(examples) + 1)]
     content = SAMPLE.read_bytes()
     assert b"\r" not in content and content.endswith(b"\n") and not content.startswith(b"\xef\xbb\xbf")
 
@@ -53,14 +54,21 @@ def plain(corpus: Dataset) -> list[tuple[str, str]]:
 def test_no_two_reviews_are_alike() -> None:
     texts = plain(load("sample"))
     assert len({text for text, _ in texts}) == len(texts)
-    matcher = SequenceMatcher()
+    matcher, having = SequenceMatcher(), defaultdict(set)
     for number, (b, split_b) in enumerate(texts):
+        pairs = {b[i : i + 2] for i in range(len(b) - 1)} or {b}
+        shared = Counter(other for pair in pairs for other in having[pair])
         matcher.set_seq2(b)  # what it keeps about b serves every a
-        for a, split_a in texts[:number]:
-            matcher.set_seq1(a)
+        for other, count in shared.items():
+            a, split_a = texts[other]
             limit = 0.85 if split_a == split_b else 0.7
+            if count < 0.4 * min(len(a), len(b)) - 1:  # two texts as alike as that share more pairs of characters
+                continue
+            matcher.set_seq1(a)
             alike = matcher.real_quick_ratio() > limit and matcher.quick_ratio() > limit and matcher.ratio() > limit
             assert not alike, (a, b)
+        for pair in pairs:
+            having[pair].add(number)
 
 
 def test_no_review_is_a_sentence_of_jrte(data_folder: Path) -> None:
@@ -70,4 +78,4 @@ def test_no_review_is_a_sentence_of_jrte(data_folder: Path) -> None:
 
 def test_lengths_are_those_of_short_reviews() -> None:
     lengths = sorted(len(example.text) for example in load("sample").examples)
-    assert 13 <= lengths[len(lengths) // 2] <= 20 and lengths[0] <= 6 and lengths[-1] >= 50
+    assert 13 <= lengths[len(lengths) // 2] <= 26 and lengths[0] <= 6 and lengths[-1] >= 50

@@ -6,11 +6,14 @@ from pathlib import Path
 from .japanese import JapaneseTokenizer
 from .settings import class_of, one_of
 from .tokenizer import Tokenizer
+from .unigram import UnigramTokenizer
+from .unigram_settings import CLASSES
 
 KINDS: dict[str, type[Tokenizer]] = {
     "BertJapaneseTokenizer": JapaneseTokenizer,
     "BertTokenizer": JapaneseTokenizer,
     "BertTokenizerFast": JapaneseTokenizer,
+    **dict.fromkeys(CLASSES, UnigramTokenizer),
 }
 UNNAMED = JapaneseTokenizer  # where no file names a class: it assumes one, and notes that
 

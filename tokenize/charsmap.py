@@ -1,0 +1,169 @@
+"""SentencePiece's precompiled character map: which characters become which (nmt_nfkc, nfkc, lower case, or its own).
+
+A map is 4 bytes, the size of a trie; the trie, a double array of 32-bit units in the form of darts-clone (Yata et al.
+2007, "A compact static double-array keeping character codes"); and the replacements, each ended by a NUL. A unit that
+is a node has its label in bits 0 to 7, "has a leaf" in bit 8, and in bits 10 to 30 the offset to its children, shifted
+by 8 more where bit 9 is set: the child with label c is at node ^ offset ^ c, the leaf at node ^ offset. A leaf has bit
+31, and the place of its replacement in the others.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache, lru_cache
+
+import numpy as np
+
+from .steps import Parts, Step
+
+LABEL, LEAF = 0x800000FF, 0x100
+# What Unicode counts to the grapheme of the character before it, beside combining marks (UAX #29, GB9 and GB9a).
+EXTENDING = "\u200c\u200d\u0e33\u0eb3\uff9e\uff9f\U0001f3fb-\U0001f3ff"
+BEFORE_ITS_LETTER = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2"  # GB9b
+ALONE = r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # GB4, GB5
+PARTS_KEPT = 1 << 16
+GRAPHEME = 6  # bytes; `tokenizers` reads longer graphemes character by character
+
+
+class CharacterMap(Step):
+    """The rules of a map.
+
+    graphemes: applied as the library `tokenizers` does. There the rule for the *shortest* beginning stands for a whole
+        short grapheme (①́ becomes 1, and its accent is lost), and longer ones are read character by character. Else the
+        rule for the longest beginning, again and again, as SentencePiece does.
+
+    Raises ValueError where the map is broken.
+    """
+
+    def __init__(self, blob: bytes, graphemes: bool) -> None:
+        size = int.from_bytes(blob[:4], "little")
+        if not size or size % 4 or len(blob) <= 4 + size or blob[-1]:
+            raise ValueError("its character map is broken")
+        self.units = np.frombuffer(blob, dtype="<u4", offset=4, count=size // 4).tolist()
+        self.values = blob[4 + size :]
+        singles, later = (one_of(found, 0x10000) for found in characters_of(np.array(self.units)))
+        if graphemes:
+            later = EXTENDING + marks(0x10000)
+        anything = widely(singles + later + BEFORE_ITS_LETTER + "\r")
+        before = rf"\r\n|[{BEFORE_ITS_LETTER}]+(?s:.)?{widely(later)}*|" if graphemes else ""
+        # (what no rule changes) (what one may change), again and again: Python searches a large class slowly, but
+        # repeats it fast. A rule of several characters goes on only with those of `later`.
+        self.stretches = re.compile(f"([^{anything[1:]}*+)({before}{widely(singles)}{widely(later)}*|{widely(later)}+|$)")
+        self.goes_on = re.compile(widely(later))
+        self.parts = lru_cache(PARTS_KEPT)(self.by_grapheme if graphemes else self.longest)
+
+    def changes(self, text: str) -> Iterator[tuple[int, int, Parts]]:
+        """What may change: from where, to where, and into what."""
+        for found in self.stretches.finditer(text):
+            start, end = found.span(2)
+            if start < end:
+                # With the character before it, where a rule may begin there.
+                start -= start > found.start() and self.goes_on.match(text, start) is not None
+                yield start, end, self.parts(text[start:end])
+
+    def rules(self, key: bytes) -> Iterator[tuple[int, str]]:
+        """The rules for beginnings of `key`, the shortest first: how many bytes, and their replacement."""
+        at = offset_of(self.units[0])
+        for i, byte in enumerate(key, start=1):
+            at ^= byte
+            if at >= len(self.units) or self.units[at] & LABEL != byte:
+                return
+            unit = self.units[at]
+            at ^= offset_of(unit)
+            if unit & LEAF:
+                place = self.units[at] & 0x7FFFFFFF
+                yield i, self.values[place : self.values.index(0, place)].decode("utf-8")
+
+    def longest(self, text: str) -> Parts:
+        found: Parts = []
+        rest = text.encode("utf-8")
+        while rest:
+            *_, (size, new) = [(0, ""), *self.rules(rest)]
+            if not size:
+                new = text[sum(taken for _, taken in found)]
+                size = len(new.encode("utf-8"))
+            found.append((new, len(rest[:size].decode("utf-8"))))
+            rest = rest[size:]
+        return found
+
+    def by_grapheme(self, text: str) -> Parts:
+        found: Parts = []
+        for one in grapheme().findall(text):
+            short = len(one.encode("utf-8")) < GRAPHEME
+            for part in [one] if short and self.shortest(one) is not None else one:
+                new = self.shortest(part)
+                found.append((part if new is None else new, len(part)))
+        return found
+
+    def shortest(self, text: str) -> str | None:
+        return next((new for _, new in self.rules(text.encode("utf-8"))), None)
+
+
+def offset_of(unit: int) -> int:
+    return (unit >> 10) << ((unit & 0x200) >> 6)
+
+
+def characters_of(units: np.ndarray) -> tuple[set[str], set[str]]:
+    """The characters that have a rule of their own, and those that stand in a rule after its first character.
+
+    Breadth first through the trie; nodes that several keys share are read once.
+    """
+    singles: set[int] = set()
+    later: set[int] = set()
+    letters = np.arange(1, 256)
+    # (n, 4): node, the code point so far, how many bytes it still lacks, whether it is the first of its key
+    states = np.array([[0, 0, 0, 1]])
+    seen: set[bytes] = set()
+    while len(states):
+        nodes = states[:, 0]
+        children = (nodes ^ offset_of_many(units[nodes]))[:, None] ^ letters  # (n, 255)
+        inside = children < len(units)
+        parents, columns = np.nonzero(inside & (units[np.where(inside, children, 0)] & LABEL == letters))
+        byte, (_, code, lack, first) = letters[columns], states[parents].T
+        begins = lack == 0
+        more = (byte >= 0xC0).astype(int) + (byte >= 0xE0) + (byte >= 0xF0)  # bytes after this one
+        code = np.where(begins, np.where(more > 0, byte & (0x3F >> more), byte), code << 6 | byte & 0x3F)
+        lack = np.where(begins, more, lack - 1)
+        nodes = children[parents, columns]
+        whole = lack == 0
+        later.update(code[whole & (first == 0)].tolist())
+        singles.update(code[whole & (first == 1) & (units[nodes] & LEAF > 0)].tolist())
+        states = np.unique(np.stack([nodes, np.where(whole, 0, code), lack, first & ~whole], axis=1), axis=0)
+        new = [state.tobytes() not in seen for state in states]
+        states = states[new]
+        seen.update(state.tobytes() for state in states)
+    if max(singles | later, default=0) > 0x10FFFF:
+        raise ValueError("its character map is broken")
+    return {chr(code) for code in singles}, {chr(code) for code in later}
+
+
+def offset_of_many(units: np.ndarray) -> np.ndarray:
+    return (units >> 10) << ((units & 0x200) >> 6)
+
+
+@cache
+def marks(most: int = 0x110000) -> str:
+    return one_of({c for c in map(chr, range(0x300, most)) if unicodedata.category(c) in ("Mn", "Mc", "Me")})
+
+
+@cache
+def grapheme() -> re.Pattern[str]:
+    """Unicode's rules, but for those of Hangul, flags and joined emoji: what they join has six bytes or more."""
+    extending = f"[{EXTENDING}{marks()}]*"
+    return re.compile(f"\r\n|[{BEFORE_ITS_LETTER}]*[^{ALONE}]{extending}|[{ALONE}{BEFORE_ITS_LETTER}]")
+
+
+def widely(characters: str) -> str:
+    """A class of a regular expression with these characters, and with all beyond the first 65,536, for speed."""
+    return f"[{characters}\U00010000-\U0010ffff]"
+
+
+def one_of(characters: set[str], most: int = 0x110000) -> str:
+    """The inside of a class of a regular expression, in which neighbours are joined to ranges."""
+    ranges: list[list[int]] = []
+    for code in sorted(code for code in map(ord, characters) if code < most):
+        if ranges and code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in ranges)

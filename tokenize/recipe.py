@@ -1,0 +1,76 @@
+"""How a text becomes pieces of a unigram model, whichever kind of file says it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .normalize import Aligned
+from .steps import BLANK, WHITE, Step
+
+NOT_WHITE = re.compile(f"[^{WHITE}]+")
+BEFORE_BLANK = re.compile(f"{BLANK}?[^{BLANK}]+|{BLANK}")
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a normalized text falls into words, which are cut into pieces one by one; without arguments it is one word.
+
+    at_white: split at white space, which is dropped.
+    blank: "always" or "first" (the text's first only) puts ▁ before a word that has none; then a space is a ▁, too.
+    at_blank: split before each ▁.
+    """
+
+    at_white: bool = False
+    blank: str | None = None
+    at_blank: bool = False
+
+    def of(self, whole: Aligned) -> list[Aligned]:
+        parts = [whole] if whole.text else []
+        if self.at_white:
+            parts = [whole.part(*found.span()) for found in NOT_WHITE.finditer(whole.text)]
+        if self.blank:
+            parts = [self.with_blank(part) for part in parts]
+        if self.at_blank:
+            parts = [part.part(*found.span()) for part in parts for found in BEFORE_BLANK.finditer(part.text)]
+        return parts
+
+    def with_blank(self, part: Aligned) -> Aligned:
+        place = part.spans[0][0]
+        part = Aligned(part.text.replace(" ", BLANK), part.spans)
+        if part.text[0] == BLANK or self.blank == "never" or (self.blank == "first" and place):
+            return part
+        return Aligned(BLANK + part.text, [(place, place), *part.spans])
+
+    def of_text(self, text: str) -> list[str]:
+        """The same without places."""
+        if self.blank == "first":
+            return [word.text for word in self.of(Aligned.of(text))]
+        parts = NOT_WHITE.findall(text) if self.at_white else [text] if text else []
+        if self.blank:
+            parts = [part.replace(" ", BLANK) for part in parts]
+        if self.blank == "always":
+            parts = [part if part[0] == BLANK else BLANK + part for part in parts]
+        if self.at_blank:
+            parts = [word for part in parts for word in BEFORE_BLANK.findall(part)]
+        return parts
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a file says of a tokenizer, whichever kind of file it is.
+
+    vocabulary: the tokens; a token's id is its place.
+    scores: log probabilities of those that can be found in a text.
+    joins: whether neighbouring unknown characters are one unknown piece, also where they become bytes.
+    cut_out: tokens that are found in the text as it is given, before all else.
+    """
+
+    vocabulary: list[str]
+    scores: Mapping[str, float]
+    unknown: float  # the log probability of a character that is unknown
+    sums: str  # "f" or "d", see `Unigram`
+    steps: Sequence[Step]
+    words: Words
+    byte_fallback: bool
+    joins: bool
+    cut_out: Sequence[str] = ()

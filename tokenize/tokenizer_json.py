@@ -1,0 +1,153 @@
+"""`tokenizer.json`, the file of the library `tokenizers`, read strictly: a unigram model with what stands around it.
+
+A part that would change the ids and is not supported here is an error that names it.
+https://huggingface.co/docs/tokenizers/components
+"""
+
+import base64
+import binascii
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .charsmap import CharacterMap, one_of
+from .recipe import Recipe, Words
+from .settings import content, read_object
+from .steps import BLANK, Add, Lower, NormalForm, Replace, Step, Strip
+from .template import Template
+from .unigram_settings import Settings
+
+UNKNOWN_PENALTY = 10.0
+EXPRESSIONS = (" {2,}", r"\s+", " +")  # that mean the same in Python as there, but for rare white space
+
+
+def of_json(path: Path, settings: Settings) -> tuple[Recipe, dict[str, str], Template[str]]:
+    """The recipe of the file, its special tokens by name, and where they stand."""
+    try:
+        return parse(read_object(path), settings)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"this is no tokenizer.json, or it is broken: {type(error).__name__} {error}") from error
+
+
+def parse(given: dict[str, Any], settings: Settings) -> tuple[Recipe, dict[str, str], Template[str]]:
+    model = given["model"]
+    if model.get("type", "Unigram") != "Unigram" or "vocab" not in model:
+        raise ValueError(f"its model is of the kind {model.get('type')!r}, and only 'Unigram' is supported")
+    vocabulary = [str(piece) for piece, _ in model["vocab"]]
+    scores = [float(score) for _, score in model["vocab"]]
+    if model.get("unk_id") is None:
+        raise ValueError("its model has no unk_id, a piece for unknown characters")
+    # Tokens that stand outside the model: special ones, and others that are cut out of a text before all else.
+    added = given.get("added_tokens") or []
+    settings.added |= {token["content"]: token["id"] for token in added}
+    special_tokens = settings.special_tokens({"unk_token": vocabulary[model["unk_id"]]})
+    settings.add_tokens(vocabulary)
+    special_tokens |= {token["content"]: token["content"] for token in added if token["special"]}
+    cut_out = [token["content"] for token in added if not token["special"]]
+    for token in added:
+        if not token["special"] and any(token[flag] for flag in ("single_word", "lstrip", "rstrip", "normalized")):
+            raise ValueError(f"the added token {token['content']!r} is not supported: it is not special, yet not plain")
+    recipe = Recipe(
+        vocabulary,
+        dict(zip(vocabulary, scores, strict=False)),
+        min(scores) - UNKNOWN_PENALTY,
+        sums="d",
+        steps=steps_of(given.get("normalizer")),
+        words=words_of(given.get("pre_tokenizer")),
+        byte_fallback=bool(model.get("byte_fallback", False)),
+        joins=True,
+        cut_out=cut_out,
+    )
+    return recipe, special_tokens, template_of(given.get("post_processor"))
+
+
+def steps_of(given: dict[str, Any] | None) -> list[Step]:
+    """The steps of a normalizer, none of None."""
+    if given is None:
+        return []
+    kind = given["type"]
+    if kind == "Sequence":
+        return [step for one in given["normalizers"] for step in steps_of(one)]
+    if kind not in NORMALIZERS:
+        raise ValueError(f"its normalizer {kind} is not supported: only {', '.join(('Sequence', *NORMALIZERS))} are")
+    return NORMALIZERS[kind](given)
+
+
+def precompiled(given: dict[str, Any]) -> list[Step]:
+    try:
+        blob = base64.b64decode(given["precompiled_charsmap"] or "", validate=True)
+    except binascii.Error as error:
+        raise ValueError("its character map is broken") from error
+    return [CharacterMap(blob, graphemes=True)] if blob else []
+
+
+def replace(given: dict[str, Any]) -> list[Step]:
+    pattern = given["pattern"]
+    if "Regex" in pattern and pattern["Regex"] not in EXPRESSIONS:
+        raise ValueError(f"its normalizer Replace has the expression {pattern['Regex']!r}, which is not supported")
+    return [Replace(pattern["Regex"] if "Regex" in pattern else re.escape(pattern["String"]), given["content"])]
+
+
+def without_accents(given: dict[str, Any]) -> list[Step]:
+    marks = {c for c in map(chr, range(0x300, 0x110000)) if unicodedata.category(c) == "Mn"}
+    return [Replace(f"[{one_of(marks)}]", "")]
+
+
+NORMALIZERS: dict[str, Callable[[dict[str, Any]], list[Step]]] = {
+    "Precompiled": precompiled,
+    "Replace": replace,
+    "Strip": lambda given: [Strip(given.get("strip_left", True), given.get("strip_right", True))],
+    "Prepend": lambda given: [Add(given["prepend"])],
+    "Lowercase": lambda given: [Lower()],
+    "StripAccents": without_accents,
+    "NFC": lambda given: [NormalForm("NFC")],
+    "NFD": lambda given: [NormalForm("NFD")],
+    "NFKC": lambda given: [NormalForm("NFKC")],
+    "NFKD": lambda given: [NormalForm("NFKD")],
+}
+
+
+def words_of(given: dict[str, Any] | None) -> Words:
+    """What a pre-tokenizer does: WhitespaceSplit, then Metaspace, or one of them, or none."""
+    if given is None:
+        return Words()
+    parts = given["pretokenizers"] if given["type"] == "Sequence" else [given]
+    kinds = [part["type"] for part in parts]
+    if kinds not in ([], ["WhitespaceSplit"], ["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
+        raise ValueError(
+            f"its pre_tokenizer {', '.join(kinds)} is not supported: only WhitespaceSplit and Metaspace after it are"
+        )
+    if "Metaspace" not in kinds:
+        return Words(at_white=bool(kinds))
+    metaspace = parts[-1]
+    if metaspace.get("replacement", BLANK) != BLANK:
+        raise ValueError(f"its Metaspace puts {metaspace['replacement']!r} for a space: only {BLANK} is supported")
+    scheme = metaspace.get("prepend_scheme") or ("always" if metaspace.get("add_prefix_space", True) else "never")
+    return Words("WhitespaceSplit" in kinds, scheme, metaspace.get("split", True))
+
+
+def template_of(given: dict[str, Any] | None) -> Template[str]:
+    """Of a post-processor; without one nothing is put around a text."""
+    if given is None:
+        return Template((), (), ())
+    kind = given["type"]
+    if kind in ("BertProcessing", "RobertaProcessing"):
+        first, last = (given["cls"][0],), (given["sep"][0],)
+        return Template(first, last * 2, last) if kind == "RobertaProcessing" else Template(first, last, last, 1)
+    if kind != "TemplateProcessing":
+        raise ValueError(f"its post_processor {kind} is not supported: only TemplateProcessing is")
+    single, pair = (
+        [("", part["Sequence"]) if "Sequence" in part else (part["SpecialToken"]["id"], None) for part in given[name]]
+        for name in ("single", "pair")
+    )
+    texts = [i for i, (token, _) in enumerate(pair) if not token]
+    if [pair[i][1]["id"] for i in texts] != ["A", "B"]:
+        raise ValueError("its post_processor does not lay a pair as A and then B")
+    tokens = [token for token, _ in pair]
+    before, between, after = tokens[: texts[0]], tokens[texts[0] + 1 : texts[1]], tokens[texts[1] + 1 :]
+    template = Template(tuple(before), tuple(between), tuple(after), pair[texts[1]][1]["type_id"])
+    if [token for token, _ in single] != [*before, "", *after]:
+        raise ValueError("its post_processor puts other tokens around one text than around a pair")
+    return template

@@ -1,0 +1,142 @@
+"""`tokenizer_config.json` of a SentencePiece tokenizer, and what each class of tokenizers adds to its pieces.
+
+Names, defaults and ids are those of transformers' classes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .settings import UNLIMITED, class_of, content, read_object
+from .template import Template
+
+TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+GENERIC = "PreTrainedTokenizerFast"  # whose files say everything
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "sp_model_kwargs": (None, {}),
+    "truncation_side": (None, "right"),
+    "split_by_punct": (None, False),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a class adds to the pieces of a `.model`, and where its special tokens stand, by their names."""
+
+    special: Mapping[str, str]  # the tokens, unless tokenizer_config.json names others
+    before: tuple[str, ...] = ()
+    between: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()  # tokens in the place of the model's first `dropped` pieces
+    dropped: int = 0
+    last: tuple[str, ...] = ()
+
+    def template(self, special_tokens: Mapping[str, str], given: Mapping[str, Any]) -> Template[str]:
+        left_out = {name for name in ("bos_token", "eos_token") if given.get(f"add_{name}") is False}
+        # A T5Tokenizer with a cls_token is that of rinna's RoBERTa, whose page asks for [CLS] before a text.
+        before = self.before or (("cls_token",) if "cls_token" in special_tokens else ())
+        parts = (
+            tuple(special_tokens[name] for name in names if name not in left_out)
+            for names in (before, self.between, self.after)
+        )
+        return Template(*parts)
+
+
+ROBERTA = {
+    "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>",
+    "cls_token": "<s>", "mask_token": "<mask>",
+}  # fmt: skip
+XLM_R = Layout(
+    ROBERTA,
+    before=("cls_token",),
+    between=("sep_token", "sep_token"),
+    after=("sep_token",),
+    first=("<s>", "<pad>", "</s>", "<unk>"),
+    dropped=3,
+    last=("<mask>",),
+)
+LAYOUTS = {
+    "XLMRobertaTokenizer": XLM_R,
+    "MLukeTokenizer": XLM_R,
+    "CamembertTokenizer": Layout(
+        ROBERTA,
+        XLM_R.before,
+        XLM_R.between,
+        XLM_R.after,
+        first=("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"),
+        dropped=1,
+        last=("<mask>",),
+    ),
+    "T5Tokenizer": Layout(
+        {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
+        between=("eos_token",),
+        after=("eos_token",),
+    ),
+    "LlamaTokenizer": Layout(
+        {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+        before=("bos_token",),
+        between=("bos_token",),
+    ),
+}
+ONLY_JSON = ("AlbertTokenizer", "DebertaV2Tokenizer", GENERIC, "TokenizersBackend")
+# Every class by its names: that of the slow tokenizer and that of the fast one.
+CLASSES = {name: name for name in (*LAYOUTS, *ONLY_JSON)} | {
+    f"{name}Fast": name for name in (*LAYOUTS, *ONLY_JSON[:2]) if name != "MLukeTokenizer"
+}
+
+
+@dataclass
+class Settings:
+    """What the files beside the pieces say."""
+
+    tokenizer_class: str
+    given: dict[str, Any]
+    added: dict[str, int]  # tokens with their ids
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> "Settings":
+        path = folder / "tokenizer_config.json"
+        given = read_object(path)
+        if "added_tokens_decoder" not in given:
+            given |= read_object(folder / "special_tokens_map.json")
+        for key, harmless in REFUSED.items():
+            if given.get(key) not in harmless:
+                raise ValueError(f"{path}: setting {key} = {given[key]!r} is not supported")
+        name = str(class_of(folder) or GENERIC)
+        added = dict(read_object(folder / "added_tokens.json"))
+        added |= {content(token): int(i) for i, token in (given.get("added_tokens_decoder") or {}).items()}
+        return cls(CLASSES.get(name, name), given, added)
+
+    @property
+    def model_max_length(self) -> int | None:
+        longest = self.given.get("model_max_length")
+        return int(longest) if longest is not None and longest < UNLIMITED else None
+
+    def special_tokens(self, defaults: Mapping[str, str] | None = None) -> dict[str, str]:
+        """By name, without those that are wanted by every tokenizer here and are not named."""
+        found = {name: content(self.given[name]) for name in TOKENS if self.given.get(name) is not None}
+        return dict(defaults or {}) | found
+
+    def add_tokens(self, vocabulary: list[str]) -> dict[str, str]:
+        """Append to the vocabulary the tokens that the files add, and give all of them as special tokens."""
+        for token, i in sorted(self.added.items(), key=lambda item: item[1]):
+            if i == len(vocabulary):
+                vocabulary.append(token)
+            if i >= len(vocabulary) or vocabulary[i] != token:
+                there = f"there is {vocabulary[i]!r}" if i < len(vocabulary) else f"the last id is {len(vocabulary) - 1}"
+                raise ValueError(f"the added token {token!r} has the id {i}, where {there}")
+        extra = self.given.get("additional_special_tokens") or []
+        return {token: token for token in [*self.added, *map(content, extra)]}
+
+    def as_json(self, special_tokens: Mapping[str, str]) -> bytes:
+        """The contents of a tokenizer_config.json that is read as these settings."""
+        written = self.given | {"tokenizer_class": self.tokenizer_class}
+        written |= {name: token for name, token in special_tokens.items() if name in TOKENS}
+        if self.added:
+            written["added_tokens_decoder"] = {
+                str(i): {"content": token, "special": True} for token, i in self.added.items()
+            }
+        return (json.dumps(written, ensure_ascii=False, indent=2) + "\n").encode("utf-8")

@@ -7,9 +7,8 @@ Letters: n characters of a word, W words of many texts, T characters of them all
 """
 
 import math
-import struct
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
@@ -20,7 +19,6 @@ import numpy as np
 PREFIX = -math.inf  # in the table: no piece, but the beginning of one
 STRETCHES_KEPT = 2_000_000  # characters of them
 PAIRS = 1 << 22
-UNSURE = -1.0  # less than any margin
 # How far rounding moves a sum, as a share of it, in single and in double precision; taken four times, to be safe.
 ROUNDING = {"f": 2.0**-22, "d": 2.0**-51}
 
@@ -60,33 +58,28 @@ class Unigram:
         begins = [-1] * (n + 1)  # where the last piece of that way begins
         margins = [math.inf] * (n + 1)
         for i in range(n):
-            here = best[i]
-            alone = False  # whether the character is a piece
-            for j in range(i + 1, n + 1):
+            here, j, score = best[i], i + 1, find(word[i])
+            last = score is None  # whether no piece begins with what stands from i to j
+            if score is None or score == PREFIX:
+                score = unknown
+            while True:
+                if begins[j] < 0:
+                    if score != PREFIX:
+                        best[j], begins[j] = here + score, i
+                elif score != PREFIX:
+                    before = best[j]
+                    gain = here + score - before
+                    if gain > 0:
+                        best[j] = here + score
+                        if best[j] > before:  # also when it is rounded
+                            begins[j] = i
+                    margins[j] = gain if gain > 0 else min(margins[j], -gain)
+                j += 1
+                if last or j > n:
+                    break
                 score = find(word[i:j])
                 if score is None:
                     break
-                if score == PREFIX:
-                    continue
-                alone = alone or j == i + 1
-                if begins[j] < 0:
-                    best[j], begins[j] = here + score, i
-                    continue
-                before = best[j]
-                gain = here + score - before
-                if gain > 0:
-                    best[j] = here + score
-                    if best[j] > before:  # also when it is rounded
-                        begins[j] = i
-                margins[j] = gain if gain > 0 else min(margins[j], -gain)
-            if not alone:
-                j = i + 1
-                score = here + unknown
-                if self.sums == "f":
-                    (score,) = struct.unpack("f", struct.pack("f", score))
-                if begins[j] < 0 or score > best[j]:
-                    best[j], begins[j] = score, i
-                margins[j] = UNSURE
         places = [n]
         margin = math.inf
         while places[-1]:
@@ -115,8 +108,10 @@ class Unigram:
     def __getstate__(self) -> dict[str, Any]:
         return {name: vars(self)[name] for name in ("scores", "unknown", "sums")}  # pickled without what was kept
 
-    def cut_many(self, texts: Sequence[Sequence[str]], ids: Mapping[str, int]) -> Iterator[list[int] | None]:
-        """The ids of the words of each text; None where rounding may decide, or a character is unknown."""
+    def cut_many(
+        self, texts: Sequence[Sequence[str]], ids_of: Callable[[str, Cut], tuple[int, ...]]
+    ) -> Iterator[list[int] | None]:
+        """The words of each text, cut into stretches and these into ids by `ids_of`; None where rounding may decide."""
         kept = self.stretches
         if kept.size > STRETCHES_KEPT:
             kept = self.stretches = Stretches()
@@ -134,7 +129,10 @@ class Unigram:
         for start, end in zip(places.tolist(), ends, strict=True):
             stretch = whole[start:end]
             number = kept.numbers.get(stretch)
-            numbers.append(kept.add(stretch, self.cut(stretch), ids) if number is None else number)
+            if number is None:
+                cut = self.cut(stretch)
+                number = kept.add(stretch, cut, ids_of(stretch, cut))
+            numbers.append(number)
         # Which stretches each text has: (B + 1,)
         characters = [0, *accumulate(sum(map(len, text)) for text in texts)]
         bounds = np.searchsorted(places, characters)
@@ -160,11 +158,9 @@ class Stretches:
         self.totals, self.margins = array("d"), array("d")  # the margin for each character
         self.size = 0
 
-    def add(self, stretch: str, cut: Cut, ids: Mapping[str, int]) -> int:
+    def add(self, stretch: str, cut: Cut, ids: tuple[int, ...]) -> int:
         number = self.numbers[stretch] = len(self.ids)
-        sure = cut.margin > UNSURE
-        pairs = zip(cut.places, cut.places[1:], strict=False) if sure else ()
-        self.ids.append(tuple(ids[stretch[start:end]] for start, end in pairs))
+        self.ids.append(ids)
         self.totals.append(cut.total)
         self.margins.append(cut.margin / len(stretch))
         self.size += len(stretch)

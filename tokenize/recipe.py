@@ -35,11 +35,10 @@ class Words:
         return parts
 
     def with_blank(self, part: Aligned) -> Aligned:
-        place = part.spans[0][0]
         part = Aligned(part.text.replace(" ", BLANK), part.spans)
-        if part.text[0] == BLANK or self.blank == "never" or (self.blank == "first" and place):
+        if part.text[0] == BLANK or self.blank == "never" or (self.blank == "first" and part.spans[0][0]):
             return part
-        return Aligned(BLANK + part.text, [(place, place), *part.spans])
+        return Aligned(BLANK + part.text, [part.spans[0], *part.spans])
 
     def of_text(self, text: str) -> list[str]:
         """The same without places."""

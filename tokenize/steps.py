@@ -31,7 +31,7 @@ class Step(ABC):
         return "".join([*new, text[at:]]) if new else text
 
     def aligned(self, whole: Aligned) -> Aligned:
-        """What stands in the place of several characters has the span of them all; what is put in has an empty one."""
+        """What stands in the place of several characters has the span of them all; what is put in, that of a neighbour."""
         new: list[str] = []
         spans = []
         at = 0
@@ -41,15 +41,9 @@ class Step(ABC):
             at = start
             for part, size in parts:
                 new.append(part)
-                spans += [whole.span(at, at + size) if size else beginning(whole, at)] * len(part)
+                spans += [whole.span(at, at + size) if size else whole.spans[min(at, len(whole.spans) - 1)]] * len(part)
                 at += size
         return Aligned("".join([*new, whole.text[at:]]), spans + whole.spans[at:]) if new else whole
-
-
-def beginning(whole: Aligned, at: int) -> tuple[int, int]:
-    """The empty place before a character, or after the last."""
-    place = whole.spans[at][0] if at < len(whole.spans) else whole.spans[-1][1]
-    return place, place
 
 
 class Replace(Step):
@@ -60,6 +54,9 @@ class Replace(Step):
         for found in self.pattern.finditer(text):
             start, end = found.span()
             yield start, end, [(self.new, end - start)]
+
+    def text(self, text: str) -> str:
+        return self.pattern.sub(lambda found: self.new, text)  # as above, and faster
 
 
 class Strip(Step):
@@ -96,6 +93,9 @@ class Add(Step):
         if text:
             at = len(text) if self.behind else 0
             yield at, at, [(self.new, 0)]
+
+    def text(self, text: str) -> str:
+        return text and (text + self.new if self.behind else self.new + text)  # as above, and faster
 
 
 class Lower(Step):

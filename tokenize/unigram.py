@@ -20,7 +20,7 @@ import numpy as np
 from .encoding import Piece
 from .normalize import Aligned
 from .model_file import of_model
-from .pieces import Unigram
+from .pieces import Cut, Unigram
 from .recipe import Recipe
 from .steps import BLANK
 from .template import Template
@@ -60,6 +60,7 @@ class UnigramTokenizer(Tokenizer):
         scores = {piece: score for piece, score in recipe.scores.items() if piece not in self.special_ids}
         self.unigram = Unigram(scores, recipe.unknown, recipe.sums)
         self.cut_out = {token: self.piece_ids[token] for token in recipe.cut_out if token not in self.special_ids}
+        self.joins = recipe.joins or not recipe.byte_fallback
         self.bytes = [self.piece_ids.get(f"<0x{byte:02X}>", self.unk_id) for byte in range(256)]
 
     @classmethod
@@ -134,20 +135,23 @@ class UnigramTokenizer(Tokenizer):
         return pieces
 
     def pieces_of_word(self, word: str) -> list[Piece]:
-        places = self.unigram.cut(word).places
+        return self.pieces_of_cut(word, self.unigram.cut(word))
+
+    def pieces_of_cut(self, word: str, cut: Cut) -> list[Piece]:
+        """Neighbouring unknown characters are one unknown piece, or the pieces of their bytes."""
         pieces: list[Piece] = []
-        unknown = False  # the piece before
-        joins = self.recipe.joins or not self.recipe.byte_fallback
-        for begin, end in zip(places, places[1:], strict=False):
-            known = word[begin:end] in self.unigram.scores
-            if known:
-                pieces.append(Piece(self.piece_ids[word[begin:end]], begin, end))
-            elif unknown and joins:
+        for begin, end in zip(cut.places, cut.places[1:], strict=False):
+            found = word[begin:end]
+            if found in self.unigram.scores:
+                pieces.append(Piece(self.piece_ids[found], begin, end))
+            elif self.joins and pieces and pieces[-1].id == self.unk_id:
                 pieces[-1] = pieces[-1]._replace(end=end)
             else:
                 pieces.append(Piece(self.unk_id, begin, end))
-            unknown = not known
         return [byte for piece in pieces for byte in self.as_bytes(word, piece)] if self.recipe.byte_fallback else pieces
+
+    def ids_of_cut(self, word: str, cut: Cut) -> tuple[int, ...]:
+        return tuple(piece.id for piece in self.pieces_of_cut(word, cut))
 
     def as_bytes(self, word: str, piece: Piece) -> list[Piece]:
         """An unknown piece as those of its bytes, where the vocabulary has them all; each has the place of the whole."""
@@ -160,10 +164,10 @@ class UnigramTokenizer(Tokenizer):
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             some = texts[start : start + TEXTS_AT_ONCE]
             words = [self.recipe.words.of_text(self.normal(text)) for text in some]
-            for text, of_text, ids in zip(some, words, self.unigram.cut_many(words, self.piece_ids), strict=True):
+            for text, of_text, ids in zip(some, words, self.unigram.cut_many(words, self.ids_of_cut), strict=True):
                 if self.cut_out and any(token in text for token in self.cut_out):
                     yield [piece.id for piece in self.pieces_of(text)]
-                elif ids is None:
+                elif ids is None or ids.count(self.unk_id) > 1:  # rounding may decide, or unknown pieces be one
                     yield [piece.id for word in of_text for piece in self.pieces_of_word(word)]
                 else:
                     yield ids

@@ -48,7 +48,9 @@ class CharacterMap(Step):
         before = rf"\r\n|[{BEFORE_ITS_LETTER}]+(?s:.)?{widely(later)}*|" if graphemes else ""
         # (what no rule changes) (what one may change), again and again: Python searches a large class slowly, but
         # repeats it fast. A rule of several characters goes on only with those of `later`.
-        self.stretches = re.compile(f"([^{anything[1:]}*+)({before}{widely(singles)}{widely(later)}*|{widely(later)}+|$)")
+        self.stretches = re.compile(
+            f"([^{anything[1:]}*+)({before}{widely(singles)}{widely(later)}*|{widely(later)}+|$)"
+        )
         self.goes_on = re.compile(widely(later))
         self.parts = lru_cache(PARTS_KEPT)(self.by_grapheme if graphemes else self.longest)
 

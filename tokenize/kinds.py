@@ -7,7 +7,7 @@ from .japanese import JapaneseTokenizer
 from .settings import class_of, one_of
 from .tokenizer import Tokenizer
 from .unigram import UnigramTokenizer
-from .unigram_settings import CLASSES
+from .unigram_settings import CLASSES, FILES
 
 KINDS: dict[str, type[Tokenizer]] = {
     "BertJapaneseTokenizer": JapaneseTokenizer,
@@ -23,7 +23,8 @@ def tokenizer_of(folder: str | Path) -> Tokenizer:
     folder = Path(folder)
     name = class_of(folder)
     if name is None:
-        return UNNAMED.from_pretrained(folder)
+        alone = not (folder / "vocab.txt").is_file() and any((folder / file).is_file() for file in FILES)
+        return (UnigramTokenizer if alone else UNNAMED).from_pretrained(folder)
     try:
         one_of("tokenizer_class", name, tuple(KINDS))
     except ValueError as error:

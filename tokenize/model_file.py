@@ -1,22 +1,20 @@
 """SentencePiece's `.model` file: a protocol buffer, of which a few fields are read by hand.
 
-Fields and numbers: `sentencepiece_model.proto` of google/sentencepiece. The encoding (a varint with number and wire type
-before each field): https://protobuf.dev/programming-guides/encoding/.
+Fields and their numbers: `sentencepiece_model.proto` of google/sentencepiece. The encoding (a varint with number and
+wire type before each field): https://protobuf.dev/programming-guides/encoding/.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .charsmap import CharacterMap
-from .recipe import Recipe, Words
+from .recipe import Read, Recipe, Words
 from .steps import BLANK, Add, Lower, OneSpace, Outside, Replace, Step, Strip
-from .template import Template
-from .unigram_settings import LAYOUTS, Settings
+from .unigram_settings import LAYOUTS, Settings, add_tokens
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # kinds of pieces
 UNIGRAM = 1
@@ -40,10 +38,10 @@ class ModelFile:
     byte_fallback: bool  # an unknown character becomes the pieces of its UTF-8 bytes
 
 
-def read_model(path: Path) -> ModelFile:
+def read_model(content: bytes) -> ModelFile:
     """Raises ValueError where it is broken or not a unigram model."""
     try:
-        return parse(path.read_bytes())
+        return parse(content)
     except (ValueError, IndexError, KeyError, struct.error, AttributeError, TypeError) as error:
         why = str(error) if type(error) is ValueError else "it is broken"
         raise ValueError(f"this is no unigram model of SentencePiece: {why}") from error
@@ -111,17 +109,17 @@ def varint(message: bytes, at: int) -> tuple[int, int]:
             return number, at
 
 
-def of_model(path: Path, settings: Settings) -> tuple[Recipe, dict[str, str], Template[str]]:
-    """The recipe of a `.model`, its special tokens by name, and where they stand: by the class of the tokenizer."""
-    model = read_model(path)
+def of_model(content: bytes, settings: Settings) -> Read:
+    """The tokenizer of a `.model`; its special tokens, and where they stand, by the tokenizer's class."""
+    model = read_model(content)
     layout = LAYOUTS.get(settings.tokenizer_class)
     if layout is None:
         raise ValueError(f"the ids of a {settings.tokenizer_class} are read from a tokenizer.json only")
     vocabulary = [*layout.first, *model.pieces[layout.dropped :], *layout.last]
     if settings.tokenizer_class == "T5Tokenizer":
         vocabulary += [f"<extra_id_{i}>" for i in reversed(range(settings.given.get("extra_ids", 100)))]
+    add_tokens(vocabulary, settings.added)
     special_tokens = settings.special_tokens(layout.special)
-    special_tokens |= settings.add_tokens(vocabulary)
     recipe = Recipe(
         vocabulary,
         *scores_of(model),
@@ -131,7 +129,12 @@ def of_model(path: Path, settings: Settings) -> tuple[Recipe, dict[str, str], Te
         byte_fallback=model.byte_fallback,
         joins=False,
     )
-    return recipe, special_tokens, layout.template(special_tokens, settings.given)
+    if settings.tokenizer_class == "T5Tokenizer" and "cls_token" in special_tokens:
+        settings.notes.append(
+            f"{special_tokens['cls_token']} stands before each text, as the page of rinna's RoBERTa asks; the "
+            "T5Tokenizer of transformers puts none there"
+        )
+    return Read(recipe, special_tokens, layout.template(special_tokens, settings.given))
 
 
 def steps_of(model: ModelFile) -> list[Step]:

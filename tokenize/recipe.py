@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .normalize import Aligned
 from .steps import BLANK, WHITE, Step
+from .template import Template
 
 NOT_WHITE = re.compile(f"[^{WHITE}]+")
 BEFORE_BLANK = re.compile(f"{BLANK}?[^{BLANK}]+|{BLANK}")
@@ -73,3 +74,12 @@ class Recipe:
     byte_fallback: bool
     joins: bool
     cut_out: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Read:
+    """A tokenizer as it stands in a file: its recipe, its special tokens by name, and where they stand."""
+
+    recipe: Recipe
+    special_tokens: Mapping[str, str]
+    template: Template[str]

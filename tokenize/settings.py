@@ -36,6 +36,13 @@ REFUSED: dict[str, tuple[Any, ...]] = {
 TOHOKU = ("cl-tohoku", "tohoku-nlp")
 KINDS = ("", "-whole-word-masking", "-char", "-char-whole-word-masking")
 MADE_WITH_IPADIC = {f"bert-base-japanese{kind}" for kind in KINDS}
+# Models whose files name no class, and what transformers takes for them.
+OF_MODELS = {
+    "albert": "AlbertTokenizer",
+    "camembert": "CamembertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+}
 UNLIMITED = 10**9  # transformers writes 10³⁰ for an unknown model_max_length
 
 
@@ -170,9 +177,9 @@ def owner_and_name(folder: Path) -> tuple[str | None, str]:
 
 
 def class_of(folder: Path) -> Any:
-    """The tokenizer_class that a folder's files name, None where none does."""
+    """The tokenizer_class that a folder's files name, or that goes with the model; None where neither is known."""
     named = (read_object(folder / name).get("tokenizer_class") for name in ("tokenizer_config.json", "config.json"))
-    return next(filter(None, named), None)
+    return next(filter(None, named), None) or OF_MODELS.get(str(read_object(folder / "config.json").get("model_type")))
 
 
 def refuse(given: dict[str, Any], added_tokens: dict[str, Any], settings: Settings) -> None:

@@ -31,11 +31,11 @@ class Step(ABC):
         return "".join([*new, text[at:]]) if new else text
 
     def aligned(self, whole: Aligned) -> Aligned:
-        """What stands in the place of several characters has the span of them all; what is put in, that of a neighbour."""
+        """What stands for several characters has the span of them all; what is put in, that of a neighbour."""
         new: list[str] = []
         spans = []
         at = 0
-        for start, end, parts in self.changes(whole.text):
+        for start, _, parts in self.changes(whole.text):
             new.append(whole.text[at:start])
             spans += whole.spans[at:start]
             at = start

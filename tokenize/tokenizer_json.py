@@ -9,29 +9,27 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from .charsmap import CharacterMap, one_of
-from .recipe import Recipe, Words
-from .settings import content, read_object
+from .recipe import Read, Recipe, Words
 from .steps import BLANK, Add, Lower, NormalForm, Replace, Step, Strip
 from .template import Template
-from .unigram_settings import Settings
+from .unigram_settings import Settings, add_tokens
 
 UNKNOWN_PENALTY = 10.0
 EXPRESSIONS = (" {2,}", r"\s+", " +")  # that mean the same in Python as there, but for rare white space
 
 
-def of_json(path: Path, settings: Settings) -> tuple[Recipe, dict[str, str], Template[str]]:
-    """The recipe of the file, its special tokens by name, and where they stand."""
+def of_json(given: dict[str, Any], settings: Settings) -> Read:
+    """The tokenizer of a `tokenizer.json`, whose names for the special tokens stand in `settings`."""
     try:
-        return parse(read_object(path), settings)
+        return parse(given, settings)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"this is no tokenizer.json, or it is broken: {type(error).__name__} {error}") from error
 
 
-def parse(given: dict[str, Any], settings: Settings) -> tuple[Recipe, dict[str, str], Template[str]]:
+def parse(given: dict[str, Any], settings: Settings) -> Read:
     model = given["model"]
     if model.get("type", "Unigram") != "Unigram" or "vocab" not in model:
         raise ValueError(f"its model is of the kind {model.get('type')!r}, and only 'Unigram' is supported")
@@ -41,9 +39,8 @@ def parse(given: dict[str, Any], settings: Settings) -> tuple[Recipe, dict[str, 
         raise ValueError("its model has no unk_id, a piece for unknown characters")
     # Tokens that stand outside the model: special ones, and others that are cut out of a text before all else.
     added = given.get("added_tokens") or []
-    settings.added |= {token["content"]: token["id"] for token in added}
+    add_tokens(vocabulary, {token["content"]: token["id"] for token in added})
     special_tokens = settings.special_tokens({"unk_token": vocabulary[model["unk_id"]]})
-    settings.add_tokens(vocabulary)
     special_tokens |= {token["content"]: token["content"] for token in added if token["special"]}
     cut_out = [token["content"] for token in added if not token["special"]]
     for token in added:
@@ -60,7 +57,7 @@ def parse(given: dict[str, Any], settings: Settings) -> tuple[Recipe, dict[str, 
         joins=True,
         cut_out=cut_out,
     )
-    return recipe, special_tokens, template_of(given.get("post_processor"))
+    return Read(recipe, special_tokens, template_of(given.get("post_processor")))
 
 
 def steps_of(given: dict[str, Any] | None) -> list[Step]:

@@ -18,19 +18,18 @@ from typing import ClassVar
 import numpy as np
 
 from .encoding import Piece
-from .normalize import Aligned
 from .model_file import of_model
+from .normalize import Aligned
 from .pieces import Cut, Unigram
 from .recipe import Recipe
+from .settings import read_object
 from .steps import BLANK
 from .template import Template
 from .tokenizer import Tokenizer, Word
 from .tokenizer_json import of_json
-from .unigram_settings import Settings
+from .unigram_settings import FILES, WANTED, Settings
 from .words import LONE_SURROGATE
 
-# Where a model's pieces stand, under one of these names; the first that is there is read.
-FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 TEXTS_AT_ONCE = 1024  # so that what they become keeps to the processor's cache
 BYTE = re.compile("<0x([0-9A-F]{2})>")
 # Letters of scripts that put spaces between words: a piece that begins with one goes on with the word before it.
@@ -53,6 +52,9 @@ class UnigramTokenizer(Tokenizer):
         model_max_length: int | None = None,
         written: Mapping[str, bytes] | None = None,
     ) -> None:
+        lacking = [name for name in WANTED if name not in special_tokens]
+        if lacking:
+            raise ValueError(f"no {' and no '.join(lacking)} is named: name it in tokenizer_config.json")
         super().__init__(recipe.vocabulary, special_tokens, template, model_max_length)
         self.recipe = recipe
         self.written = dict(written or {})
@@ -74,16 +76,15 @@ class UnigramTokenizer(Tokenizer):
         if path is None:
             raise FileNotFoundError(f"no tokenizer in {folder}: it has none of {', '.join(FILES)}")
         settings = Settings.of_folder(folder)
+        content = path.read_bytes()
+        as_object = read_object(path) if path.suffix == ".json" else {}
         try:
-            read = of_json if path.name == "tokenizer.json" else of_model
-            recipe, special_tokens, template = read(path, settings)
-            written = {
-                path.name: path.read_bytes(),
-                "tokenizer_config.json": settings.as_json(special_tokens),
-            }
-            tokenizer = cls(recipe, special_tokens, template, settings.model_max_length, written)
+            read = of_json(as_object, settings) if path.suffix == ".json" else of_model(content, settings)
+            written = {path.name: content, "tokenizer_config.json": settings.as_json(read.special_tokens)}
+            tokenizer = cls(read.recipe, read.special_tokens, read.template, settings.model_max_length, written)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+        tokenizer.notes = settings.notes
         return tokenizer
 
     def save(self, folder: str | Path) -> None:
@@ -148,7 +149,9 @@ class UnigramTokenizer(Tokenizer):
                 pieces[-1] = pieces[-1]._replace(end=end)
             else:
                 pieces.append(Piece(self.unk_id, begin, end))
-        return [byte for piece in pieces for byte in self.as_bytes(word, piece)] if self.recipe.byte_fallback else pieces
+        return (
+            [byte for piece in pieces for byte in self.as_bytes(word, piece)] if self.recipe.byte_fallback else pieces
+        )
 
     def ids_of_cut(self, word: str, cut: Cut) -> tuple[int, ...]:
         return tuple(piece.id for piece in self.pieces_of_cut(word, cut))
@@ -167,7 +170,8 @@ class UnigramTokenizer(Tokenizer):
             for text, of_text, ids in zip(some, words, self.unigram.cut_many(words, self.ids_of_cut), strict=True):
                 if self.cut_out and any(token in text for token in self.cut_out):
                     yield [piece.id for piece in self.pieces_of(text)]
-                elif ids is None or ids.count(self.unk_id) > 1:  # rounding may decide, or unknown pieces be one
+                # Rounding may decide, or neighbouring unknown pieces be one.
+                elif ids is None or ids.count(self.unk_id) > (0 if self.recipe.byte_fallback else 1):
                     yield [piece.id for word in of_text for piece in self.pieces_of_word(word)]
                 else:
                     yield ids
@@ -179,7 +183,9 @@ class UnigramTokenizer(Tokenizer):
 
         Japanese has none, and pieces of kana and kanji are words, or nearly.
         """
-        return np.array([SPACED.match(token) is not None or BYTE.fullmatch(token) is not None for token in self.vocabulary])
+        return np.array(
+            [SPACED.match(token) is not None or BYTE.fullmatch(token) is not None for token in self.vocabulary]
+        )
 
     def joined(self, tokens: Iterable[str]) -> str:
         """駅 から 近い。, as SentencePiece decodes: ▁ becomes a space, and bytes the characters that they make up."""

@@ -12,6 +12,9 @@ from typing import Any
 from .settings import UNLIMITED, class_of, content, read_object
 from .template import Template
 
+# Where the pieces stand, under one of these names; the first that is there is read.
+FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+WANTED = ("pad_token", "unk_token", "mask_token")  # by every tokenizer
 TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 GENERIC = "PreTrainedTokenizerFast"  # whose files say everything
 REFUSED: dict[str, tuple[Any, ...]] = {
@@ -105,10 +108,13 @@ class Settings:
         for key, harmless in REFUSED.items():
             if given.get(key) not in harmless:
                 raise ValueError(f"{path}: setting {key} = {given[key]!r} is not supported")
-        name = str(class_of(folder) or GENERIC)
+        name, notes = class_of(folder), []
+        if name is None:
+            name = GENERIC
+            notes.append(f"{path} names no tokenizer_class: everything was taken from tokenizer.json")
         added = dict(read_object(folder / "added_tokens.json"))
         added |= {content(token): int(i) for i, token in (given.get("added_tokens_decoder") or {}).items()}
-        return cls(CLASSES.get(name, name), given, added)
+        return cls(CLASSES.get(str(name), str(name)), given, added, notes)
 
     @property
     def model_max_length(self) -> int | None:
@@ -116,27 +122,27 @@ class Settings:
         return int(longest) if longest is not None and longest < UNLIMITED else None
 
     def special_tokens(self, defaults: Mapping[str, str] | None = None) -> dict[str, str]:
-        """By name, without those that are wanted by every tokenizer here and are not named."""
+        """By name: those that are named, over the defaults; the others by themselves."""
         found = {name: content(self.given[name]) for name in TOKENS if self.given.get(name) is not None}
-        return dict(defaults or {}) | found
-
-    def add_tokens(self, vocabulary: list[str]) -> dict[str, str]:
-        """Append to the vocabulary the tokens that the files add, and give all of them as special tokens."""
-        for token, i in sorted(self.added.items(), key=lambda item: item[1]):
-            if i == len(vocabulary):
-                vocabulary.append(token)
-            if i >= len(vocabulary) or vocabulary[i] != token:
-                there = f"there is {vocabulary[i]!r}" if i < len(vocabulary) else f"the last id is {len(vocabulary) - 1}"
-                raise ValueError(f"the added token {token!r} has the id {i}, where {there}")
-        extra = self.given.get("additional_special_tokens") or []
-        return {token: token for token in [*self.added, *map(content, extra)]}
+        extra = map(content, self.given.get("additional_special_tokens") or [])
+        return dict(defaults or {}) | found | {token: token for token in [*self.added, *extra]}
 
     def as_json(self, special_tokens: Mapping[str, str]) -> bytes:
         """The contents of a tokenizer_config.json that is read as these settings."""
         written = self.given | {"tokenizer_class": self.tokenizer_class}
         written |= {name: token for name, token in special_tokens.items() if name in TOKENS}
-        if self.added:
+        if self.added and "added_tokens_decoder" not in self.given:
             written["added_tokens_decoder"] = {
                 str(i): {"content": token, "special": True} for token, i in self.added.items()
             }
         return (json.dumps(written, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
+
+
+def add_tokens(vocabulary: list[str], added: Mapping[str, int]) -> None:
+    """Append to the vocabulary the tokens that a file adds; ValueError where an id is not the token's place."""
+    for token, i in sorted(added.items(), key=lambda item: item[1]):
+        if i == len(vocabulary):
+            vocabulary.append(token)
+        if i >= len(vocabulary) or vocabulary[i] != token:
+            there = f"there is {vocabulary[i]!r}" if i < len(vocabulary) else f"the last id is {len(vocabulary) - 1}"
+            raise ValueError(f"the added token {token!r} has the id {i}, where {there}")

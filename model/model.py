@@ -18,6 +18,8 @@ from .packing import Output, Packed
 class Model(nn.Module):
     """An encoder (`bert`), dropout, and a new head (`classifier`) of C logits, which `labels` name.
 
+    reads: what the head is given of each sequence, by default what its class says (`Head.reads`).
+
     The encoder is an architecture's (bert.py is one): called as `encoder(packed, output_hidden_states,
     output_attentions, first_only)` it gives an Output, and it has `embeddings`, `layers`, a `pooler` or None, and a
     `config` with `hidden_size`, `hidden_dropout_prob`, `initializer_range` and `max_position_embeddings`, and with
@@ -27,7 +29,9 @@ class Model(nn.Module):
         ValueError: there are fewer than two classes.
     """
 
-    def __init__(self, encoder: nn.Module, labels: Sequence[str], head: type[Head] = ClassHead) -> None:
+    def __init__(
+        self, encoder: nn.Module, labels: Sequence[str], head: type[Head] = ClassHead, reads: str | None = None
+    ) -> None:
         super().__init__()
         if len(labels) < 2 and head is ClassHead:
             raise ValueError(f"a classifier needs at least two labels, not {list(labels)}")
@@ -36,7 +40,7 @@ class Model(nn.Module):
         rate = getattr(self.config, "classifier_dropout", None)
         self.dropout = Dropout(self.config.hidden_dropout_prob if rate is None else rate)
         self.classifier = head(self.config.hidden_size, len(labels))
-        self.reads = self.classifier.reads  # kept, since int8 puts another layer in the head's place
+        self.reads = reads or self.classifier.reads  # kept, since int8 puts another layer in the head's place
         self.classifier.apply(lambda module: initialise(module, self.config.initializer_range))
 
     @property

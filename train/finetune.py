@@ -193,13 +193,13 @@ def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
     if plan.model == "scratch":
         texts = [text for e in data.split("train") for text in (e.text, e.pair) if text is not None]
         return scratch(
-            task.labels, texts, plan.tokenizer, plan.revision, plan.changes(), task.head, kernel=plan.attention
+            task.labels, texts, plan.tokenizer, plan.revision, plan.changes(), task.head, plan.pooling, plan.attention
         )
     if plan.tokenizer:
         raise ValueError("--tokenizer is for --model scratch; a checkpoint has its own")
     loaded = load_with_report(
         plan.model, "classify", task.labels, revision=plan.revision, reset_head=plan.reset_head,
-        changes=plan.changes(), head=task.head, kernel=plan.attention,
+        changes=plan.changes(), head=task.head, pooling=plan.pooling, kernel=plan.attention,
     )  # fmt: skip
     if plan.random_weights:
         loaded.model.apply(lambda module: initialise(module, loaded.model.config.initializer_range))

@@ -181,6 +181,10 @@ class Plan(DataOptions):
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
     tokenizer: str | None = option(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
     reset_head: bool = option(False, "put a new classifier in place of the model's own", MODEL)
+    pooling: str | None = option(
+        None, "what the classifier reads: first token and pooler, or mean of all tokens (model's own)", MODEL,
+        choices=["first", "mean"],
+    )  # fmt: skip
     random_weights: bool = option(False, "initialise all weights anew, to compare with", MODEL)
     hidden_dropout: float | None = option(None, "rate after each layer (model's own)", MODEL, metavar="P")
     attention_dropout: float | None = option(None, "rate on attention (model's own)", MODEL, metavar="P")

@@ -34,6 +34,7 @@ class PretrainingPlan(Options):
 
     model: str = option("scratch", "folder or hub id to go on from, or scratch (%(default)s)", MODEL)
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
+    reset_head: bool = option(False, "put a new head for masked words in place of the model's own", MODEL)
     tokenizer: str | None = option(None, "for --model scratch: folder or hub id of the vocabulary", MODEL)
     layers: int = option(4, "for --model scratch (%(default)s)", MODEL)
     hidden_size: int = option(256, "for --model scratch (%(default)s)", MODEL)
@@ -113,7 +114,14 @@ def train(plan: PretrainingPlan, loaded: Loaded, settings: Pretraining, run: Pat
 
 def make(plan: PretrainingPlan) -> Loaded:
     if plan.model != "scratch":
-        loaded = load_with_report(plan.model, "fill-mask", plan.labels, revision=plan.revision, kernel=plan.attention)
+        loaded = load_with_report(
+            plan.model,
+            "fill-mask",
+            plan.labels,
+            revision=plan.revision,
+            reset_head=plan.reset_head,
+            kernel=plan.attention,
+        )
         if plan.dropout is not None:
             set_dropout(loaded.model, plan.dropout)
         return loaded

@@ -25,6 +25,7 @@ def scratch(
     revision: str | None,
     changes: Mapping[str, Any],
     head: type[Head] = ClassHead,
+    pooling: str | None = None,
     kernel: str = "auto",
 ) -> Loaded:
     """A new classifier and its tokenizer.
@@ -41,7 +42,9 @@ def scratch(
     else:
         files = find(vocabulary, revision, weights=False)
         tokenizer, source = tokenizer_of(files.folder), files.source
-    model = Model(Bert(BertConfig(**SIZES | {"vocab_size": tokenizer.vocab_size} | dict(changes))), labels, head)
+    config = BertConfig(**SIZES | {"vocab_size": tokenizer.vocab_size} | dict(changes))
+    reads = pooling or head.reads
+    model = Model(Bert(config, pooler=reads == "first"), labels, head, reads)
     use_kernel(model, kernel)
     size = sum(parameter.numel() for parameter in model.parameters())
     report = LoadReport(f"a model of {size:,} parameters, its vocabulary that of {source}", notes=tokenizer.notes)

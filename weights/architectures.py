@@ -56,9 +56,10 @@ ARCHITECTURES = {
     "camembert": Architecture(CamembertConfig, Roberta, ROBERTA, classes("Camembert"), BERT_ONLY, BERT_WRITTEN),
     "luke": Architecture(LukeConfig, Bert, LUKE, classes("Luke"), BERT_ONLY, LUKE_WRITTEN),
 }
+POOLING = "classifier_pooling"  # in `config.json`, where a head reads something else than its class says
 # Read elsewhere, or without influence on the computation.
 HARMLESS = {
-    "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "model_type",
+    POOLING, "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "model_type",
     "architectures", "bos_token_id", "chunk_size_feed_forward", "directionality", "dtype", "eos_token_id",
     "finetuning_task", "gradient_checkpointing", "language", "name", "output_attentions", "output_hidden_states",
     "output_past", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
@@ -77,7 +78,7 @@ def read_config(settings: Mapping[str, Any]) -> tuple[Architecture, Any, list[st
     """
     kind = settings.get("model_type", "bert")
     row = ARCHITECTURES.get(kind)
-    only = {"model_type": tuple(ARCHITECTURES)} | (dict(row.only) if row else {})
+    only = {"model_type": tuple(ARCHITECTURES), POOLING: ("first", "mean")} | (dict(row.only) if row else {})
     for key, values in only.items():
         if key in settings and settings[key] not in values:
             allowed = " or ".join(json.dumps(value) for value in values)
@@ -100,6 +101,8 @@ def config_json(model: Any) -> dict[str, Any]:
         settings["label2id"] = {label: i for i, label in enumerate(labels)}
     if isinstance(model, Model) and not isinstance(model.classifier, ClassHead):
         settings["problem_type"] = model.classifier.problem_type
+    if isinstance(model, Model) and model.reads != model.classifier.reads:
+        settings[POOLING] = model.reads
     return settings
 
 

@@ -12,6 +12,7 @@ from typing import Any
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
+    "model.int8.safetensors",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )

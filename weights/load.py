@@ -22,7 +22,9 @@ from ..model.model import MaskedLM, Model, use_kernel
 from ..tokenize.encoding import TRUNCATIONS
 from ..tokenize.kinds import tokenizer_of
 from ..tokenize.tokenizer import Tokenizer
-from .architectures import read_config
+from .architectures import POOLING, read_config
+from .compact import FILE as COMPACT
+from .compact import read_compact
 from .files import CheckpointError, Files, first_line, read_json
 from .find import find
 from .names import Names
@@ -130,9 +132,13 @@ def load_with_report(
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
     head: type[Head] = ClassHead,
+    pooling: str | None = None,
     kernel: str = "auto",
 ) -> Loaded:
-    """As `load`, but with the report instead of a warning; `head` is that of `classify`."""
+    """As `load`, but with the report instead of a warning; `head` is that of `classify`.
+
+    pooling: what the head reads in place of what the checkpoint says, `first` or `mean` (see `Head.reads`).
+    """
     if task not in ("encode", "classify", "fill-mask"):
         raise ValueError(f"task {task!r} is not known; choose encode, classify or fill-mask")
     # The configuration.
@@ -169,7 +175,8 @@ def load_with_report(
     with torch.device("meta"):  # shapes only
         if task == "classify":
             # A new pooler is made only for a head that reads it.
-            model: Any = Model(architecture.encoder(config, head.reads == "first"), labels or (), head)
+            reads = pooling or str(settings.get(POOLING, head.reads))
+            model: Any = Model(architecture.encoder(config, reads == "first"), labels or (), head, reads)
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
         else:
@@ -216,7 +223,9 @@ def read_tensors(files: Files, names: Names, report: LoadReport) -> dict[str, Te
     wrappers = set()
     for path in files.weights:
         try:
-            if path.suffix == ".safetensors":
+            if path.name == COMPACT:
+                content = read_compact(path)
+            elif path.suffix == ".safetensors":
                 content = load_file(path)
             else:
                 content = torch.load(path, map_location="cpu", weights_only=True)

@@ -25,7 +25,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     """A classifier of texts; after `fit` it has `classes_` (C,) and `classifier_`.
 
     Args:
-        model: mini, scratch, a folder or a hub id.
+        model: small, mini, scratch, a folder or a hub id.
         epochs, batch_size, lr, regularizer, max_length, precision, device, seed: as in Plan; None leaves them to the
             recipe.
         options: more fields of Plan.
@@ -35,7 +35,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str = "mini",
+        model: str = "small",
         *,
         epochs: int | None = None,
         batch_size: int | None = None,

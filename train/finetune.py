@@ -49,7 +49,7 @@ def finetune(
 ) -> Run:
     """Fine-tune a model on labelled texts, and judge it: the same run as the command `finetune`, with its folder.
 
-    >>> run = tezukuri.finetune("jrte", model="mini", epochs=4)
+    >>> run = tezukuri.finetune("jrte", epochs=4)
     >>> run = tezukuri.finetune(texts=["駅から近い。", …], labels=["positive", …])
 
     Args:

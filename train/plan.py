@@ -177,7 +177,7 @@ class DataOptions(Options):
 class Plan(DataOptions):
     """The options of fine-tuning. Errors are those of Options."""
 
-    model: str = option("mini", "mini, scratch, a folder or a hub id (%(default)s)", MODEL)
+    model: str = option("small", "small, mini, scratch, a folder or a hub id (%(default)s)", MODEL)
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
     tokenizer: str | None = option(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
     reset_head: bool = option(False, "put a new classifier in place of the model's own", MODEL)

@@ -53,7 +53,7 @@ class Split(NamedTuple):
 class Run:
     """A run: its plan and data, its model, and how good that is.
 
-    >>> run = tezukuri.finetune("jrte", model="mini")
+    >>> run = tezukuri.finetune("jrte")
     >>> run.scores["test"]["f1"], run.classifier("駅から近くて便利でした。").label
     """
 

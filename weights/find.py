@@ -4,14 +4,14 @@ from pathlib import Path
 
 from .files import CheckpointError, Files, existing, with_weights
 
-SHIPPED = {"mini": Path(__file__).parent / "mini"}  # checkpoints that come with the package
+SHIPPED = {name: Path(__file__).parent / name for name in ("small", "mini")}  # checkpoints that come with the package
 
 
 def find(name_or_folder: str, revision: str | None = None, weights: bool = True) -> Files:
-    """Find a checkpoint: `mini`, else a folder where there is one by that name, else a repository of the hub.
+    """Find a checkpoint: `small` or `mini`, else a folder where there is one by that name, else a repository of the hub.
 
     Args:
-        name_or_folder: `mini`, a path (`./mini` for a folder of that name), of a run too, or a hub id such as
+        name_or_folder: `small`, `mini`, a path (`./mini` for a folder of that name), of a run too, or a hub id such as
             `tohoku-nlp/bert-base-japanese-v3`.
         revision: branch, tag, `refs/pr/N` or commit; by default `main`, or the one in hub.DEFAULT_REVISIONS.
         weights: whether its weights are wanted too, or its tokenizer alone.

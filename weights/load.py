@@ -104,7 +104,7 @@ def load(
     New weights, pickles and assumed settings are logged as a warning.
 
     Args:
-        name_or_folder: `mini`, which comes with this package, a folder in the hub's layout, or a hub id.
+        name_or_folder: `small` or `mini`, which come with this package, a folder in the hub's layout, or a hub id.
         task: `encode` gives the encoder alone (Bert), `classify` a Model, `fill-mask` a MaskedLM.
         labels: names of the classes, for `classify`. By default those of the checkpoint.
         revision: branch, tag or commit of the hub; known models have a default.

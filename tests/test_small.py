@@ -1,0 +1,99 @@
+"""The strong checkpoint that comes with the package: there, packed, readable by others, and as good as it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from checkout import ROOT, package_files
+from safetensors.torch import load_file
+from scipy.stats import spearmanr
+from tiny_checkpoint import TEXTS
+
+import tezukuri
+from tezukuri.data.load import load as load_data
+from tezukuri.model.packing import pack
+from tezukuri.weights.compact import FILE, read_compact, write_compact
+from tezukuri.weights.files import CheckpointError
+from tezukuri.weights.find import SHIPPED
+from tezukuri.weights.save import save
+
+SMALL = SHIPPED["small"]
+
+
+@pytest.fixture(scope="module")
+def small():
+    return tezukuri.load("small")
+
+
+def test_it_is_whole_and_packaged_and_at_most_36_megabytes():
+    files = {path.name for path in SMALL.iterdir()}
+    assert files == {"README.md", "LICENSE", "config.json", FILE, "tokenizer.json", "tokenizer_config.json"}
+    assert sum(path.stat().st_size for path in SMALL.iterdir()) <= 36e6
+    assert {path.name for path in package_files() if path.parts[:2] == ("weights", "small")} == files
+    tensors = load_file(SMALL / FILE)
+    assert {tensor.dtype for name, tensor in tensors.items() if name.endswith(".weight") and tensor.ndim == 2} == {
+        torch.int8
+    }
+    assert all(tensor.isfinite().all() for tensor in read_compact(SMALL / FILE).values())
+
+
+def test_a_byte_a_weight_moves_none_by_more_than_half_a_step(tmp_path):
+    torch.manual_seed(0)
+    tensors = {"matrix": torch.randn(7, 33) * 10 ** torch.arange(-3.0, 4)[:, None], "vector": torch.randn(5)}
+    tensors["matrix"][3] = 0
+    write_compact(tensors, tmp_path / FILE)
+    again = read_compact(tmp_path / FILE)
+    assert again.keys() == tensors.keys() and torch.equal(again["vector"], tensors["vector"])
+    steps = tensors["matrix"].abs().amax(dim=1, keepdim=True) / 127
+    assert ((again["matrix"] - tensors["matrix"]).abs() <= steps * 0.5001).all()
+    assert torch.equal(again["matrix"][3], torch.zeros(33))
+
+
+def test_what_is_saved_is_plain_and_the_reference_reads_it(small, tmp_path):
+    model, tokenizer = small
+    save(model, tokenizer, tmp_path / "plain")
+    assert (tmp_path / "plain" / "model.safetensors").is_file() and not (tmp_path / "plain" / FILE).exists()
+    theirs = transformers.AutoModel.from_pretrained(tmp_path / "plain").eval()
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "plain")
+    texts = TEXTS + [example.text for example in load_data("sample").split("test")]
+    encodings = tokenizer.encode_batch(texts)
+    assert [e.ids.tolist() for e in encodings] == their_tokenizer(texts)["input_ids"]
+    with torch.inference_mode():
+        for encoding in list(encodings)[:6]:
+            expected = theirs(input_ids=torch.tensor([encoding.ids.tolist()])).last_hidden_state[0]
+            torch.testing.assert_close(model(pack([encoding])).hidden, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_japanese_texts_have_hardly_an_unknown_piece(small):
+    """誂, 﨑 and 𠮷 are none of XLM-R's."""
+    _, tokenizer = small
+    texts = [e.text for e in load_data("sample").examples]
+    assert sum(tokenizer.unk_id in tokenizer.ids_of(text) for text in texts) <= 2
+    assert tokenizer.unk_id not in tokenizer.ids_of("ｺｰﾋｰ㍿①髙い野家😀〜゛々ヿABC xyz 123")
+
+
+def test_its_vectors_follow_the_likeness_of_sentences(small, data_folder: Path):
+    """JSTS valid, all 1,457 pairs: Spearman .78 by `benchmarks/make_small.py jsts`; a third of them here."""
+    model, tokenizer = small
+    lines = (data_folder / "data/jglue/datasets/jsts-v1.3/valid-v1.3.json").read_text(encoding="utf-8").splitlines()
+    pairs = [json.loads(line) for line in lines[::3]]
+    texts = [f"query: {pair[name]}" for pair in pairs for name in ("sentence1", "sentence2")]
+    packed = pack(tokenizer.encode_batch(texts))
+    with torch.inference_mode():
+        vectors = torch.nn.functional.normalize(packed.sums(model(packed).hidden)[: len(texts)], dim=1)
+    cosines = (vectors[::2] * vectors[1::2]).sum(dim=1)
+    assert spearmanr(cosines, [pair["label"] for pair in pairs]).statistic > 0.76
+
+
+def test_a_broken_file_is_one_sentence(tmp_path):
+    for path in SMALL.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes()[: 10_000 if path.name == FILE else None])
+    with pytest.raises(CheckpointError, match=r"model\.int8\.safetensors cannot be read"):
+        tezukuri.load(tmp_path)
+
+
+def test_its_card_names_its_origin():
+    card = (ROOT / "weights" / "small" / "README.md").read_text(encoding="utf-8")
+    assert "arXiv:2402.05672" in card and "license: mit" in card

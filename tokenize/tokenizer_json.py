@@ -18,6 +18,7 @@ from .template import Template
 from .unigram_settings import Settings, add_tokens
 
 UNKNOWN_PENALTY = 10.0
+TEXT = ""  # in a template, among the names of tokens
 EXPRESSIONS = (" {2,}", r"\s+", " +")  # that mean the same in Python as there, but for rare white space
 
 
@@ -136,15 +137,15 @@ def template_of(given: dict[str, Any] | None) -> Template[str]:
     if kind != "TemplateProcessing":
         raise ValueError(f"its post_processor {kind} is not supported: only TemplateProcessing is")
     single, pair = (
-        [("", part["Sequence"]) if "Sequence" in part else (part["SpecialToken"]["id"], None) for part in given[name]]
+        [part["SpecialToken"]["id"] if "SpecialToken" in part else TEXT for part in given[name]]
         for name in ("single", "pair")
     )
-    texts = [i for i, (token, _) in enumerate(pair) if not token]
-    if [pair[i][1]["id"] for i in texts] != ["A", "B"]:
+    texts = [part["Sequence"] for part in given["pair"] if "Sequence" in part]
+    if [text["id"] for text in texts] != ["A", "B"]:
         raise ValueError("its post_processor does not lay a pair as A and then B")
-    tokens = [token for token, _ in pair]
-    before, between, after = tokens[: texts[0]], tokens[texts[0] + 1 : texts[1]], tokens[texts[1] + 1 :]
-    template = Template(tuple(before), tuple(between), tuple(after), pair[texts[1]][1]["type_id"])
-    if [token for token, _ in single] != [*before, "", *after]:
+    a = pair.index(TEXT)
+    b = pair.index(TEXT, a + 1)
+    before, between, after = pair[:a], pair[a + 1 : b], pair[b + 1 :]
+    if single != [*before, TEXT, *after]:
         raise ValueError("its post_processor puts other tokens around one text than around a pair")
-    return template
+    return Template(tuple(before), tuple(between), tuple(after), texts[1]["type_id"])

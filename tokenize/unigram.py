@@ -157,7 +157,7 @@ class UnigramTokenizer(Tokenizer):
         return tuple(piece.id for piece in self.pieces_of_cut(word, cut))
 
     def as_bytes(self, word: str, piece: Piece) -> list[Piece]:
-        """An unknown piece as those of its bytes, where the vocabulary has them all; each has the place of the whole."""
+        """An unknown piece as those of its bytes, where the vocabulary has all; each has the place of the whole."""
         ids = [self.bytes[byte] for byte in word[piece.start : piece.end].encode("utf-8")]
         if piece.id != self.unk_id or self.unk_id in ids:
             return [piece]

@@ -40,11 +40,11 @@ class Layout:
         left_out = {name for name in ("bos_token", "eos_token") if given.get(f"add_{name}") is False}
         # A T5Tokenizer with a cls_token is that of rinna's RoBERTa, whose page asks for [CLS] before a text.
         before = self.before or (("cls_token",) if "cls_token" in special_tokens else ())
-        parts = (
+        before, between, after = (
             tuple(special_tokens[name] for name in names if name not in left_out)
             for names in (before, self.between, self.after)
         )
-        return Template(*parts)
+        return Template(before, between, after)
 
 
 ROBERTA = {

@@ -138,11 +138,17 @@ def of_model(content: bytes, settings: Settings) -> Read:
 
 
 def steps_of(model: ModelFile) -> list[Step]:
-    """As `normalizer.cc` of google/sentencepiece."""
+    """As `normalizer.cc` of google/sentencepiece.
+
+    One difference: of a text that the character map drops as a whole, such as a lone control character, nothing is left
+    here; there a ▁ is, unless extra blanks are removed at that end.
+    """
     steps: list[Step] = []
     if model.charsmap:
         steps.append(CharacterMap(model.charsmap, graphemes=False))
         kept = [piece for piece, kind in zip(model.pieces, model.kinds, strict=True) if kind == USER_DEFINED]
+        if kept and model.remove_extra_blanks and "  " in "".join(kept):
+            raise ValueError("it removes extra blanks, and has a user's piece of several: that is not supported")
         if kept:
             steps = [Outside(steps[0], kept)]
     if model.remove_extra_blanks:

@@ -7,11 +7,10 @@ https://huggingface.co/docs/tokenizers/components
 import base64
 import binascii
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from .charsmap import CharacterMap, one_of
+from .charsmap import CharacterMap, marks
 from .recipe import Read, Recipe, Words
 from .steps import BLANK, Add, Lower, NormalForm, Replace, Step, Strip
 from .template import Template
@@ -20,6 +19,19 @@ from .unigram_settings import Settings, add_tokens
 UNKNOWN_PENALTY = 10.0
 TEXT = ""  # in a template, among the names of tokens
 EXPRESSIONS = (" {2,}", r"\s+", " +")  # that mean the same in Python as there, but for rare white space
+
+
+def number_of(text: str) -> float:
+    """A number as the library reads it: its digits, divided by a power of ten.
+
+    The last bit is not always that of the nearest number, and between two ways to cut いいい the last bit may decide.
+    """
+    digits, _, exponent = text.lower().partition("e")
+    whole, _, fraction = digits.partition(".")
+    power = int(exponent or 0) - len(fraction)
+    if abs(power) > 300:
+        return float(text)
+    return int(whole + fraction) * 10.0**power if power > 0 else int(whole + fraction) / 10.0**-power
 
 
 def of_json(given: dict[str, Any], settings: Settings) -> Read:
@@ -45,8 +57,9 @@ def parse(given: dict[str, Any], settings: Settings) -> Read:
     special_tokens |= {token["content"]: token["content"] for token in added if token["special"]}
     cut_out = [token["content"] for token in added if not token["special"]]
     for token in added:
-        if not token["special"] and any(token[flag] for flag in ("single_word", "lstrip", "rstrip", "normalized")):
-            raise ValueError(f"the added token {token['content']!r} is not supported: it is not special, yet not plain")
+        for flag in ("single_word", "rstrip", "lstrip", "normalized"):
+            if token[flag] and not (token["special"] and flag in ("lstrip", "normalized")):
+                raise ValueError(f"the added token {token['content']!r} is {flag}, which is not supported")
     recipe = Recipe(
         vocabulary,
         dict(zip(vocabulary, scores, strict=False)),
@@ -57,6 +70,7 @@ def parse(given: dict[str, Any], settings: Settings) -> Read:
         byte_fallback=bool(model.get("byte_fallback", False)),
         joins=True,
         cut_out=cut_out,
+        strips_left=[token["content"] for token in added if token["special"] and token["lstrip"]],
     )
     return Read(recipe, special_tokens, template_of(given.get("post_processor")))
 
@@ -89,8 +103,7 @@ def replace(given: dict[str, Any]) -> list[Step]:
 
 
 def without_accents(given: dict[str, Any]) -> list[Step]:
-    marks = {c for c in map(chr, range(0x300, 0x110000)) if unicodedata.category(c) == "Mn"}
-    return [Replace(f"[{one_of(marks)}]", "")]
+    return [Replace(f"[{marks()}]", "")]  # also those that take room (Mc), which BERT keeps
 
 
 NORMALIZERS: dict[str, Callable[[dict[str, Any]], list[Step]]] = {

@@ -26,7 +26,7 @@ from unigrams import (
     by_tokenizers,
     differences,
     folder_of,
-    has_new_mark,
+    is_new,
     json_model,
     model_file,
     odd_text,
@@ -81,7 +81,7 @@ def left_by(ours: UnigramTokenizer, text: str) -> bool:
 def test_ids_are_those_of_tokenizers(name, tmp_path):
     ours, oracle = by_tokenizers(tmp_path, name)
     # Its trainer makes special tokens pieces like all others; here a text cannot mean them.
-    texts = [text for text in ODD_TEXTS if not any(token in text for token in SPECIAL) and not has_new_mark(text)]
+    texts = [text for text in ODD_TEXTS if not any(token in text for token in SPECIAL) and not is_new(text)]
     assert differences(ours, oracle, texts) == []
     assert differences(ours, oracle, reviews()[:300]) == []
 

@@ -77,10 +77,10 @@ def odd_text(rng: random.Random) -> str:
     return text
 
 
-def has_new_mark(text: str) -> bool:
-    """Whether it has a combining mark that the Unicode of one of the libraries may not know."""
-    old = unicodedata.ucd_3_2_0
-    return any(unicodedata.category(c)[0] == "M" and old.category(c) == "Cn" for c in text)
+def is_new(text: str) -> bool:
+    """Whether it has a mark, or a form of another character, that the Unicode of `tokenizers` may not know yet."""
+    new = [c for c in text if unicodedata.ucd_3_2_0.category(c) == "Cn"]
+    return any(unicodedata.category(c)[0] == "M" or unicodedata.normalize("NFKD", c) != c for c in new)
 
 
 @cache

@@ -48,7 +48,7 @@ class CharacterMap(Step):
         if graphemes:
             later = EXTENDING + marks(0x10000)
         anything = widely(singles + later + BEFORE_ITS_LETTER + "\r")
-        before = rf"\r\n|[{BEFORE_ITS_LETTER}]+(?s:.)?{widely(later)}*|" if graphemes else ""
+        before = rf"\r\n|[{BEFORE_ITS_LETTER}]+(?:\r\n|(?s:.))?{widely(later)}*|" if graphemes else ""
         # (what no rule changes) (what one may change), again and again: Python searches a large class slowly, but
         # repeats it fast. A rule of several characters goes on only with those of `later`.
         self.stretches = re.compile(

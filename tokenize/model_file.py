@@ -19,7 +19,7 @@ from .unigram_settings import LAYOUTS, Settings, add_tokens
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # kinds of pieces
 UNIGRAM = 1
 UNKNOWN_PENALTY = 10.0  # an unknown character is less likely by so much than the least likely piece
-SMALLEST = 2.0**-126  # number above 0 in single precision
+LARGEST = 0.1  # score of a piece, at the least
 KINDS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}  # of models
 
 
@@ -170,10 +170,9 @@ def scores_of(model: ModelFile) -> tuple[dict[str, float], float]:
     found = list(zip(model.pieces, model.scores, model.kinds, strict=True))
     normal = [score for _, score, kind in found if kind == NORMAL]
     scores = {piece: score for piece, score, kind in found if kind == NORMAL}
-    # A user's own piece is worth next to nothing (the largest score is never below the smallest number there), so that
-    # it is always chosen.
-    largest = np.float32(max(SMALLEST, *normal)) if normal else np.float32(SMALLEST)
+    # A user's own piece is better than any other, so that it is always chosen, and a longer one is better yet.
+    largest = max(LARGEST, *normal)
     for piece, _, kind in found:
         if kind == USER_DEFINED:
-            scores[piece] = float(np.float32(len(piece.encode("utf-8"))) * largest) - 0.1
+            scores[piece] = float(np.float32(len(piece.encode("utf-8")) * largest - 0.1))
     return scores, float(np.float32(min(normal, default=0.0)) - np.float32(UNKNOWN_PENALTY))

@@ -12,13 +12,13 @@ from typing import Any
 
 from .charsmap import CharacterMap, marks
 from .recipe import Read, Recipe, Words
-from .steps import BLANK, Add, Lower, NormalForm, Replace, Step, Strip
+from .steps import BLANK, WHITE, Add, Lower, NormalForm, Replace, Step, Strip
 from .template import Template
 from .unigram_settings import Settings, add_tokens
 
 UNKNOWN_PENALTY = 10.0
 TEXT = ""  # in a template, among the names of tokens
-EXPRESSIONS = (" {2,}", r"\s+", " +")  # that mean the same in Python as there, but for rare white space
+EXPRESSIONS = (" {2,}", r"\s+", " +", r"\s{2,}|[\n\r\t]")  # that mean the same in Python as there, with `WHITE` for \s
 
 
 def number_of(text: str) -> float:
@@ -99,7 +99,8 @@ def replace(given: dict[str, Any]) -> list[Step]:
     pattern = given["pattern"]
     if "Regex" in pattern and pattern["Regex"] not in EXPRESSIONS:
         raise ValueError(f"its normalizer Replace has the expression {pattern['Regex']!r}, which is not supported")
-    return [Replace(pattern["Regex"] if "Regex" in pattern else re.escape(pattern["String"]), given["content"])]
+    expression = pattern["Regex"].replace(r"\s", f"[{WHITE}]") if "Regex" in pattern else re.escape(pattern["String"])
+    return [Replace(expression, given["content"])]
 
 
 def without_accents(given: dict[str, Any]) -> list[Step]:

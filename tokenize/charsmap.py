@@ -44,7 +44,13 @@ class CharacterMap(Step):
         self.graphemes = graphemes
         self.units = np.frombuffer(blob, dtype="<u4", offset=4, count=size // 4).tolist()
         self.values = blob[4 + size :]
-        singles, later = (one_of(found, 0x10000) for found in characters_of(np.array(self.units)))
+        starts = {0, *(found.end() for found in re.finditer(b"\0", self.values))}  # of replacements
+        try:
+            self.values.decode("utf-8")
+            characters = characters_of(np.array(self.units), starts)
+        except (ValueError, IndexError) as error:
+            raise ValueError("its character map is broken") from error
+        singles, later = (one_of(found, 0x10000) for found in characters)
         if graphemes:
             later = EXTENDING + marks(0x10000)
         anything = widely(singles + later + BEFORE_ITS_LETTER + "\r")
@@ -128,10 +134,11 @@ def offset_of(unit: int) -> int:
     return (unit >> 10) << ((unit & 0x200) >> 6)
 
 
-def characters_of(units: np.ndarray) -> tuple[set[str], set[str]]:
+def characters_of(units: np.ndarray, starts: set[int]) -> tuple[set[str], set[str]]:
     """The characters that have a rule of their own, and those that stand in a rule after its first character.
 
-    Breadth first through the trie; nodes that several keys share are read once.
+    Breadth first through the trie; nodes that several keys share are read once. ValueError or IndexError where a rule
+    does not end with a character, or has no replacement that begins at one of `starts`.
     """
     singles: set[int] = set()
     later: set[int] = set()
@@ -153,12 +160,16 @@ def characters_of(units: np.ndarray) -> tuple[set[str], set[str]]:
         whole = lack == 0
         later.update(code[whole & (first == 0)].tolist())
         singles.update(code[whole & (first == 1) & (units[nodes] & LEAF > 0)].tolist())
+        ends = units[nodes] & LEAF > 0
+        places = units[nodes[ends] ^ offset_of_many(units[nodes[ends]])] & 0x7FFFFFFF
+        if not whole[ends].all() or not starts.issuperset(places.tolist()):
+            raise ValueError("a rule has no end")
         states = np.unique(np.stack([nodes, np.where(whole, 0, code), lack, first & ~whole], axis=1), axis=0)
         new = [state.tobytes() not in seen for state in states]
         states = states[new]
         seen.update(state.tobytes() for state in states)
     if max(singles | later, default=0) > 0x10FFFF:
-        raise ValueError("its character map is broken")
+        raise ValueError("a rule has no character")
     return {chr(code) for code in singles}, {chr(code) for code in later}
 
 

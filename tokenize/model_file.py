@@ -19,6 +19,7 @@ from .unigram_settings import LAYOUTS, Settings, add_tokens
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # kinds of pieces
 UNIGRAM = 1
 UNKNOWN_PENALTY = 10.0  # an unknown character is less likely by so much than the least likely piece
+MOST_EXTRA = 10_000
 LARGEST = 0.1  # score of a piece, at the least
 KINDS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}  # of models
 
@@ -114,10 +115,16 @@ def of_model(content: bytes, settings: Settings) -> Read:
     model = read_model(content)
     layout = LAYOUTS.get(settings.tokenizer_class)
     if layout is None:
-        raise ValueError(f"the ids of a {settings.tokenizer_class} are read from a tokenizer.json only")
+        raise ValueError(
+            f"the ids of {settings.tokenizer_class} are read from a tokenizer.json only; a .model needs one of "
+            f"{', '.join(LAYOUTS)} as tokenizer_class in tokenizer_config.json"
+        )
     vocabulary = [*layout.first, *model.pieces[layout.dropped :], *layout.last]
     if settings.tokenizer_class == "T5Tokenizer":
-        vocabulary += [f"<extra_id_{i}>" for i in reversed(range(settings.given.get("extra_ids", 100)))]
+        extra = settings.given.get("extra_ids")
+        if extra is not None and not 0 <= extra <= MOST_EXTRA:
+            raise ValueError(f"setting extra_ids = {extra} is not supported: only 0 to {MOST_EXTRA} are")
+        vocabulary += [f"<extra_id_{i}>" for i in reversed(range(100 if extra is None else extra))]
     add_tokens(vocabulary, settings.added)
     special_tokens = settings.special_tokens(layout.special)
     recipe = Recipe(

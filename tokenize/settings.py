@@ -210,7 +210,7 @@ def read_object(path: Path, number: Callable[[str], float] = float) -> dict[str,
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"), parse_float=number)
-    except ValueError as error:  # of JSON or of UTF-8
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds a {type(found).__name__}, but must hold a JSON object {{…}}")

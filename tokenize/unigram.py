@@ -9,6 +9,7 @@ It is read from SentencePiece's own file (`model_file.py`), and its ids are thos
 Kudo & Richardson 2018, "SentencePiece", arXiv:1808.06226.
 """
 
+import math
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,6 +57,8 @@ class UnigramTokenizer(Tokenizer):
         lacking = [name for name in WANTED if name not in special_tokens]
         if lacking:
             raise ValueError(f"no {' and no '.join(lacking)} is named: name it in tokenizer_config.json")
+        if not all(map(math.isfinite, [*recipe.scores.values(), recipe.unknown])):
+            raise ValueError("a piece's score is not a number")
         super().__init__(recipe.vocabulary, special_tokens, template, model_max_length)
         self.recipe = recipe
         self.written = dict(written or {})

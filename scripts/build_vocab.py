@@ -22,6 +22,7 @@ from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.normalize import normalized
 from tezukuri.tokenize.settings import SPECIAL_TOKENS, Settings
+from tezukuri.tokenize.steps import BLANK
 from tezukuri.tokenize.tokenizer import Tokenizer
 from tezukuri.tokenize.unigram import UnigramTokenizer
 from tezukuri.tokenize.vocabulary import word_splitter
@@ -93,14 +94,20 @@ def learn_unigram(texts: Texts, size: int, characters: int, settings: Settings) 
     seen = Counter(character for text in texts() for character in normal(text))
     kept = {character for character, _ in seen.most_common(characters)}
     learner = library.Tokenizer(library.models.Unigram())
-    steps = [library.normalizers.NFKC(), *([library.normalizers.Lowercase()] if settings.do_lower_case else [])]
-    learner.normalizer = library.normalizers.Sequence(steps)
-    words = [library.pre_tokenizers.WhitespaceSplit(), library.pre_tokenizers.Metaspace()]
-    learner.pre_tokenizer = library.pre_tokenizers.Sequence(words)
-    learner.decoder = library.decoders.Metaspace()
+    steps = library.normalizers
+    lower = [steps.Lowercase()] if settings.do_lower_case else []
+    one_space = steps.Replace(library.Regex(r"\s+"), " ")
+    learner.normalizer = steps.Sequence([steps.NFKC(), *lower, one_space, steps.Strip()])
+    # A ▁ for each space and none before a text, so that 近い is one piece at its beginning, inside and after [MASK].
+    learner.pre_tokenizer = library.pre_tokenizers.Metaspace(prepend_scheme="never")
+    learner.decoder = library.decoders.Metaspace(prepend_scheme="never")
     special, cls, sep = list(settings.special_tokens), settings.cls_token, settings.sep_token
     trainer = library.trainers.UnigramTrainer(
-        vocab_size=size, special_tokens=special, unk_token=settings.unk_token, show_progress=False
+        vocab_size=size,
+        special_tokens=special,
+        unk_token=settings.unk_token,
+        initial_alphabet=[BLANK],
+        show_progress=False,
     )
     common = ("".join(c if c in kept else " " for c in normal(text)) for text in texts())
     learner.train_from_iterator(common, trainer)

@@ -356,6 +356,8 @@ def test_a_vocabulary_of_unigram_pieces_serves_both_tokenizers(files, tmp_path, 
     )
     assert ours.unk_id not in ours.encode(LINES[0]).ids
     assert ours.normalised("ＡＢ") == ("ab" if lower else "AB")
+    city = ours.tokenize("東京")
+    assert ours.tokenize(" 東京 \n 東京 ") == [*city, "▁", *city]  # the same pieces wherever it stands
 
 
 def test_unigram_pieces_of_real_texts_are_the_same_each_time(tmp_path):

@@ -20,7 +20,7 @@ SCRIPTS = {
     "evaluate": "judge a trained classifier on labelled texts",
     "predict": "label texts with a classifier",
     "pretrain": "train a BERT to guess masked words",
-    "build_vocab": "make a WordPiece vocabulary from texts",
+    "build_vocab": "make a vocabulary of WordPiece or of unigram pieces",
     "encode": "tokenize texts once, for pretraining on a GPU",
     "inside": "show every computation of a model on a sentence",
     "failures": "show all mistakes of a run on one page",

@@ -17,12 +17,14 @@ from tiny_checkpoint import TEXTS, TOKENIZER, checkpoint
 
 import tezukuri
 from tezukuri.data.dataset import DataError
+from tezukuri.data.load import load
 from tezukuri.data.passages import BUFFER, count_lines, is_held_out, passages
 from tezukuri.model.bert import Bert
 from tezukuri.model.model import MaskedLM
 from tezukuri.scripts import build_vocab, pretrain
 from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
+from tezukuri.tokenize.kinds import tokenizer_of
 from tezukuri.train import pretrain as pretrain_run
 from tezukuri.train.masking import Masker
 from tezukuri.train.pretraining import ahead, evaluate, guesses
@@ -338,6 +340,50 @@ def test_a_vocabulary_serves_both_tokenizers(files, tmp_path):
     assert ours.unk_id not in ours.encode(LINES[0]).ids
 
 
+@pytest.mark.parametrize("lower", [False, True])
+def test_a_vocabulary_of_unigram_pieces_serves_both_tokenizers(files, tmp_path, lower):
+    arguments = ["build_vocab", "--kind", "unigram", "--text", *map(str, files), "--size", "150"]
+    assert command([*arguments, "--output", str(tmp_path / "v"), *(["--lower"] if lower else [])]) == 0
+    ours = tokenizer_of(tmp_path / "v")
+    assert ours.vocabulary[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] and ours.vocab_size <= 150
+    (tmp_path / "v" / "config.json").write_text('{"model_type": "bert"}')
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "v")
+    assert theirs(TEXTS)["input_ids"] == [encoding.ids.tolist() for encoding in ours.encode_batch(TEXTS)]
+    pair = theirs(TEXTS[0], TEXTS[1], return_token_type_ids=True)
+    assert (pair["input_ids"], pair["token_type_ids"]) == (
+        ours.encode(*TEXTS[:2]).ids,
+        ours.encode(*TEXTS[:2]).type_ids,
+    )
+    assert ours.unk_id not in ours.encode(LINES[0]).ids
+    assert ours.normalised("ＡＢ") == ("ab" if lower else "AB")
+    city = ours.tokenize("東京")
+    assert ours.tokenize(" 東京 \n 東京 ") == [*city, "▁", *city]  # the same pieces wherever it stands
+
+
+def test_unigram_pieces_of_real_texts_are_the_same_each_time(tmp_path):
+    """Though the library's trainer adds scores up in any order."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(example.text for example in load("sample").examples), encoding="utf-8")
+    arguments = ["build_vocab", "--kind", "unigram", "--text", str(texts), "--size", "1600", "--output"]
+    for name in ("a", "b"):
+        assert command([*arguments, str(tmp_path / name)]) == 0
+    written, again = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("a", "b"))
+    assert written == again
+
+
+def test_rare_characters_are_left_out_of_unigram_pieces(files, tmp_path):
+    arguments = ["build_vocab", "--kind", "unigram", "--text", *map(str, files), "--output", str(tmp_path / "v")]
+    assert command([*arguments, "--characters", "10", "--size", "60"]) == 0
+    assert len(set("".join(tokenizer_of(tmp_path / "v").vocabulary[5:])) - {"▁"}) == 10
+
+
+def test_a_dictionary_is_not_for_unigram_pieces(files, tmp_path, capsys):
+    arguments = ["build_vocab", "--kind", "unigram", "--text", str(files[0]), "--output", str(tmp_path / "v")]
+    assert command([*arguments, "--dictionary", "ipadic"]) == 1
+    said = "build_vocab: error: --dictionary is MeCab's, and --kind unigram reads texts without MeCab: leave it out"
+    assert capsys.readouterr().err.strip() == said and not (tmp_path / "v").exists()
+
+
 def test_a_vocabulary_without_room_is_one_sentence_and_the_one_before_stays(files, tmp_path, capsys):
     resource = pytest.importorskip("resource")  # Windows has none
     arguments = ["build_vocab", "--text", str(files[0]), "--output", str(tmp_path / "v"), "--size"]
@@ -461,7 +507,7 @@ def test_what_pretraining_cannot_do_is_told(arguments, message, capsys):
 
 def test_the_flags_are_these():
     flags_of = {
-        build_vocab: "--text --size --characters --passages --dictionary --lower --output",
+        build_vocab: "--kind --text --size --characters --passages --dictionary --lower --output",
         pretrain: """
             --model --revision --tokenizer --layers --hidden-size --heads --attention --dropout --text --labels --steps
             --batch-tokens --max-length --mask-rate --optimizer --lr --weight-decay --warmup-ratio --look-every

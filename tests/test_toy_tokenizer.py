@@ -105,7 +105,7 @@ def test_it_is_read_back_by_the_name_of_its_class(tmp_path):
     assert (again.pad_id, again.unk_id, again.mask_id, again.vocab_size) == (1, 3, 4, 21)
     assert again.encode(TEXTS[2]) == TOKENIZER.encode(TEXTS[2])
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "NoTokenizer"}')
-    known = "BertJapaneseTokenizer, BertTokenizer, BertTokenizerFast, LettersTokenizer"
+    known = "BertJapaneseTokenizer, BertTokenizer, BertTokenizerFast, .*, LettersTokenizer"
     with pytest.raises(ValueError, match=rf"tokenizer_config\.json: setting tokenizer_class = 'NoTokenizer'.* {known}"):
         tokenizer_of(tmp_path)
 

@@ -10,10 +10,12 @@ by 8 more where bit 9 is set: the child with label c is at node ^ offset ^ c, th
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
+from typing import Any
 
 import numpy as np
 
+from .normalize import Aligned
 from .steps import Parts, Step
 
 LABEL, LEAF = 0x800000FF, 0x100
@@ -21,7 +23,7 @@ LABEL, LEAF = 0x800000FF, 0x100
 EXTENDING = "\u200c\u200d\u0e33\u0eb3\uff9e\uff9f\U0001f3fb-\U0001f3ff"
 BEFORE_ITS_LETTER = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2"  # GB9b
 ALONE = r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # GB4, GB5
-PARTS_KEPT = 1 << 16
+PARTS_KEPT, SHORT = 1 << 16, 16  # stretches, and the characters of the longest that is kept
 GRAPHEME = 6  # bytes; `tokenizers` reads longer graphemes character by character
 
 
@@ -39,20 +41,30 @@ class CharacterMap(Step):
         size = int.from_bytes(blob[:4], "little")
         if not size or size % 4 or len(blob) <= 4 + size or blob[-1]:
             raise ValueError("its character map is broken")
+        self.graphemes = graphemes
         self.units = np.frombuffer(blob, dtype="<u4", offset=4, count=size // 4).tolist()
         self.values = blob[4 + size :]
-        singles, later = (one_of(found, 0x10000) for found in characters_of(np.array(self.units)))
+        starts = {0, *(found.end() for found in re.finditer(b"\0", self.values))}  # of replacements
+        try:
+            self.values.decode("utf-8")
+            characters = characters_of(np.array(self.units), starts)
+        except (ValueError, IndexError) as error:
+            raise ValueError("its character map is broken") from error
+        singles, later = (one_of(found, 0x10000) for found in characters)
         if graphemes:
             later = EXTENDING + marks(0x10000)
         anything = widely(singles + later + BEFORE_ITS_LETTER + "\r")
-        before = rf"\r\n|[{BEFORE_ITS_LETTER}]+(?s:.)?{widely(later)}*|" if graphemes else ""
+        before = rf"\r\n|[{BEFORE_ITS_LETTER}]+(?:\r\n|(?s:.))?{widely(later)}*|" if graphemes else ""
         # (what no rule changes) (what one may change), again and again: Python searches a large class slowly, but
         # repeats it fast. A rule of several characters goes on only with those of `later`.
         self.stretches = re.compile(
             f"([^{anything[1:]}*+)({before}{widely(singles)}{widely(later)}*|{widely(later)}+|$)"
         )
         self.goes_on = re.compile(widely(later))
-        self.parts = lru_cache(PARTS_KEPT)(self.by_grapheme if graphemes else self.longest)
+        self.kept: dict[str, Parts] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"kept": {}}
 
     def changes(self, text: str) -> Iterator[tuple[int, int, Parts]]:
         """What may change: from where, to where, and into what."""
@@ -63,29 +75,46 @@ class CharacterMap(Step):
                 start -= start > found.start() and self.goes_on.match(text, start) is not None
                 yield start, end, self.parts(text[start:end])
 
-    def rules(self, key: bytes) -> Iterator[tuple[int, str]]:
-        """The rules for beginnings of `key`, the shortest first: how many bytes, and their replacement."""
+    def aligned(self, whole: Aligned) -> Aligned:
+        """What is dropped before the first character belongs to it, so that `tokenizers` takes that for the first."""
+        new = super().aligned(whole)
+        if self.graphemes and new.text and new.spans[0] != whole.spans[0]:
+            new.spans[0] = whole.spans[0][0], new.spans[0][1]
+        return new
+
+    def parts(self, text: str) -> Parts:
+        """What a stretch becomes; short ones are kept, since a few make up most of any corpus."""
+        parts = self.kept.get(text)
+        if parts is None:
+            parts = (self.by_grapheme if self.graphemes else self.longest)(text)
+            if len(text) <= SHORT:
+                if len(self.kept) >= PARTS_KEPT:
+                    self.kept.clear()
+                self.kept[text] = parts
+        return parts
+
+    def rules(self, text: bytes, start: int = 0) -> Iterator[tuple[int, str]]:
+        """The rules for what begins at `start`, the shortest first: where it ends, and its replacement."""
         at = offset_of(self.units[0])
-        for i, byte in enumerate(key, start=1):
-            at ^= byte
-            if at >= len(self.units) or self.units[at] & LABEL != byte:
+        for i in range(start, len(text)):
+            at ^= text[i]
+            if at >= len(self.units) or self.units[at] & LABEL != text[i]:
                 return
             unit = self.units[at]
             at ^= offset_of(unit)
             if unit & LEAF:
                 place = self.units[at] & 0x7FFFFFFF
-                yield i, self.values[place : self.values.index(0, place)].decode("utf-8")
+                yield i + 1, self.values[place : self.values.index(0, place)].decode("utf-8")
 
     def longest(self, text: str) -> Parts:
         found: Parts = []
-        rest = text.encode("utf-8")
-        while rest:
-            *_, (size, new) = [(0, ""), *self.rules(rest)]
-            if not size:
-                new = text[sum(taken for _, taken in found)]
-                size = len(new.encode("utf-8"))
-            found.append((new, len(rest[:size].decode("utf-8"))))
-            rest = rest[size:]
+        written, at, start = text.encode("utf-8"), 0, 0  # at: in characters; start: in bytes
+        while at < len(text):
+            itself = text[at], start + len(text[at].encode("utf-8"))
+            *_, (new, end) = [itself, *((new, end) for end, new in self.rules(written, start))]
+            size = len(written[start:end].decode("utf-8"))
+            found.append((new, size))
+            at, start = at + size, end
         return found
 
     def by_grapheme(self, text: str) -> Parts:
@@ -105,10 +134,11 @@ def offset_of(unit: int) -> int:
     return (unit >> 10) << ((unit & 0x200) >> 6)
 
 
-def characters_of(units: np.ndarray) -> tuple[set[str], set[str]]:
+def characters_of(units: np.ndarray, starts: set[int]) -> tuple[set[str], set[str]]:
     """The characters that have a rule of their own, and those that stand in a rule after its first character.
 
-    Breadth first through the trie; nodes that several keys share are read once.
+    Breadth first through the trie; nodes that several keys share are read once. ValueError or IndexError where a rule
+    does not end with a character, or has no replacement that begins at one of `starts`.
     """
     singles: set[int] = set()
     later: set[int] = set()
@@ -130,12 +160,16 @@ def characters_of(units: np.ndarray) -> tuple[set[str], set[str]]:
         whole = lack == 0
         later.update(code[whole & (first == 0)].tolist())
         singles.update(code[whole & (first == 1) & (units[nodes] & LEAF > 0)].tolist())
+        ends = units[nodes] & LEAF > 0
+        places = units[nodes[ends] ^ offset_of_many(units[nodes[ends]])] & 0x7FFFFFFF
+        if not whole[ends].all() or not starts.issuperset(places.tolist()):
+            raise ValueError("a rule has no end")
         states = np.unique(np.stack([nodes, np.where(whole, 0, code), lack, first & ~whole], axis=1), axis=0)
         new = [state.tobytes() not in seen for state in states]
         states = states[new]
         seen.update(state.tobytes() for state in states)
     if max(singles | later, default=0) > 0x10FFFF:
-        raise ValueError("its character map is broken")
+        raise ValueError("a rule has no character")
     return {chr(code) for code in singles}, {chr(code) for code in later}
 
 

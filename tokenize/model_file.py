@@ -19,7 +19,8 @@ from .unigram_settings import LAYOUTS, Settings, add_tokens
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # kinds of pieces
 UNIGRAM = 1
 UNKNOWN_PENALTY = 10.0  # an unknown character is less likely by so much than the least likely piece
-SMALLEST = 2.0**-126  # number above 0 in single precision
+MOST_EXTRA = 10_000
+LARGEST = 0.1  # score of a piece, at the least
 KINDS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}  # of models
 
 
@@ -114,10 +115,16 @@ def of_model(content: bytes, settings: Settings) -> Read:
     model = read_model(content)
     layout = LAYOUTS.get(settings.tokenizer_class)
     if layout is None:
-        raise ValueError(f"the ids of a {settings.tokenizer_class} are read from a tokenizer.json only")
+        raise ValueError(
+            f"the ids of {settings.tokenizer_class} are read from a tokenizer.json only; a .model needs one of "
+            f"{', '.join(LAYOUTS)} as tokenizer_class in tokenizer_config.json"
+        )
     vocabulary = [*layout.first, *model.pieces[layout.dropped :], *layout.last]
     if settings.tokenizer_class == "T5Tokenizer":
-        vocabulary += [f"<extra_id_{i}>" for i in reversed(range(settings.given.get("extra_ids", 100)))]
+        extra = settings.given.get("extra_ids")
+        if extra is not None and not 0 <= extra <= MOST_EXTRA:
+            raise ValueError(f"setting extra_ids = {extra} is not supported: only 0 to {MOST_EXTRA} are")
+        vocabulary += [f"<extra_id_{i}>" for i in reversed(range(100 if extra is None else extra))]
     add_tokens(vocabulary, settings.added)
     special_tokens = settings.special_tokens(layout.special)
     recipe = Recipe(
@@ -138,11 +145,17 @@ def of_model(content: bytes, settings: Settings) -> Read:
 
 
 def steps_of(model: ModelFile) -> list[Step]:
-    """As `normalizer.cc` of google/sentencepiece."""
+    """As `normalizer.cc` of google/sentencepiece.
+
+    One difference: of a text that the character map drops as a whole, such as a lone control character, nothing is left
+    here; there a ▁ is, unless extra blanks are removed at that end.
+    """
     steps: list[Step] = []
     if model.charsmap:
         steps.append(CharacterMap(model.charsmap, graphemes=False))
         kept = [piece for piece, kind in zip(model.pieces, model.kinds, strict=True) if kind == USER_DEFINED]
+        if kept and model.remove_extra_blanks and "  " in "".join(kept):
+            raise ValueError("it removes extra blanks, and has a user's piece of several: that is not supported")
         if kept:
             steps = [Outside(steps[0], kept)]
     if model.remove_extra_blanks:
@@ -164,10 +177,9 @@ def scores_of(model: ModelFile) -> tuple[dict[str, float], float]:
     found = list(zip(model.pieces, model.scores, model.kinds, strict=True))
     normal = [score for _, score, kind in found if kind == NORMAL]
     scores = {piece: score for piece, score, kind in found if kind == NORMAL}
-    # A user's own piece is worth next to nothing (the largest score is never below the smallest number there), so that
-    # it is always chosen.
-    largest = np.float32(max(SMALLEST, *normal)) if normal else np.float32(SMALLEST)
+    # A user's own piece is better than any other, so that it is always chosen, and a longer one is better yet.
+    largest = max(LARGEST, *normal)
     for piece, _, kind in found:
         if kind == USER_DEFINED:
-            scores[piece] = float(np.float32(len(piece.encode("utf-8"))) * largest) - 0.1
+            scores[piece] = float(np.float32(len(piece.encode("utf-8")) * largest - 0.1))
     return scores, float(np.float32(min(normal, default=0.0)) - np.float32(UNKNOWN_PENALTY))

@@ -49,7 +49,8 @@ class Unigram:
     def table(self) -> dict[str, float]:
         """The scores, and PREFIX for what is only the beginning of a piece."""
         table = dict.fromkeys((piece[:size] for piece in self.scores for size in range(1, len(piece))), PREFIX)
-        return table | self.scores
+        table.update(self.scores)
+        return table
 
     def cut(self, word: str, start: float = 0.0) -> Cut:
         """The best way to cut a word; `start` is the sum of what stands before it."""

@@ -17,7 +17,8 @@ class Words:
     """How a normalized text falls into words, which are cut into pieces one by one; without arguments it is one word.
 
     at_white: split at white space, which is dropped.
-    blank: "always" or "first" (the text's first only) puts ▁ before a word that has none; then a space is a ▁, too.
+    blank: "always" or "first" (the text's first only) puts ▁ before a word that has none, "never" does not; with any
+        of them a space is a ▁, too.
     at_blank: split before each ▁.
     """
 
@@ -25,31 +26,32 @@ class Words:
     blank: str | None = None
     at_blank: bool = False
 
-    def of(self, whole: Aligned) -> list[Aligned]:
+    def of(self, whole: Aligned, first: bool = True) -> list[Aligned]:
+        """first: whether a text begins here, and not a stretch of it behind a token that was cut out."""
         parts = [whole] if whole.text else []
         if self.at_white:
             parts = [whole.part(*found.span()) for found in NOT_WHITE.finditer(whole.text)]
         if self.blank:
-            parts = [self.with_blank(part) for part in parts]
+            parts = [self.with_blank(part, first) for part in parts]
         if self.at_blank:
             parts = [part.part(*found.span()) for part in parts for found in BEFORE_BLANK.finditer(part.text)]
         return parts
 
-    def with_blank(self, part: Aligned) -> Aligned:
+    def with_blank(self, part: Aligned, first: bool) -> Aligned:
         part = Aligned(part.text.replace(" ", BLANK), part.spans)
-        if part.text[0] == BLANK or self.blank == "never" or (self.blank == "first" and part.spans[0][0]):
+        wanted = self.blank == "always" or (self.blank == "first" and first and part.spans[0][0] == 0)
+        if part.text[0] == BLANK or not wanted:
             return part
         return Aligned(BLANK + part.text, [part.spans[0], *part.spans])
 
     def of_text(self, text: str) -> list[str]:
-        """The same without places."""
-        if self.blank == "first":
-            return [word.text for word in self.of(Aligned.of(text))]
+        """The same without places, of a text that begins with the original's first character."""
         parts = NOT_WHITE.findall(text) if self.at_white else [text] if text else []
         if self.blank:
             parts = [part.replace(" ", BLANK) for part in parts]
-        if self.blank == "always":
-            parts = [part if part[0] == BLANK else BLANK + part for part in parts]
+        if self.blank in ("always", "first"):
+            some = parts if self.blank == "always" else parts[:1]
+            parts[: len(some)] = [part if part[0] == BLANK else BLANK + part for part in some]
         if self.at_blank:
             parts = [word for part in parts for word in BEFORE_BLANK.findall(part)]
         return parts
@@ -63,6 +65,7 @@ class Recipe:
     scores: log probabilities of those that can be found in a text.
     joins: whether neighbouring unknown characters are one unknown piece, also where they become bytes.
     cut_out: tokens that are found in the text as it is given, before all else.
+    strips_left: special tokens that, where they are asked for, take the white space before them with them.
     """
 
     vocabulary: list[str]
@@ -74,6 +77,7 @@ class Recipe:
     byte_fallback: bool
     joins: bool
     cut_out: Sequence[str] = ()
+    strips_left: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

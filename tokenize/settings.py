@@ -6,6 +6,7 @@ the ids and is not supported here is an error that names it.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -203,13 +204,13 @@ def one_of(name: str, value: Any, supported: tuple[str, ...]) -> None:
         raise ValueError(f"setting {name} = {value!r} is not supported: only {', '.join(supported)} are")
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, empty when there is no such file."""
+def read_object(path: Path, number: Callable[[str], float] = float) -> dict[str, Any]:
+    """The JSON object in a file, empty when there is no such file; `number` reads what has a point or an exponent."""
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON or of UTF-8
+        found = json.loads(path.read_text(encoding="utf-8"), parse_float=number)
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds a {type(found).__name__}, but must hold a JSON object {{…}}")

@@ -161,7 +161,8 @@ class Tokenizer(ABC):
             raise TypeError(f"a text must be a str, not a {type(text).__name__} ({text!r})")
         tokens: list[Piece] = []
         for start, part, special_id in self.parts(text, special_tokens):
-            pieces = self.pieces_of(part) if special_id is None else [Piece(special_id, 0, len(part))]
+            read = self.pieces_after if start else self.pieces_of
+            pieces = read(part) if special_id is None else [Piece(special_id, 0, len(part))]
             tokens += (Piece(i, start + begin, start + end) for i, begin, end in pieces) if start else pieces
         return tokens
 
@@ -213,6 +214,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def pieces_of(self, text: str) -> list[Piece]:
         """Text → ids with offsets."""
+
+    def pieces_after(self, text: str) -> list[Piece]:
+        """`pieces_of` a text that stands after a special token; overridden by a kind that reads it otherwise."""
+        return self.pieces_of(text)
 
     def ids_of_many(self, texts: Sequence[str]) -> Iterable[list[int]]:
         """The ids of `pieces_of` for each text; overridden by a kind that is faster without offsets."""

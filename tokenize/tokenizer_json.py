@@ -7,18 +7,31 @@ https://huggingface.co/docs/tokenizers/components
 import base64
 import binascii
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from .charsmap import CharacterMap, one_of
+from .charsmap import CharacterMap, marks
 from .recipe import Read, Recipe, Words
-from .steps import BLANK, Add, Lower, NormalForm, Replace, Step, Strip
+from .steps import BLANK, WHITE, Add, Lower, NormalForm, Replace, Step, Strip
 from .template import Template
 from .unigram_settings import Settings, add_tokens
 
 UNKNOWN_PENALTY = 10.0
-EXPRESSIONS = (" {2,}", r"\s+", " +")  # that mean the same in Python as there, but for rare white space
+TEXT = ""  # in a template, among the names of tokens
+EXPRESSIONS = (" {2,}", r"\s+", " +", r"\s{2,}|[\n\r\t]")  # that mean the same in Python as there, with `WHITE` for \s
+
+
+def number_of(text: str) -> float:
+    """A number as the library reads it: its digits, divided by a power of ten.
+
+    The last bit is not always that of the nearest number, and between two ways to cut いいい the last bit may decide.
+    """
+    digits, _, exponent = text.lower().partition("e")
+    whole, _, fraction = digits.partition(".")
+    power = int(exponent or 0) - len(fraction)
+    if abs(power) > 300:
+        return float(text)
+    return int(whole + fraction) * 10.0**power if power > 0 else int(whole + fraction) / 10.0**-power
 
 
 def of_json(given: dict[str, Any], settings: Settings) -> Read:
@@ -44,8 +57,9 @@ def parse(given: dict[str, Any], settings: Settings) -> Read:
     special_tokens |= {token["content"]: token["content"] for token in added if token["special"]}
     cut_out = [token["content"] for token in added if not token["special"]]
     for token in added:
-        if not token["special"] and any(token[flag] for flag in ("single_word", "lstrip", "rstrip", "normalized")):
-            raise ValueError(f"the added token {token['content']!r} is not supported: it is not special, yet not plain")
+        for flag in ("single_word", "rstrip", "lstrip", "normalized"):
+            if token[flag] and not (token["special"] and flag in ("lstrip", "normalized")):
+                raise ValueError(f"the added token {token['content']!r} is {flag}, which is not supported")
     recipe = Recipe(
         vocabulary,
         dict(zip(vocabulary, scores, strict=False)),
@@ -56,6 +70,7 @@ def parse(given: dict[str, Any], settings: Settings) -> Read:
         byte_fallback=bool(model.get("byte_fallback", False)),
         joins=True,
         cut_out=cut_out,
+        strips_left=[token["content"] for token in added if token["special"] and token["lstrip"]],
     )
     return Read(recipe, special_tokens, template_of(given.get("post_processor")))
 
@@ -84,12 +99,12 @@ def replace(given: dict[str, Any]) -> list[Step]:
     pattern = given["pattern"]
     if "Regex" in pattern and pattern["Regex"] not in EXPRESSIONS:
         raise ValueError(f"its normalizer Replace has the expression {pattern['Regex']!r}, which is not supported")
-    return [Replace(pattern["Regex"] if "Regex" in pattern else re.escape(pattern["String"]), given["content"])]
+    expression = pattern["Regex"].replace(r"\s", f"[{WHITE}]") if "Regex" in pattern else re.escape(pattern["String"])
+    return [Replace(expression, given["content"])]
 
 
 def without_accents(given: dict[str, Any]) -> list[Step]:
-    marks = {c for c in map(chr, range(0x300, 0x110000)) if unicodedata.category(c) == "Mn"}
-    return [Replace(f"[{one_of(marks)}]", "")]
+    return [Replace(f"[{marks()}]", "")]  # also those that take room (Mc), which BERT keeps
 
 
 NORMALIZERS: dict[str, Callable[[dict[str, Any]], list[Step]]] = {
@@ -136,15 +151,15 @@ def template_of(given: dict[str, Any] | None) -> Template[str]:
     if kind != "TemplateProcessing":
         raise ValueError(f"its post_processor {kind} is not supported: only TemplateProcessing is")
     single, pair = (
-        [("", part["Sequence"]) if "Sequence" in part else (part["SpecialToken"]["id"], None) for part in given[name]]
+        [part["SpecialToken"]["id"] if "SpecialToken" in part else TEXT for part in given[name]]
         for name in ("single", "pair")
     )
-    texts = [i for i, (token, _) in enumerate(pair) if not token]
-    if [pair[i][1]["id"] for i in texts] != ["A", "B"]:
+    texts = [part["Sequence"] for part in given["pair"] if "Sequence" in part]
+    if [text["id"] for text in texts] != ["A", "B"]:
         raise ValueError("its post_processor does not lay a pair as A and then B")
-    tokens = [token for token, _ in pair]
-    before, between, after = tokens[: texts[0]], tokens[texts[0] + 1 : texts[1]], tokens[texts[1] + 1 :]
-    template = Template(tuple(before), tuple(between), tuple(after), pair[texts[1]][1]["type_id"])
-    if [token for token, _ in single] != [*before, "", *after]:
+    a = pair.index(TEXT)
+    b = pair.index(TEXT, a + 1)
+    before, between, after = pair[:a], pair[a + 1 : b], pair[b + 1 :]
+    if single != [*before, TEXT, *after]:
         raise ValueError("its post_processor puts other tokens around one text than around a pair")
-    return template
+    return Template(tuple(before), tuple(between), tuple(after), texts[1]["type_id"])

@@ -9,9 +9,11 @@ It is read from SentencePiece's own file (`model_file.py`), and its ids are thos
 Kudo & Richardson 2018, "SentencePiece", arXiv:1808.06226.
 """
 
+import math
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,10 +25,10 @@ from .normalize import Aligned
 from .pieces import Cut, Unigram
 from .recipe import Recipe
 from .settings import read_object
-from .steps import BLANK
+from .steps import BLANK, WHITE
 from .template import Template
 from .tokenizer import Tokenizer, Word
-from .tokenizer_json import of_json
+from .tokenizer_json import number_of, of_json
 from .unigram_settings import FILES, WANTED, Settings
 from .words import LONE_SURROGATE
 
@@ -55,6 +57,8 @@ class UnigramTokenizer(Tokenizer):
         lacking = [name for name in WANTED if name not in special_tokens]
         if lacking:
             raise ValueError(f"no {' and no '.join(lacking)} is named: name it in tokenizer_config.json")
+        if not all(map(math.isfinite, [*recipe.scores.values(), recipe.unknown])):
+            raise ValueError("a piece's score is not a number")
         super().__init__(recipe.vocabulary, special_tokens, template, model_max_length)
         self.recipe = recipe
         self.written = dict(written or {})
@@ -77,7 +81,7 @@ class UnigramTokenizer(Tokenizer):
             raise FileNotFoundError(f"no tokenizer in {folder}: it has none of {', '.join(FILES)}")
         settings = Settings.of_folder(folder)
         content = path.read_bytes()
-        as_object = read_object(path) if path.suffix == ".json" else {}
+        as_object = read_object(path, number_of) if path.suffix == ".json" else {}
         try:
             read = of_json(as_object, settings) if path.suffix == ".json" else of_model(content, settings)
             written = {path.name: content, "tokenizer_config.json": settings.as_json(read.special_tokens)}
@@ -111,6 +115,12 @@ class UnigramTokenizer(Tokenizer):
             whole = step.aligned(whole)
         return whole
 
+    def parts(self, text: str, special_tokens: bool) -> Iterator[tuple[int, str, int | None]]:
+        found = list(super().parts(text, special_tokens))
+        for (start, part, token), (_, following, _) in pairwise([*found, (0, "", None)]):
+            stripped = token is None and following in self.recipe.strips_left
+            yield start, part.rstrip(WHITE) if stripped else part, token
+
     def plain(self, text: str) -> Iterator[tuple[int, str, int | None]]:
         """(start, part, id or None) of the tokens that are cut out, and of the stretches between them."""
         start = 0
@@ -118,18 +128,31 @@ class UnigramTokenizer(Tokenizer):
             yield start, part, self.cut_out.get(part)
             start += len(part)
 
-    def words_with_pieces(self, text: str) -> Iterator[tuple[int, Aligned, list[Piece]]]:
+    def words_with_pieces(self, text: str, first: bool = True) -> Iterator[tuple[int, Aligned, list[Piece]]]:
         """Where the part of the text begins that a word counts its places from; the word, and its pieces."""
         for start, part, token in self.plain(text):
             if token is not None:
                 yield start, Aligned.of(part), [Piece(token, 0, len(part))]
                 continue
-            for word in self.recipe.words.of(self.aligned(part)):
+            for word in self.recipe.words.of(self.aligned(part), first and not start):
                 yield start, word, self.pieces_of_word(word.text)
 
+    def texts_of_words(self, text: str) -> list[str]:
+        """The words alone, for which no places are kept, unless the text's first character may have been dropped."""
+        normal = self.normal(text)
+        if self.recipe.words.blank == "first" and normal[:1] != text[:1]:
+            return [word.text for word in self.recipe.words.of(self.aligned(text))]
+        return self.recipe.words.of_text(normal)
+
     def pieces_of(self, text: str) -> list[Piece]:
+        return self.placed(text, first=True)
+
+    def pieces_after(self, text: str) -> list[Piece]:
+        return self.placed(text, first=False)
+
+    def placed(self, text: str, first: bool) -> list[Piece]:
         pieces = []
-        for start, word, found in self.words_with_pieces(text):
+        for start, word, found in self.words_with_pieces(text, first):
             for token_id, begin, end in found:
                 a, b = word.span(begin, end)
                 pieces.append(Piece(token_id, start + a, start + b))
@@ -157,7 +180,7 @@ class UnigramTokenizer(Tokenizer):
         return tuple(piece.id for piece in self.pieces_of_cut(word, cut))
 
     def as_bytes(self, word: str, piece: Piece) -> list[Piece]:
-        """An unknown piece as those of its bytes, where the vocabulary has them all; each has the place of the whole."""
+        """An unknown piece as those of its bytes, where the vocabulary has all; each has the place of the whole."""
         ids = [self.bytes[byte] for byte in word[piece.start : piece.end].encode("utf-8")]
         if piece.id != self.unk_id or self.unk_id in ids:
             return [piece]
@@ -166,7 +189,7 @@ class UnigramTokenizer(Tokenizer):
     def ids_of_many(self, texts: Sequence[str]) -> Iterator[list[int]]:
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             some = texts[start : start + TEXTS_AT_ONCE]
-            words = [self.recipe.words.of_text(self.normal(text)) for text in some]
+            words = [self.texts_of_words(text) for text in some]
             for text, of_text, ids in zip(some, words, self.unigram.cut_many(words, self.ids_of_cut), strict=True):
                 if self.cut_out and any(token in text for token in self.cut_out):
                     yield [piece.id for piece in self.pieces_of(text)]

@@ -16,6 +16,12 @@ from .template import Template
 FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 WANTED = ("pad_token", "unk_token", "mask_token")  # by every tokenizer
 TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+TYPES: dict[str, Any] = dict.fromkeys(TOKENS, str | dict) | {
+    "added_tokens_decoder": dict,
+    "additional_special_tokens": list,
+    "extra_ids": int,
+    "model_max_length": int | float,
+}
 GENERIC = "PreTrainedTokenizerFast"  # whose files say everything
 REFUSED: dict[str, tuple[Any, ...]] = {
     "sp_model_kwargs": (None, {}),
@@ -40,11 +46,11 @@ class Layout:
         left_out = {name for name in ("bos_token", "eos_token") if given.get(f"add_{name}") is False}
         # A T5Tokenizer with a cls_token is that of rinna's RoBERTa, whose page asks for [CLS] before a text.
         before = self.before or (("cls_token",) if "cls_token" in special_tokens else ())
-        parts = (
+        before, between, after = (
             tuple(special_tokens[name] for name in names if name not in left_out)
             for names in (before, self.between, self.after)
         )
-        return Template(*parts)
+        return Template(before, between, after)
 
 
 ROBERTA = {
@@ -108,13 +114,21 @@ class Settings:
         for key, harmless in REFUSED.items():
             if given.get(key) not in harmless:
                 raise ValueError(f"{path}: setting {key} = {given[key]!r} is not supported")
+        for key, types in TYPES.items():
+            if not isinstance(given.get(key), types | None):
+                raise ValueError(f"{path}: setting {key} = {given[key]!r} is not of the type that it must be")
         name, notes = class_of(folder), []
         if name is None:
             name = GENERIC
             notes.append(f"{path} names no tokenizer_class: everything was taken from tokenizer.json")
         added = dict(read_object(folder / "added_tokens.json"))
-        added |= {content(token): int(i) for i, token in (given.get("added_tokens_decoder") or {}).items()}
-        return cls(CLASSES.get(str(name), str(name)), given, added, notes)
+        try:
+            added |= {token_of(token): int(i) for i, token in (given.get("added_tokens_decoder") or {}).items()}
+            settings = cls(CLASSES.get(str(name), str(name)), given, added, notes)
+            settings.special_tokens()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return settings
 
     @property
     def model_max_length(self) -> int | None:
@@ -123,8 +137,8 @@ class Settings:
 
     def special_tokens(self, defaults: Mapping[str, str] | None = None) -> dict[str, str]:
         """By name: those that are named, over the defaults; the others by themselves."""
-        found = {name: content(self.given[name]) for name in TOKENS if self.given.get(name) is not None}
-        extra = map(content, self.given.get("additional_special_tokens") or [])
+        found = {name: token_of(self.given[name]) for name in TOKENS if self.given.get(name) is not None}
+        extra = map(token_of, self.given.get("additional_special_tokens") or [])
         return dict(defaults or {}) | found | {token: token for token in [*self.added, *extra]}
 
     def as_json(self, special_tokens: Mapping[str, str]) -> bytes:
@@ -136,6 +150,13 @@ class Settings:
                 str(i): {"content": token, "special": True} for token, i in self.added.items()
             }
         return (json.dumps(written, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
+
+
+def token_of(token: Any) -> str:
+    found = content(token)
+    if not isinstance(found, str) or not found:
+        raise ValueError(f"{token!r} is no token")
+    return found
 
 
 def add_tokens(vocabulary: list[str], added: Mapping[str, int]) -> None:

@@ -72,7 +72,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
     assert not any(name.startswith(("tezukuri/tests/", "tezukuri/benchmarks/", "tezukuri/build/")) for name in code)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert (
-        "\nLicense-Expression: Apache-2.0 AND CC-BY-SA-4.0 AND CC0-1.0\n" in metadata
+        "\nLicense-Expression: Apache-2.0 AND CC-BY-SA-4.0 AND CC0-1.0 AND MIT\n" in metadata
         and "\nRequires-Dist: torch>=" in metadata
     )
 

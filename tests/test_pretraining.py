@@ -509,7 +509,8 @@ def test_the_flags_are_these():
     flags_of = {
         build_vocab: "--kind --text --size --characters --passages --dictionary --lower --output",
         pretrain: """
-            --model --revision --tokenizer --layers --hidden-size --heads --attention --dropout --text --labels --steps
+            --model --revision --reset-head --tokenizer --layers --hidden-size --heads --attention --dropout --text
+            --labels --steps
             --batch-tokens --max-length --mask-rate --optimizer --lr --weight-decay --warmup-ratio --look-every
             --precision --seed --device --output-dir --half --resume""",
     }

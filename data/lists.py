@@ -23,6 +23,8 @@ def dataset_of(
 ) -> Dataset:
     """n texts with their labels (and second texts), in splits that are given or drawn by the seed, as those of a file.
 
+    Pairs are `pairs`, or texts that are tuples of two.
+
     A label's name is what `print` shows of it, without white space around it: 1 is "1". Its classes are `classes`, or
     all that there are, sorted; `merge_labels` joins those that look alike.
 
@@ -31,6 +33,9 @@ def dataset_of(
             other, or none at all.
     """
     # Columns of n values each.
+    texts = in_a_list("texts", texts)
+    if pairs is None and texts and all(isinstance(text, tuple) and len(text) == 2 for text in texts):
+        texts, pairs = zip(*texts, strict=True)
     given = {"texts": texts, "labels": labels, "pairs": pairs, "splits": splits}
     columns = {what: in_a_list(what, values) for what, values in given.items() if values is not None}
     n = len(columns["texts"])

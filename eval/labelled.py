@@ -28,7 +28,7 @@ def predictions(
     """Each row with its prediction, in order, a few batches at a time; None where there is nothing to label."""
     rows = iter(rows)
     while some := list(islice(rows, read_ahead * (batch_size or classifier.batch_size))):
-        answers = classifier.stream([row.text for row in some if not row.reason], batch_size, read_ahead, top_k)
+        answers = classifier.stream([row.content for row in some if not row.reason], batch_size, read_ahead, top_k)
         for row in some:
             yield row, None if row.reason else next(answers)
 
@@ -79,7 +79,8 @@ class Tally:
 
 def table(rows: Labelled) -> Iterator[str]:
     for row, prediction in rows:
-        shown = "".join(character if character.isprintable() else " " for character in row.text)  # no control codes
+        text = row.text if row.pair is None else f"{row.text} | {row.pair}"
+        shown = "".join(character if character.isprintable() else " " for character in text)  # no control codes
         if prediction is None:
             yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
             continue
@@ -89,7 +90,8 @@ def table(rows: Labelled) -> Iterator[str]:
 
 def jsonl(rows: Labelled) -> Iterator[str]:
     for row, prediction in rows:
-        yield as_json({"id": row.id, "text": row.text} | answer(row, prediction))
+        pair = {} if row.pair is None else {"pair": row.pair}
+        yield as_json({"id": row.id, "text": row.text} | pair | answer(row, prediction))
 
 
 def answer(row: Row, prediction: Prediction | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tezukuri.eval.failures.page import example, expected, translator
 from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.predict import Scorer, how_to_cut
 from tezukuri.eval.runs import write_json
-from tezukuri.eval.tasks.classify import Classify
+from tezukuri.eval.tasks.table import task_of_model
 from tezukuri.model.precision import choose_device
 from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import parser_of, run_file
@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     how, said = how_to_cut(model, loaded.cut)
     for sentence in said:
         print(f"note    {sentence}")
-    rows = score_probes(Scorer(model, loaded.tokenizer, Classify(model.labels), how), probes)
+    task = task_of_model(model.labels, type(model.classifier), loaded.task)
+    rows = score_probes(Scorer(model, loaded.tokenizer, task, how), probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():

@@ -20,6 +20,7 @@ from ..eval.predict import Scorer, how_to_cut
 from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
+from ..eval.tasks.table import task_of_model
 from ..model.int8 import COSTS
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
@@ -48,9 +49,7 @@ class EvaluationPlan(DataOptions):
     )
     split: str | None = option(None, "(test, where the data has it; else all)", choices=[*SPLITS, "all"])
     max_length: int | None = option(None, "tokens; longer texts are truncated (as in training)", positive=True)
-    truncation: str | None = option(
-        None, "how (as in training)", choices=[t for t in TRUNCATIONS if t != "only_second"]
-    )
+    truncation: str | None = option(None, "how (as in training)", choices=list(TRUNCATIONS))
     batch_size: int | None = option(None, "texts at a time (default 64, on a GPU 256)", positive=True)
     precision: str = option("auto", f"(%(default)s); {COSTS}", choices=["auto", *PRECISIONS, "int8"])
 
@@ -179,7 +178,8 @@ def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation
     # The model, the data, and what of them is judged.
     loaded = load_ready_classifier(plan.model, plan.labels, plan.revision)
     whole = deepcopy(loaded.model) if plan.precision == "int8" else loaded.model
-    classifier = Classifier(loaded.model, loaded.tokenizer, plan.device, plan.precision)
+    task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
+    classifier = Classifier(loaded.model, loaded.tokenizer, plan.device, plan.precision, task)
     named = plan.precision if plan.precision == "int8" else name_of(classifier.precision)
     data = plan.read_data() if data is None else plan.of_memory(data)
     if plan.merge_labels:

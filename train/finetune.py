@@ -16,7 +16,7 @@ from ..eval.plots import curves, write_picture
 from ..eval.predict import how_to_cut
 from ..eval.report import write_metrics, write_predictions, write_report
 from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl
-from ..eval.tasks.table import TASKS
+from ..eval.tasks.table import TASKS, task_for
 from ..eval.tasks.task import Task
 from ..model.initialisation import initialise
 from ..model.precision import choose_device, choose_precision, name_of
@@ -94,9 +94,7 @@ def run_plan(
     # The data, the task, the recipe.
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
-    if plan.task not in TASKS:
-        raise ValueError(f"task {plan.task!r} is not known; choose one of {', '.join(TASKS)}")
-    task = TASKS[plan.task].of(data)
+    task = task_for(plan.task, data)
     settings = plan.settings(voted=any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]["regularizers"]
@@ -149,7 +147,7 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
     """Write what a trained run is for, the model first and what can be made again last."""
     plan, saved = run.plan, run.plan.save_model == "best" and not rank()
     if saved:
-        save(run.model, run.tokenizer, run.folder / "model", cut=run.scorer.cut)
+        save(run.model, run.tokenizer, run.folder / "model", cut=run.scorer.cut, task=run.task.kept())
 
     # Judge dev and test, and print the scores of test, or of dev where there is no test split.
     best = chosen_epoch(run.log, run.settings.select, run.task)
@@ -230,7 +228,7 @@ def begin(
     # The data in figures.
     data, plan = run.data, run.plan
     notes = [*data.notes, *run.task.notes(data)]
-    content = json.dumps([[e.id, e.text, str(e.label), e.split] for e in data.examples])
+    content = json.dumps([[e.id, e.content, str(e.label), e.split] for e in data.examples])
     facts = {
         "name": data.name,
         "labels": list(data.labels),

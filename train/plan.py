@@ -200,7 +200,7 @@ class Plan(DataOptions):
     warmup_steps: int | None = of_recipe("the same as a number")
     max_grad_norm: float | None = of_recipe("gradients are clipped to this norm")
     max_length: int | None = of_recipe("tokens of a text; longer ones are truncated", positive=True)
-    truncation: str | None = of_recipe("how", choices=[t for t in TRUNCATIONS if t != "only_second"])
+    truncation: str | None = of_recipe("how", choices=list(TRUNCATIONS))
     label_smoothing: float | None = of_recipe("--regularizer label-smoothing:epsilon=E", metavar="E")
     class_weights: str | None = of_recipe("--regularizer class-balanced:beta=1", choices=["none", "balanced"])
     regularizer: Sequence[str] | None = of_recipe(

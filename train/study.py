@@ -19,7 +19,7 @@ from ..eval.runs import write_csv, write_json, write_whole
 from ..eval.study.document import document
 from ..eval.study.pictures import comparison_curves
 from ..eval.study.study import BASELINE, Trial, accuracy, read_run, variants
-from ..eval.tasks.classify import Classify
+from ..eval.tasks.table import task_for
 from ..weights.files import read_json
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
@@ -260,10 +260,12 @@ def soup(study: Study, folders: Sequence[Path]) -> str:
     plan = study.plan_of(study.finetune)
     data = plan.read_data()
     dev = data.split("dev")
-    found = greedy_soup(models, [e.text for e in dev], [e.label for e in dev], plan.device)
+    found = greedy_soup(models, dev, plan.device)
     said = [SOUP.format(models=len(models), chosen=len(found.chosen))]
-    run = Run(study.folder / "soup", plan, plan.settings(), data, Classify.of(data), found.model, found.tokenizer)
-    save(found.model, found.tokenizer, run.folder / "model", cut=run.scorer.cut)
+    run = Run(
+        study.folder / "soup", plan, plan.settings(), data, task_for(plan.task, data), found.model, found.tokenizer
+    )
+    save(found.model, found.tokenizer, run.folder / "model", cut=run.scorer.cut, task=run.task.kept())
     for name, split in run.splits().items():
         print(f"{name:<7} {summary_of(split, run)}")
         if name != "train":

@@ -61,6 +61,7 @@ class Loaded:
     tokenizer: Tokenizer
     report: LoadReport
     cut: dict[str, Any] = field(default_factory=dict)  # how texts were cut in training, where the folder tells
+    task: dict[str, Any] = field(default_factory=dict)  # what it keeps of the task that the model was trained for
 
 
 class Options(TypedDict, total=False):
@@ -191,7 +192,7 @@ def load_with_report(
             f"{next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, and the model embeds "
             f"{config.vocab_size}: if a part of the file is missing, fetch it again"
         )
-    return Loaded(model.eval(), tokenizer, report, kept_cut(settings))
+    return Loaded(model.eval(), tokenizer, report, *kept_cut(settings))
 
 
 def load_ready_classifier(
@@ -325,16 +326,21 @@ def settle_labels(
     )
 
 
-def kept_cut(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How texts were cut in training, as `save` wrote it into a `config.json`; {} where nothing is told."""
-    cut = settings.get("tezukuri", {})
+def kept_cut(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How texts were cut in training, and what is kept of the task, as `save` wrote it into a `config.json`; {} where
+    nothing is told."""
+    kept = settings.get("tezukuri", {})
+    task = kept.get("task", {}) if isinstance(kept, dict) else {}
+    if not isinstance(task, dict):
+        raise CheckpointError(f"config.json: the task under tezukuri is {json.dumps(task)}, no object: delete it")
+    cut = {name: value for name, value in kept.items() if name != "task"} if isinstance(kept, dict) else kept
     known = {"max_length": lambda n: type(n) is int and n > 0, "truncation": lambda how: how in TRUNCATIONS}
     if not isinstance(cut, dict) or any(name not in known or not known[name](value) for name, value in cut.items()):
         raise CheckpointError(
             f"config.json: tezukuri is {json.dumps(cut)}; it tells how texts are cut, as in "
             '{"max_length": 128, "truncation": "head_tail"}: mend it, or delete it'
         )
-    return dict(cut)
+    return dict(cut), task
 
 
 def label_names(settings: dict[str, Any], head: type[Head] = ClassHead) -> list[str]:

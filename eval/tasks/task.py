@@ -4,7 +4,7 @@ Letters: n examples, C columns of logits.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +24,7 @@ class Task(ABC):
     falling: tuple[str, ...] = ("loss",)  # scores of which less is better
     classes = False  # whether the columns of logits are classes that exclude each other
     parts = 1  # sequences of an example: 2 for a pair that is encoded apart, k for a choice of k
+    pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
@@ -32,6 +33,17 @@ class Task(ABC):
     def of(cls, data: Dataset) -> Self:
         """The task for some data; ValueError where they do not have what it needs."""
         return cls(data.labels)
+
+    @classmethod
+    def restored(cls, labels: Sequence[str], kept: Mapping[str, Any]) -> Self:
+        """The task of a saved model, from what `kept` gave; ValueError where that is broken."""
+        task = cls(labels)
+        task.pairs = kept.get("pairs")
+        return task
+
+    def kept(self) -> dict[str, Any]:
+        """What a saved model keeps of the task beside its labels, as JSON."""
+        return {"name": self.name} | ({} if self.pairs is None else {"pairs": self.pairs})
 
     def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
         """What is strange about the labels of some splits, a sentence each; told before training or judging."""

@@ -32,6 +32,7 @@ class Prediction:
 
     @property
     def probability(self) -> float:
+        """Of its class; KeyError where the task is none of classes."""
         return self.probabilities[self.label]
 
 
@@ -63,6 +64,11 @@ class Classifier:
         self.tokenizer = tokenizer
         self.labels = model.labels
         self.how = Scorer(self.model, tokenizer, self.task, how or {}).cut
+
+    @property
+    def probable(self) -> tuple[str, ...]:
+        """The labels that its answers have probabilities for."""
+        return self.labels[: self.task.probabilities(np.zeros((1, len(self.labels)))).shape[1]]
 
     @classmethod
     def load(

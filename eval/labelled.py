@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.dataset import DataError
+from ..data.label_kinds import label_cell
 from ..data.rows import SHOWN
 from ..data.texts import Row
 from ..tokenize.encoding import what_was_cut
@@ -85,7 +86,8 @@ def table(rows: Labelled) -> Iterator[str]:
             yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
             continue
         mark = f"  (cut: it has {prediction.tokens} tokens)" if prediction.truncated else ""
-        yield f"{prediction.label:<10} {prediction.probability:.3f}  {shown}{mark}"
+        share = f"{prediction.probability:.3f}" if prediction.label in prediction.probabilities else ""
+        yield f"{label_cell(prediction.label)!s:<10} {share:<5}  {shown}{mark}"
 
 
 def jsonl(rows: Labelled) -> Iterator[str]:
@@ -129,7 +131,7 @@ def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Se
             told += [None] * (len(added) - 1) + [row.reason]
         else:
             shares = [f"{prediction.probabilities[label]:.6f}" for label in labels]
-            told += [prediction.label, *shares, prediction.truncated, None]
+            told += [label_cell(prediction.label), *shares, prediction.truncated, None]
         yield line_of(suffix, told, row.place)
 
 

@@ -55,9 +55,10 @@ def what_next(run: Run) -> str:
     """Commands to go on with."""
     tezukuri = command_line()
     folder, model = (shlex.quote(str(path)) for path in (run.folder, run.folder / "model"))
-    if run.plan.report:
+    page: dict[str, str] = {}
+    if run.task.classes and run.plan.report:
         page = {f"failures {folder} --against RUN": "the page again, beside another run"}
-    else:
+    elif run.task.classes:
         page = {f"failures {folder}": "every mistake, on one page"}
     own = "--file FILE.csv --text-column … --pair-column …" if run.task.pairs else "文"
     commands = {

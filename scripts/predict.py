@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     tally = Tally(classifier.how["max_length"])
     counted = tally.counting(tqdm(found, "labelled", texts.number, unit="row", leave=False, disable=silent))
     if options.output:
-        lines = file_lines(options.output, counted, texts.columns, classifier.labels)
+        lines = file_lines(options.output, counted, texts.columns, classifier.probable)
         if rank():
             for _ in lines:
                 pass

@@ -93,6 +93,7 @@ class Run:
         data = plan.read_data()
         task = task_for(plan.task, data)
         loaded = load_ready_classifier(folder / "model", head=task.head)
+        task.restore(loaded.task)
         model = loaded.model.to(choose_device(device))
         settings = Settings(**config["settings"] | {"regularizers": tuple(config["settings"]["regularizers"])})
         return cls(folder, plan, settings, data, task, model, loaded.tokenizer, read_log(folder))

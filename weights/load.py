@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..model.heads import ClassHead, Head
+from ..model.heads import HEADS, ClassHead, Head
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
 from ..tokenize.encoding import TRUNCATIONS
@@ -130,16 +130,17 @@ def load_with_report(
     revision: str | None = None,
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
-    head: type[Head] = ClassHead,
+    head: type[Head] | None = ClassHead,
     kernel: str = "auto",
 ) -> Loaded:
-    """As `load`, but with the report instead of a warning; `head` is that of `classify`."""
+    """As `load`, but with the report instead of a warning; `head` is that of `classify`, None for that of the file."""
     if task not in ("encode", "classify", "fill-mask"):
         raise ValueError(f"task {task!r} is not known; choose encode, classify or fill-mask")
     # The configuration.
     files = find(str(name_or_folder), revision)
     report = LoadReport(files.source, notes=list(files.notes))
     settings = read_json(files.folder / "config.json")
+    head = head or head_of(settings)
     architecture, config, unknown = read_config(settings)
     if task not in architecture.classes:
         known = " or ".join(architecture.classes)
@@ -199,9 +200,12 @@ def load_ready_classifier(
     name_or_folder: str | Path,
     labels: Sequence[str] | None = None,
     revision: str | None = None,
-    head: type[Head] = ClassHead,
+    head: type[Head] | None = None,
 ) -> Loaded:
-    """A trained classifier; CheckpointError where a part of it would be new."""
+    """A trained model with its head, by default the one that its `config.json` speaks of.
+
+    CheckpointError where a part of it would be new.
+    """
     loaded = load_with_report(name_or_folder, "classify", labels, revision=revision, head=head)
     if loaded.report.new:
         raise CheckpointError(
@@ -209,6 +213,12 @@ def load_ready_classifier(
             "first (tezukuri finetune)"
         )
     return loaded
+
+
+def head_of(settings: Mapping[str, Any]) -> type[Head]:
+    """The head that a `config.json` speaks of, as the hub's libraries read it."""
+    alone = len(settings.get("id2label") or "..") == 1
+    return HEADS.get(settings.get("problem_type") or ("regression" if alone else ""), ClassHead)
 
 
 def read_tensors(files: Files, names: Names, report: LoadReport) -> dict[str, Tensor]:

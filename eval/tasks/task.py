@@ -24,6 +24,8 @@ class Task(ABC):
     falling: tuple[str, ...] = ("loss",)  # scores of which less is better
     classes = False  # whether the columns of logits are classes that exclude each other
     parts = 1  # sequences of an example: 2 for a pair that is encoded apart, k for a choice of k
+    adjusts = False  # whether `adjust` is called after training
+    labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -34,12 +36,9 @@ class Task(ABC):
         """The task for some data; ValueError where they do not have what it needs."""
         return cls(data.labels)
 
-    @classmethod
-    def restored(cls, labels: Sequence[str], kept: Mapping[str, Any]) -> Self:
-        """The task of a saved model, from what `kept` gave; ValueError where that is broken."""
-        task = cls(labels)
-        task.pairs = kept.get("pairs")
-        return task
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take back what a saved model has kept."""
+        self.pairs = kept.get("pairs", self.pairs)
 
     def kept(self) -> dict[str, Any]:
         """What a saved model keeps of the task beside its labels, as JSON."""
@@ -65,6 +64,10 @@ class Task(ABC):
     @abstractmethod
     def answers(self, logits: np.ndarray) -> list[Any]:
         """(n, C) → n answers, of the kind that `Example.label` is."""
+
+    def adjust(self, logits: np.ndarray, targets: np.ndarray) -> None:
+        """After training: what answers need beside the logits, from those of the dev split, and targets (n, C)."""
+        raise NotImplementedError
 
     @abstractmethod
     def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:

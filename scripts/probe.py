@@ -17,6 +17,7 @@ from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.predict import Scorer, how_to_cut
 from tezukuri.eval.runs import write_json
 from tezukuri.eval.tasks.table import task_of_model
+from tezukuri.model.heads import ClassHead
 from tezukuri.model.precision import choose_device
 from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import parser_of, run_file
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     probes = read_probes(options.file)
-    loaded = load_ready_classifier(options.model, options.labels, options.revision)
+    loaded = load_ready_classifier(options.model, options.labels, options.revision, head=ClassHead)
     model = loaded.model.to(choose_device(options.device))
     how, said = how_to_cut(model, loaded.cut)
     for sentence in said:

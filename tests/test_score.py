@@ -155,7 +155,16 @@ def test_evaluate_judges_it(run, table, tmp_path, capsys):
     assert command([*arguments, "--data", str(table), "--label-column", "points"]) == 0
     printed = capsys.readouterr().out
     assert "spearman" in printed and "the page of mistakes is for classes, not yet for the task score" in printed
-    assert len(list(tmp_path.rglob("scatter.png"))) == 1
+    (judged,) = {path.parent for path in tmp_path.rglob("scatter.png")}
+    for name, *given, what in (
+        ("failures", str(judged), "the page of mistakes is for classes; the task of"),
+        ("failures", str(run.folder), "the page of mistakes is for classes; the task of"),
+        ("probe", "--model", str(run.folder / "model"), "problem_type is regression"),
+        ("inside", "犬", "--model", str(run.folder / "model"), "problem_type is regression"),
+        ("compare", "--method", "fgm", "--", "--task", "score", "by accuracy and F1 of classes, which --task score"),
+    ):
+        assert command([name, *given]) == 1
+        assert what in capsys.readouterr().err
     assert command([*arguments, "--data", str(table), "--label-column", "points", "--neutral-band", "auto"]) == 1
     assert "--neutral-band is for classes" in capsys.readouterr().err
     texts, points = [row[0] for row in ROWS], [row[2] for row in ROWS]

@@ -85,6 +85,10 @@ class Evaluation:
 
         Nearest texts are of the training split, unless that is judged too, or was drawn only now.
         """
+        if not self.scorer.task.classes:
+            raise ValueError(
+                f"the page of mistakes is for classes; the task of {self.folder} is {self.scorer.task.name}"
+            )
         apart = self.judgement.split != "all" and not self.data.drawn
         train = [example for example in self.data.examples if example.split == "train"] if apart else []
         analysis = analyse(self.scorer, [self.judgement], train, self.data.labels, **extras)

@@ -89,7 +89,10 @@ def scatter(gold: Sequence[float], predicted: Sequence[float], labels: Sequence[
         points, residuals = figure.subplots(1, 2)
         points.scatter(true, found, s=9, alpha=0.5)
         points.axline((true.mean(), true.mean()), slope=1, color="grey", linewidth=1, linestyle="--")
-        points.set(xlabel="score", ylabel="prediction", title=title)
+        ends = min(true.min(), found.min()), max(true.max(), found.max())
+        room = 0.05 * (ends[1] - ends[0]) or 1.0
+        limits = ends[0] - room, ends[1] + room
+        points.set(xlabel="score", ylabel="prediction", title=title, xlim=limits, ylim=limits)
         residuals.hist(found - true, bins=min(40, max(5, len(true) // 10)))
         residuals.axvline(0, color="grey", linewidth=1, linestyle="--")
         residuals.set(xlabel="prediction - score", ylabel="texts", title="Residuals")

@@ -172,7 +172,8 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
             write_predictions(run.folder, judgement)
         else:
             print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run.folder, judgement)}")
-            print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
+            if run.task.classes:
+                print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
             if run.task.classes and run.baselines:
                 beside = run.baselines.beside(judgement, run.data.labels)
                 print(comparison_line(beside, run.baselines.left_out))

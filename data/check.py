@@ -19,7 +19,7 @@ def duplicates(examples: Sequence[Example]) -> list[list[Example]]:
     """The examples of every text that occurs more than once, in the order of the file."""
     groups: defaultdict[str, list[Example]] = defaultdict(list)
     for example in examples:
-        groups[example.text].append(example)
+        groups[example.content].append(example)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -39,8 +39,8 @@ def near_duplicates(examples: Sequence[Example], threshold: float = 0.85) -> lis
     M - k ≥ M - u - 1 = 3M - n - 1 of them, which for a ratio above t is more than (1.5 t - 1) n - 1.
     """
     # Of each text in each split the first example, and who has which bigram.
-    firsts = list({(example.text, example.split): example for example in reversed(examples)}.values())[::-1]
-    texts = [unicodedata.normalize("NFKC", example.text) for example in firsts]
+    firsts = list({(example.content, example.split): example for example in reversed(examples)}.values())[::-1]
+    texts = [unicodedata.normalize("NFKC", example.content) for example in firsts]
     lengths = np.array([len(text) for text in texts])
     splits = np.array([example.split for example in firsts])
     bigrams = [numbered_bigrams(text) for text in texts]
@@ -61,7 +61,7 @@ def near_duplicates(examples: Sequence[Example], threshold: float = 0.85) -> lis
         for other in np.flatnonzero(enough & (splits[:number] != splits[number])):
             matcher.set_seq1(texts[other])
             bounds = matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio
-            if firsts[other].text != firsts[number].text and all(bound() > threshold for bound in bounds):
+            if firsts[other].content != firsts[number].content and all(bound() > threshold for bound in bounds):
                 found.append((matcher.ratio(), firsts[other], firsts[number]))
     return sorted(found, key=lambda pair: -pair[0])
 

@@ -22,6 +22,11 @@ class Example:
     votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus has votes
     pair: str | None = None  # the second text, where the task is about two
 
+    @property
+    def content(self) -> str:
+        """The text; of a pair the two, each on a line of its own."""
+        return self.text if self.pair is None else f"{self.text}\n{self.pair}"
+
 
 @dataclass(frozen=True)
 class BadRow:

@@ -5,8 +5,9 @@ from itertools import count
 from typing import Any
 
 from .dataset import SPLITS, DataError, Dataset, Example
+from .label_kinds import LABEL_KINDS
 from .label_names import merged
-from .load import with_splits
+from .load import names_in, refuse_classes, with_splits
 from .rows import RowError, listed, refuse_broken_text
 from .table import class_order
 
@@ -20,17 +21,24 @@ def dataset_of(
     name: str = "texts",
     classes: Sequence[str] | None = None,
     merge_labels: bool = False,
+    labels_are: str = "name",
 ) -> Dataset:
     """n texts with their labels (and second texts), in splits that are given or drawn by the seed, as those of a file.
 
+    Pairs are `pairs`, or texts that are tuples of two.
+
     A label's name is what `print` shows of it, without white space around it: 1 is "1". Its classes are `classes`, or
-    all that there are, sorted; `merge_labels` joins those that look alike.
+    all that there are, sorted; `merge_labels` joins those that look alike. Other labels than names are of one of
+    LABEL_KINDS.
 
     Raises:
         DataError: a text is none, a label is missing or none of `classes`, there are more of the one than of the
             other, or none at all.
     """
     # Columns of n values each.
+    texts = in_a_list("texts", texts)
+    if pairs is None and texts and all(isinstance(text, tuple) and len(text) == 2 for text in texts):
+        texts, pairs = zip(*texts, strict=True)
     given = {"texts": texts, "labels": labels, "pairs": pairs, "splits": splits}
     columns = {what: in_a_list(what, values) for what, values in given.items() if values is not None}
     n = len(columns["texts"])
@@ -48,27 +56,36 @@ def dataset_of(
                 raise DataError(f"{what}[{i}]: {error}") from error
     for i, label in enumerate(columns["labels"]):
         missing = label is None or (not isinstance(label, str) and str(label).lower() in ("nan", "nat", "<na>"))
-        if missing or not str(label).strip():
+        if missing or (labels_are != "names" and not str(label).strip()):
             raise DataError(f"labels[{i}] is {label!r}: leave its text out, or give it a label")
     for i, split in enumerate(columns.get("splits", ())):
         if split not in SPLITS:
             raise DataError(f"splits[{i}] is {split!r}: choose one of {', '.join(SPLITS)}")
     if not n:
         raise DataError("there are no texts")
+    refuse_classes(labels_are, classes, merge_labels)
+    read: list[Any] = []
+    for i, label in enumerate(columns["labels"]):
+        several = labels_are == "names" and isinstance(label, list | tuple | set)
+        try:
+            read.append(LABEL_KINDS[labels_are](list(label) if several else str(label).strip()))
+        except ValueError as error:
+            raise DataError(f"labels[{i}] ({label!r}) {error}") from error
     pairs, splits = columns.get("pairs", [None] * n), columns.get("splits", [""] * n)
     examples = [
-        Example(f"{name}:{i}", text, str(label).strip(), split, pair=pair)
-        for i, text, label, split, pair in zip(count(1), columns["texts"], columns["labels"], splits, pairs)
+        Example(f"{name}:{i}", text, label, split, pair=pair)
+        for i, text, label, split, pair in zip(count(1), columns["texts"], read, splits, pairs)
     ]
     # Their classes and splits.
-    names = class_order(example.label for example in examples) if classes is None else tuple(classes)
+    names = class_order(names_in(examples)) if classes is None else tuple(classes)
     joined: list[str] = []
     if merge_labels:
         examples, names, joined = merged(examples, names, own=classes or ())
         names = names if classes is not None else class_order(names)
     for i, example in enumerate(examples):
-        if example.label not in names:
-            raise DataError(f"labels[{i}] is {example.label!r}, which is not one of {listed(names)}")
+        for label in names_in([example]):
+            if label not in names:
+                raise DataError(f"labels[{i}] is {example.label!r}, which is not one of {listed(names)}")
     drawn = any(not example.split for example in examples)
     examples, notes = with_splits(examples, seed)
     return Dataset(name, names, examples, notes=[*joined, *notes], named=classes is not None, drawn=drawn)

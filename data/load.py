@@ -1,7 +1,7 @@
 """`load`, the function behind --data: it finds the reader, and draws the splits that a file lacks."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -45,6 +45,7 @@ def load(
     merge_labels: bool = False,
     seed: int = 0,
     bad_rows: Literal["error", "skip"] = "error",
+    labels_are: str = "name",
 ) -> Dataset:
     """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file.
 
@@ -55,6 +56,7 @@ def load(
         merge_labels: join those that look alike (`Positive` and `positive`).
         seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; for files, like the columns.
         bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
+        labels_are: what those of a file are: `name`s of classes, or another of LABEL_KINDS.
     """
     # The arguments.
     if bad_rows not in ("error", "skip"):
@@ -67,6 +69,7 @@ def load(
         raise DataError(f"the classes are one name, {labels!r}: give a list of them")
     if labels is not None and len(set(labels)) != len(labels):
         raise DataError(f"a label is named twice: {listed(labels)}")
+    refuse_classes(labels_are, labels, merge_labels)
     # The file.
     notes: list[str] = []
     drawn = False
@@ -87,9 +90,10 @@ def load(
         if file.suffix.lower() not in SUFFIXES:
             raise DataError(f"{file}: the suffix must be one of {listed(SUFFIXES)}")
         examples, bad, notes = read_table(
-            file, text_column, label_column, split_column, labels, pair_column, id_column, encoding, merge_labels
-        )
-        classes = tuple(labels) if labels is not None else class_order(example.label for example in examples)
+            file, text_column, label_column, split_column, labels, pair_column, id_column, encoding, merge_labels,
+            labels_are,
+        )  # fmt: skip
+        classes = tuple(labels) if labels is not None else class_order(names_in(examples))
         if merge_labels:
             examples, classes, joined = merged(examples, classes, own=labels or ())
             classes = classes if labels is not None else class_order(classes)
@@ -106,6 +110,22 @@ def load(
     return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn)
 
 
+def names_in(examples: Iterable[Example]) -> Iterator[str]:
+    """The names in the labels of examples; numbers have none."""
+    for example in examples:
+        if isinstance(example.label, str):
+            yield example.label
+        elif isinstance(example.label, tuple):
+            yield from example.label
+
+
+def refuse_classes(labels_are: str, labels: Sequence[str] | None, merge_labels: bool) -> None:
+    if labels_are == "number" and (labels is not None or merge_labels):
+        raise DataError("scores are numbers, and have no classes: leave out --classes and --merge-labels")
+    if labels_are == "names" and merge_labels:
+        raise DataError("--merge-labels is for texts of one label each: leave it out")
+
+
 def existing(path: str | Path) -> Path:
     if not Path(path).is_file():
         names = " or ".join(f'"{name}"' for name in READERS)
@@ -116,12 +136,13 @@ def existing(path: str | Path) -> Path:
 def with_splits(examples: list[Example], seed: int) -> tuple[list[Example], list[str]]:
     """The examples with the splits that they lack, drawn at random, and notes that say so."""
     sizes = Counter(example.split for example in examples)
+    by_class = ", class by class" if any(isinstance(example.label, str) for example in examples) else ""
     if sizes[""]:
-        note = f"no split column: split at random into 80 % train, 10 % dev and 10 % test, class by class (seed {seed})"
+        note = f"no split column: split at random into 80 % train, 10 % dev and 10 % test{by_class} (seed {seed})"
         return draw_splits(examples, {"dev": 0.1, "test": 0.1}, seed), [note]
     notes = [f"no {split} split" for split in SPLITS if examples and not sizes[split]]
     if sizes["train"] and not sizes["dev"]:
         train = iter(draw_splits([example for example in examples if example.split == "train"], {"dev": 0.1}, seed))
         examples = [next(train) if example.split == "train" else example for example in examples]
-        notes[0] = f"no dev split: 10 % of train drawn for it at random, class by class (seed {seed})"
+        notes[0] = f"no dev split: 10 % of train drawn for it at random{by_class} (seed {seed})"
     return examples, notes

@@ -19,7 +19,8 @@ def draw_splits(examples: list[Example], shares: Mapping[str, float], seed: int)
     class_of_text: dict[str, str] = {}
     for position, example in enumerate(examples):
         text = example.text.strip()
-        label = class_of_text.setdefault(text, example.label)
+        own = example.label if isinstance(example.label, str) else ""  # numbers and lists are one class
+        label = class_of_text.setdefault(text, own)
         groups_of_class[label].setdefault(text, []).append(position)
 
     # Class by class, groups in random order are taken for each split.

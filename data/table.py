@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from .csv_rows import csv_fields, csv_records
 from .dataset import BadRow, DataError, Example
 from .encodings import AUTO, decode
+from .label_kinds import LABEL_KINDS
 from .label_names import look
 from .rows import RowError, collect, listed, refuse_broken_text
 
@@ -47,11 +48,13 @@ def read_table(
     id_column: str | None = None,
     encoding: str = AUTO,
     merge_labels: bool = False,
+    labels_are: str = "name",
 ) -> tuple[list[Example], list[BadRow], list[str]]:
     """Read a file in the format of its suffix; with notes of what was guessed.
 
     The columns "split" and "id" are used where they are there and nothing else is named ("none": no column); otherwise
-    the split is "" and the id `<file>:<line>`. With `merge_labels`, a label need only look like one of `labels`.
+    the split is "" and the id `<file>:<line>`. Labels are of one of LABEL_KINDS; with `merge_labels`, one need only
+    look like one of `labels`.
     DataError where a column is missing.
     """
     # The columns.
@@ -78,11 +81,19 @@ def read_table(
 
     def parse(line: int, raw: str) -> Example:
         row = table.fields_of(line, raw)
-        label, split = cell(row, label_column).strip(), ""
-        if not label:
+        given: Any = row.get(label_column)
+        if not (labels_are == "names" and isinstance(given, list)):
+            given = cell(row, label_column).strip()
+        if not given and labels_are != "names":
             raise RowError(f"the label (column {label_column!r}) is empty")
-        if labels is not None and label not in labels and look(label) not in looks:
-            raise RowError(f"label {label!r} (column {label_column!r}) is not one of {listed(labels)}")
+        try:
+            label = LABEL_KINDS[labels_are](given)
+        except ValueError as error:
+            raise RowError(f"the label {given!r} (column {label_column!r}) {error}") from error
+        for name in label if isinstance(label, tuple) else [label]:
+            if labels is not None and name not in labels and look(name) not in looks:
+                raise RowError(f"label {name!r} (column {label_column!r}) is not one of {listed(labels)}")
+        split = ""
         if of_split:
             name = unicodedata.normalize("NFKC", cell(row, of_split)).strip().lower()
             if name not in SPLIT_NAMES:

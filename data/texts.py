@@ -30,6 +30,12 @@ class Row:
     place: str = ""  # <file>:<line>
     reason: str = ""  # why it cannot be labelled
     bad: bool = False  # it could not be read
+    pair: str | None = None  # the second text, where there is a column for it
+
+    @property
+    def content(self) -> str | tuple[str, str]:
+        """What is to be labelled: the text, or both."""
+        return self.text if self.pair is None else (self.text, self.pair)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,12 @@ class RowsOfLines:
         return (self.row_of(number, line) for number, line in enumerate(self.lines(), start=1))
 
 
-def read_texts(source: str | Path | BinaryIO, text_column: str | None = None, bad_rows: str = "error") -> Texts:
+def read_texts(
+    source: str | Path | BinaryIO,
+    text_column: str | None = None,
+    bad_rows: str = "error",
+    pair_column: str | None = None,
+) -> Texts:
     """The rows of a file, or of a stream of bytes (`sys.stdin.buffer`), in order; none is left out.
 
     The suffix of a file tells its format: .csv, .tsv or .jsonl; any other is plain text, a text a line. A stream, and
@@ -63,6 +74,7 @@ def read_texts(source: str | Path | BinaryIO, text_column: str | None = None, ba
     Args:
         text_column: where the text is ("text"); not for plain text.
         bad_rows: `error`, or `skip`: a row that cannot be read is not labelled.
+        pair_column: where the second text is, if the rows have two; not for plain text.
 
     Raises:
         DataError: a row, or the format, cannot be read; the message names the line.
@@ -74,18 +86,22 @@ def read_texts(source: str | Path | BinaryIO, text_column: str | None = None, ba
         with path.open("rb") as file:
             suffix, _, notes = format_of(path, decoded_lines(file), text_column)
         if suffix in (".csv", ".tsv"):
-            return table_of(path, None, text_column or "text", bad_rows, notes)
+            return table_of(path, None, text_column or "text", pair_column, bad_rows, notes)
         again = True
     else:
         path, stream = Path("stdin"), decoded_lines(source)
         suffix, seen, notes = format_of(path, stream, text_column)
         again = False
         if suffix in (".csv", ".tsv"):
-            return table_of(path.with_suffix(suffix), [*seen, *stream], text_column or "text", bad_rows, notes)
+            return table_of(
+                path.with_suffix(suffix), [*seen, *stream], text_column or "text", pair_column, bad_rows, notes
+            )
+    if pair_column and suffix != ".jsonl":
+        raise DataError(f"{path} has a text a line, and no column {pair_column!r}: give a .csv, .tsv or .jsonl")
     fields_of, column = (whole_object, text_column or "text") if suffix == ".jsonl" else (plain, "text")
     rows = RowsOfLines(
         lambda: lines_of(path) if again else chain(seen, stream),
-        lambda number, line: row_of(path, number, line, fields_of, column, bad_rows),
+        lambda number, line: row_of(path, number, line, fields_of, column, pair_column, bad_rows),
     )
     return Texts(rows, None if suffix == ".jsonl" else ["text"], notes, again)
 
@@ -95,20 +111,29 @@ def lines_of(path: Path) -> Iterator[str]:
         yield from decoded_lines(file)
 
 
-def table_of(path: Path, lines: list[str] | None, column: str, bad_rows: str, notes: list[str]) -> Texts:
+def table_of(
+    path: Path, lines: list[str] | None, column: str, pair_column: str | None, bad_rows: str, notes: list[str]
+) -> Texts:
     table = open_table(path, lines=lines)
     columns = table.columns
-    if columns.count(column) != 1:
-        raise DataError(
-            f"{path} has {columns.count(column) or 'no'} columns named {column!r} for the text; its columns are "
-            f"{listed(columns)}: name one of them (--text-column)"
-        )
-    rows = [row_of(path, line, raw, table.fields_of, column, bad_rows) for line, raw in table.records]
+    for use, name in (("text", column), ("pair", pair_column)):
+        if name is not None and columns.count(name) != 1:
+            raise DataError(
+                f"{path} has {columns.count(name) or 'no'} columns named {name!r} for the {use}; its columns are "
+                f"{listed(columns)}: name one of them (--{use}-column)"
+            )
+    rows = [row_of(path, line, raw, table.fields_of, column, pair_column, bad_rows) for line, raw in table.records]
     return Texts(rows, columns, [*notes, *table.notes], number=len(rows))
 
 
 def row_of(
-    path: Path, line: int, raw: str, fields_of: Callable[[int, str], dict[str, Any]], column: str, bad_rows: str
+    path: Path,
+    line: int,
+    raw: str,
+    fields_of: Callable[[int, str], dict[str, Any]],
+    column: str,
+    pair_column: str | None,
+    bad_rows: str,
 ) -> Row:
     place, name = f"{path}:{line}", f"{path.name}:{line}"
     if not raw.strip():
@@ -117,9 +142,11 @@ def row_of(
         refuse_broken_text(raw)
         fields = fields_of(line, raw)
         name = cell(fields, "id") if fields.get("id") not in (None, "") else name
-        if column in fields and (fields[column] is None or str(fields[column]).strip() in EMPTY):
-            return Row(name, "", fields, place, "the text is empty")
-        return Row(name, text_of(fields, column), fields, place)
+        for own, what in ((column, "the text"), (pair_column, "the second text")):
+            if own in fields and (fields[own] is None or str(fields[own]).strip() in EMPTY):
+                return Row(name, "", fields, place, f"{what} is empty")
+        pair = text_of(fields, pair_column) if pair_column else None
+        return Row(name, text_of(fields, column), fields, place, pair=pair)
     except RowError as error:
         if bad_rows != "skip":
             raise DataError(f"{place}: {error} (--bad-rows skip goes on, and leaves such rows unlabelled)") from error

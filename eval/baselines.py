@@ -43,7 +43,7 @@ class Baselines:
         """The labels that each baseline gives to n texts."""
         found = {MAJORITY: [self.majority] * len(examples)}
         if self.regression is not None:
-            found[TFIDF] = self.regression.predict([content(e) for e in examples]).tolist()
+            found[TFIDF] = self.regression.predict([e.content for e in examples]).tolist()
         return found
 
     def beside(self, judgement: Judgement, labels: Sequence[str]) -> dict[str, Standing]:
@@ -61,7 +61,7 @@ def learn(train: Sequence[Example]) -> Baselines | None:
     """The baselines of some training texts with classes; None where there are no texts."""
     if not train:
         return None
-    texts, labels = [content(e) for e in train], [e.label for e in train]
+    texts, labels = [e.content for e in train], [e.label for e in train]
     (majority, _), *others = Counter(labels).most_common()
     # The regression, unless there is nothing to tell apart or too much to learn.
     if not others:
@@ -72,10 +72,6 @@ def learn(train: Sequence[Example]) -> Baselines | None:
     vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=rare)
     regression = make_pipeline(vectors, LogisticRegression(C=10, max_iter=1000))
     return Baselines(majority, regression.fit(texts, labels), None)
-
-
-def content(example: Example) -> str:
-    return example.text if example.pair is None else f"{example.text}\n{example.pair}"
 
 
 def comparison_line(standings: Mapping[str, Standing], left_out: str | None) -> str:

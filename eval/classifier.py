@@ -14,7 +14,7 @@ from ..model.precision import choose_device, choose_precision
 from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier, log
 from .predict import Scorer, how_to_cut, texts_at_once
-from .tasks.classify import Classify
+from .tasks.table import task_of_model
 from .tasks.task import Task
 
 Text = str | tuple[str, str]  # a text, or two of them for a task about two
@@ -32,6 +32,7 @@ class Prediction:
 
     @property
     def probability(self) -> float:
+        """Of its class; KeyError where the task is none of classes."""
         return self.probabilities[self.label]
 
 
@@ -52,8 +53,9 @@ class Classifier:
         task: Task | None = None,
         how: Mapping[str, Any] | None = None,
     ) -> None:
-        """The task is by default one of classes, those of the model; `how` texts are cut is as in `Scorer`."""
+        """The task is by default that of the model's head; `how` texts are cut is as in `Scorer`."""
         self.device = choose_device(device)
+        self.task = task or task_of_model(model.labels, type(model.classifier), {})
         self.model = model.to(self.device).eval()
         if precision == "int8":
             to_int8(self.model)
@@ -61,8 +63,12 @@ class Classifier:
         self.batch_size = texts_at_once(self.device)
         self.tokenizer = tokenizer
         self.labels = model.labels
-        self.task = task or Classify(model.labels)
         self.how = Scorer(self.model, tokenizer, self.task, how or {}).cut
+
+    @property
+    def probable(self) -> tuple[str, ...]:
+        """The labels that its answers have probabilities for."""
+        return self.labels[: self.task.probabilities(np.zeros((1, len(self.labels)))).shape[1]]
 
     @classmethod
     def load(
@@ -91,7 +97,8 @@ class Classifier:
         how, said = how_to_cut(loaded.model, loaded.cut, max_length, truncation)
         for sentence in said:
             log.warning("%s", sentence)
-        return cls(loaded.model, loaded.tokenizer, device, precision, how=how)
+        task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
+        return cls(loaded.model, loaded.tokenizer, device, precision, task, how)
 
     @overload
     def __call__(self, texts: Text, batch_size: int | None = ..., top_k: int | None = ...) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model.attention import pad
+from ..model.heads import ClassHead
 from ..model.model import MaskedLM, Model, most_tokens
 from ..model.packing import Output, Packed, pack
 from ..tokenize.encoding import Encoding
@@ -147,7 +148,7 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
     """
     settings = read_json(find(name_or_folder, revision).folder / "config.json")
     if "ForSequenceClassification" in " ".join(settings.get("architectures") or []):
-        return load_ready_classifier(name_or_folder, revision=revision)
+        return load_ready_classifier(name_or_folder, revision=revision, head=ClassHead)
     return load_with_report(name_or_folder, "fill-mask", revision=revision)
 
 

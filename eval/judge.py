@@ -27,6 +27,7 @@ class Judgement:
     predicted: list[Any]  # n answers
     metrics: Mapping[str, float | None]
     remarks: list[str]
+    task: str = "classify"  # its name
 
     @property
     def gold(self) -> list[Any]:
@@ -57,7 +58,7 @@ def judge(
     probabilities = task.probabilities(logits)
     if not task.classes:
         found = {**task.measure(logits, task.targets(examples)), "examples": len(examples)}
-        return Judgement(split, examples, model_labels, (), probabilities, task.answers(logits), found, [])
+        return Judgement(split, examples, model_labels, (), probabilities, task.answers(logits), found, [], task.name)
     # Predictions.
     labels = shared_labels(model_labels, data_labels)
     predicted = decide(probabilities, model_labels, neutral, width)
@@ -80,4 +81,6 @@ def judge(
         "ece": None if neutral else expected_calibration_error(probabilities.max(axis=1), right),
         "examples": len(gold),
     }
-    return Judgement(split, examples, tuple(model_labels), labels, probabilities, predicted, metrics, remarks)
+    return Judgement(
+        split, examples, tuple(model_labels), labels, probabilities, predicted, metrics, remarks, task.name
+    )

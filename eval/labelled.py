@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.dataset import DataError
+from ..data.label_kinds import label_cell
 from ..data.rows import SHOWN
 from ..data.texts import Row
 from ..tokenize.encoding import what_was_cut
@@ -28,7 +29,7 @@ def predictions(
     """Each row with its prediction, in order, a few batches at a time; None where there is nothing to label."""
     rows = iter(rows)
     while some := list(islice(rows, read_ahead * (batch_size or classifier.batch_size))):
-        answers = classifier.stream([row.text for row in some if not row.reason], batch_size, read_ahead, top_k)
+        answers = classifier.stream([row.content for row in some if not row.reason], batch_size, read_ahead, top_k)
         for row in some:
             yield row, None if row.reason else next(answers)
 
@@ -79,17 +80,20 @@ class Tally:
 
 def table(rows: Labelled) -> Iterator[str]:
     for row, prediction in rows:
-        shown = "".join(character if character.isprintable() else " " for character in row.text)  # no control codes
+        text = row.text if row.pair is None else f"{row.text} | {row.pair}"
+        shown = "".join(character if character.isprintable() else " " for character in text)  # no control codes
         if prediction is None:
             yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
             continue
         mark = f"  (cut: it has {prediction.tokens} tokens)" if prediction.truncated else ""
-        yield f"{prediction.label:<10} {prediction.probability:.3f}  {shown}{mark}"
+        share = f"{prediction.probability:.3f}" if prediction.label in prediction.probabilities else ""
+        yield f"{label_cell(prediction.label)!s:<10} {share:<5}  {shown}{mark}"
 
 
 def jsonl(rows: Labelled) -> Iterator[str]:
     for row, prediction in rows:
-        yield as_json({"id": row.id, "text": row.text} | answer(row, prediction))
+        pair = {} if row.pair is None else {"pair": row.pair}
+        yield as_json({"id": row.id, "text": row.text} | pair | answer(row, prediction))
 
 
 def answer(row: Row, prediction: Prediction | None) -> dict[str, Any]:
@@ -127,7 +131,7 @@ def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Se
             told += [None] * (len(added) - 1) + [row.reason]
         else:
             shares = [f"{prediction.probabilities[label]:.6f}" for label in labels]
-            told += [prediction.label, *shares, prediction.truncated, None]
+            told += [label_cell(prediction.label), *shares, prediction.truncated, None]
         yield line_of(suffix, told, row.place)
 
 

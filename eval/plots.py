@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import font_manager, rc_context
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
@@ -80,6 +81,26 @@ def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequ
         return png(figure)
 
 
+def scatter(gold: Sequence[float], predicted: Sequence[float], labels: Sequence[str], title: str) -> bytes:
+    """A PNG of predicted against true scores, and of their differences; `labels` are not used."""
+    true, found = np.array(gold, dtype=float), np.array(predicted, dtype=float)
+    with rc_context(style()):
+        figure = Figure(figsize=(10, 4.4))
+        points, residuals = figure.subplots(1, 2)
+        points.scatter(true, found, s=9, alpha=0.5)
+        points.axline((true.mean(), true.mean()), slope=1, color="grey", linewidth=1, linestyle="--")
+        ends = min(true.min(), found.min()), max(true.max(), found.max())
+        room = 0.05 * (ends[1] - ends[0]) or 1.0
+        limits = ends[0] - room, ends[1] + room
+        points.set(xlabel="score", ylabel="prediction", title=title, xlim=limits, ylim=limits)
+        residuals.hist(found - true, bins=min(40, max(5, len(true) // 10)))
+        residuals.axvline(0, color="grey", linewidth=1, linestyle="--")
+        residuals.set(xlabel="prediction - score", ylabel="texts", title="Residuals")
+        for axes in (points, residuals):
+            axes.grid(alpha=0.3)
+        return png(figure)
+
+
 def plot_losses(axes: Any, rows: Sequence[dict[str, Any]], training: str, validation: str) -> None:
     """Training loss, where there is one, and validation loss over the epochs, with these labels."""
     trained = [row for row in rows if row["train_loss"] is not None]
@@ -105,10 +126,12 @@ def curves(rows: Sequence[dict[str, Any]], best: int | None = None) -> bytes:
         losses, marks = figure.subplots(1, 2)
         # Losses.
         plot_losses(losses, rows, "training", "validation")
-        losses.set(xlabel="epoch", ylabel="loss (nats)", ylim=(0, None), title="Loss")
-        # Scores: those of classification, or all that another task has.
+        losses.set(
+            xlabel="epoch", ylabel="loss (nats)" if "dev_f1" in rows[0] else "loss", ylim=(0, None), title="Loss"
+        )
+        # Scores: those of classification, or all of another task that are shares or correlations.
         shown = {"dev_accuracy": "o-", "dev_f1": "s-", "dev_ece": "^:"}
-        others = [name for name in rows[0] if name.startswith("dev_") and name != "dev_loss"]
+        others = [name for name in rows[0] if name.startswith("dev_") and name not in ("dev_loss", "dev_mae")]
         for name in [name for name in shown if name in rows[0]] or others:
             label = {"dev_f1": "macro-F1", "dev_ece": "calibration error"}.get(name, name.removeprefix("dev_"))
             marks.plot([row["epoch"] for row in rows], [row[name] for row in rows], shown.get(name, "o-"), label=label)

@@ -95,6 +95,14 @@ class Scorer:
             else Example("", text, "", "")
             for text in texts
         ]  # fmt: skip
+        for number, example in enumerate(examples, start=1):
+            if self.task.pairs not in (None, example.pair is not None):
+                raise ValueError(
+                    f"text {number} has no second text, and the model was trained on pairs: name their column "
+                    "(--pair-column), or give (text, second text)"
+                    if self.task.pairs
+                    else f"text {number} has a second text, but the model was trained on single ones: leave it out"
+                )
         return self.task.encode(self.tokenizer, examples, **self.cut)
 
     def logits(self, encodings: Encodings, progress: str | None = None) -> np.ndarray:

@@ -1,16 +1,23 @@
 """A split's judgement → files of the run folder: metrics, predictions, classification report, confusion matrix."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sklearn.metrics import classification_report
 
 from .judge import Judgement
-from .plots import confusion_matrix, write_picture
+from .plots import confusion_matrix, scatter, write_picture
 from .runs import write_json, write_jsonl, write_whole
+
+# Task → its picture, drawn of gold and predicted answers, the labels and a title.
+PICTURES: dict[str, tuple[str, Callable[..., bytes]]] = {
+    "classify": ("confusion_matrix.png", confusion_matrix),
+    "score": ("scatter.png", scatter),
+}
 
 
 def classification_table(judgement: Judgement) -> str:
-    """scikit-learn's report and the remarks; of a task without classes, its scores."""
+    """scikit-learn's report and the remarks; of another task its scores."""
     if not judgement.labels:
         return "\n".join(f"{name:<12}{value:>10.4f}" for name, value in judgement.metrics.items() if value is not None)
     labels = list(judgement.labels)
@@ -40,8 +47,8 @@ def write_report(run: Path, judgement: Judgement) -> str:
     write_predictions(run, judgement)
     table = classification_table(judgement)
     write_whole(run / "classification_report.txt", table)
-    if judgement.labels:
+    if judgement.task in PICTURES:
+        name, draw = PICTURES[judgement.task]
         title = f"{judgement.split}: {len(judgement.examples)} texts"
-        shown = (judgement.gold, judgement.predicted, judgement.labels, title)
-        write_picture(run / "confusion_matrix.png", confusion_matrix, *shown)
+        write_picture(run / name, draw, judgement.gold, judgement.predicted, judgement.labels, title)
     return table

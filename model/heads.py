@@ -1,4 +1,4 @@
-"""Heads: an encoder's vectors → logits and their loss, of a class for a sequence, or a word for a masked token.
+"""Heads: an encoder's vectors → logits and their loss, of a class or a number for a sequence, or a word for a mask.
 
 Devlin et al. 2019 (arXiv:1810.04805), sections 3.1 (masked language model) and 4.1 (classification).
 
@@ -25,6 +25,12 @@ class Head(nn.Module, ABC):
     reads = "first"
     problem_type = ""  # its name in `config.json`
 
+    def begin(self, targets: Tensor) -> None:
+        """Before a new head is trained: what it takes from the (n, C) targets of the training texts."""
+
+    def settle(self) -> None:
+        """When it is trained, and before it is saved."""
+
     @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits and targets (B, C), both fp32 → losses (B,), or their summands (B, C)."""
@@ -47,6 +53,59 @@ class ClassHead(Head, nn.Linear):
         p, q = p.float().log_softmax(dim=-1), q.float().log_softmax(dim=-1)
         there = F.kl_div(q, p, log_target=True, reduction="batchmean")
         return there + F.kl_div(p, q, log_target=True, reduction="batchmean") if both_ways else there
+
+
+class ScoreHead(Head, nn.Linear):
+    """A number; targets are numbers of any size.
+
+    While it is trained its logits are `shift + scale · (W x + b)` with mean and deviation of the training scores, so
+    that scores from 0 to 100 are learned at the same rate as those from 0 to 1. `settle` makes a plain linear layer of
+    it, as the hub's libraries have it. It computes in fp32: bf16 has 3 digits.
+    """
+
+    problem_type = "regression"
+    scale, shift = 1.0, 0.0
+
+    def begin(self, targets: Tensor) -> None:
+        self.scale, self.shift = float(targets.std(correction=0)) or 1.0, float(targets.mean())
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        self.weight.mul_(self.scale)
+        self.bias.mul_(self.scale).add_(self.shift)
+        self.scale, self.shift = 1.0, 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            found = F.linear(x.float(), self.weight.float(), self.bias.float())  # (B, H) -> (B, 1)
+        return self.shift + self.scale * found
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return (logits - targets) ** 2
+
+    def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
+        """The squared distance, twice of it with `both_ways`."""
+        return (p.float() - q.float()).pow(2).sum(dim=-1).mean() * (2 if both_ways else 1)
+
+
+class LabelsHead(Head, nn.Linear):
+    """Which of C labels, any number of them; targets are 1 or 0. The loss is a mean over labels, as on the hub."""
+
+    problem_type = "multi_label_classification"
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") / logits.shape[-1]
+
+    def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
+        """KL(p ‖ q) of a label's two probabilities, or KL(p ‖ q) + KL(q ‖ p): a mean over labels."""
+        p, q = p.float(), q.float()
+        there = p.sigmoid() * (F.logsigmoid(p) - F.logsigmoid(q)) + (-p).sigmoid() * (
+            F.logsigmoid(-p) - F.logsigmoid(-q)
+        )
+        return there.mean() + self.apart(q, p) if both_ways else there.mean()
+
+
+HEADS: dict[str, type[Head]] = {head.problem_type: head for head in (ClassHead, ScoreHead, LabelsHead)}
 
 
 class WordHead(nn.Module):

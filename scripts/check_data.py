@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bad row  {row}")
     same = duplicates(data.examples)
     near = near_duplicates(data.examples, options.threshold)
-    by_length = sorted(data.examples, key=lambda example: len(example.text))
+    by_length = sorted(data.examples, key=lambda example: len(example.content))
     findings = {
         "texts that stand more than once": [together(group) for group in same],
         "of them with contradicting labels": [together(group) for group in contradictions(same)],
@@ -55,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     for what, found in findings.items():
         show(f"{what}: {len(found)}", found[: options.show], len(found))
     few = min(3, len(by_length))
-    show("longest texts", [f"{len(e.text):5}  {line(e)}" for e in by_length[::-1][:few]], few)
-    show("shortest texts", [f"{len(e.text):5}  {line(e)}" for e in by_length[:few]], few)
+    show("longest texts", [f"{len(e.content):5}  {line(e)}" for e in by_length[::-1][:few]], few)
+    show("shortest texts", [f"{len(e.content):5}  {line(e)}" for e in by_length[:few]], few)
     return 0
 
 
@@ -83,11 +83,11 @@ def show(title: str, lines: Sequence[str], count: int) -> None:
 
 
 def together(group: list[Example]) -> str:
-    return f"{printable(group[0].text)}  " + ", ".join(f"{e.id} ({e.split}, {e.label})" for e in group)
+    return f"{printable(group[0].content)}  " + ", ".join(f"{e.id} ({e.split}, {e.label})" for e in group)
 
 
 def line(example: Example) -> str:
-    return f"{example.id} ({example.split}, {example.label})  {printable(example.text)}"
+    return f"{example.id} ({example.split}, {example.label})  {printable(example.content)}"
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,6 @@ python scripts/finetune.py --data reviews.csv --label-column stars
 import argparse
 import shlex
 import sys
-from pathlib import Path
 
 from tezukuri.data.jrte import LABELS
 from tezukuri.scripts.command import command_line, parser_of, run_file
@@ -16,6 +15,7 @@ from tezukuri.scripts.options import TRUST, add_options, plan_of, refuse_beside_
 from tezukuri.train.finetune import finetune
 from tezukuri.train.plan import Plan
 from tezukuri.train.regularizers.shelf import listing
+from tezukuri.train.run import Run
 
 SENTENCES = ["駅から近くて、夜も静かでした。", "お湯がぬるく、部屋も狭かったです。", "出張で一泊しました。"]
 
@@ -47,20 +47,22 @@ def main(arguments: list[str] | None = None) -> int:
         for text, prediction in zip(SENTENCES, run.classifier(SENTENCES), strict=True):
             print(f"  {prediction.label:<9} {prediction.probability:.3f}  {text}")
     if run.plan.save_model == "best":
-        print(f"\n{what_next(run.folder / 'model', run.plan.report)}")
+        print(f"\n{what_next(run)}")
     return 0
 
 
-def what_next(model: Path, has_page: bool) -> str:
+def what_next(run: Run) -> str:
     """Commands to go on with."""
     tezukuri = command_line()
-    run = shlex.quote(str(model.parent))
-    if has_page:
-        page = {f"failures {run} --against RUN": "the page again, beside another run"}
-    else:
-        page = {f"failures {run}": "every mistake, on one page"}
+    folder, model = (shlex.quote(str(path)) for path in (run.folder, run.folder / "model"))
+    page: dict[str, str] = {}
+    if run.task.classes and run.plan.report:
+        page = {f"failures {folder} --against RUN": "the page again, beside another run"}
+    elif run.task.classes:
+        page = {f"failures {folder}": "every mistake, on one page"}
+    own = "--file FILE.csv --text-column … --pair-column …" if run.task.pairs else "文"
     commands = {
-        f"predict --model {shlex.quote(str(model))} 文": "label texts of your own",
+        f"predict --model {model} {own}": "label texts of your own",
         **page,
         "finetune --data jrte": "the same on 5,553 real hotel reviews",
         "finetune --model tohoku-nlp/bert-base-japanese-v3 --data jrte": "a BERT of full size; it needs a GPU",

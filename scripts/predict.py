@@ -2,6 +2,7 @@
 
 python scripts/predict.py --model outputs/…/model 駅から近くて便利でした。 部屋が狭い。
 python scripts/predict.py --model outputs/…/model --file reviews.csv --text-column review --output labelled.csv
+python scripts/predict.py --model outputs/…/model --file pairs.csv --text-column premise --pair-column hypothesis
 cat reviews.jsonl | python scripts/predict.py --model outputs/…/model --format jsonl > labels.jsonl
 """
 
@@ -33,12 +34,12 @@ def parser() -> argparse.ArgumentParser:
     add_classifier_options(options)
     options.add_argument("--file", help=".csv, .tsv or .jsonl; any other has a text a line")
     options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")
+    options.add_argument("--pair-column", metavar="NAME", help="holds the second text, for a model of pairs")
     options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or label the others")
     options.add_argument("--output", type=Path, metavar="FILE", help="the rows with their labels: .csv, .tsv or .jsonl")
     options.add_argument("--format", choices=["table", "jsonl"], help="of what is printed without --output (table)")
     options.add_argument("--max-length", type=positive, help="tokens; longer texts are cut (as in training)")
-    ways = [way for way in TRUNCATIONS if way != "only_second"]
-    options.add_argument("--truncation", choices=ways, help="how texts are cut (as in training)")
+    options.add_argument("--truncation", choices=TRUNCATIONS, help="how texts are cut (as in training)")
     options.add_argument("--batch-size", type=positive, help="texts at a time (default 64, on a GPU 256)")
     options.add_argument("--precision", choices=["auto", *PRECISIONS, "int8"], default="auto", help=f"(auto); {COSTS}")
     options.add_argument("--top-k", type=positive, help="so many labels of each text, in JSON lines (all)")
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     tally = Tally(classifier.how["max_length"])
     counted = tally.counting(tqdm(found, "labelled", texts.number, unit="row", leave=False, disable=silent))
     if options.output:
-        lines = file_lines(options.output, counted, texts.columns, classifier.labels)
+        lines = file_lines(options.output, counted, texts.columns, classifier.probable)
         if rank():
             for _ in lines:
                 pass
@@ -92,8 +93,8 @@ def tell(sentence: str) -> None:
 def refuse_contradictions(options: argparse.Namespace) -> None:
     """ValueError where two options do not go together."""
     output = options.output
-    if options.texts and (options.file or options.text_column):
-        raise ValueError("texts come as arguments, or from --file or standard input (--text-column), not both")
+    if options.texts and (options.file or options.text_column or options.pair_column):
+        raise ValueError("texts come as arguments, or from --file or standard input (and their columns), not both")
     if not options.texts and not options.file and ranks() > 1:
         raise ValueError("several processes cannot share standard input: give the texts as a --file")
     if output and output.suffix.lower() not in SUFFIXES:
@@ -124,7 +125,7 @@ def texts_of(options: argparse.Namespace) -> Texts:
         why = ["the text is empty" if text.strip() in EMPTY else "" for text in options.texts]
         rows = [Row(str(i + 1), text, {"text": text}, "", why[i]) for i, text in enumerate(options.texts)]
         return Texts(rows, ["text"], number=len(rows))
-    texts = read_texts(options.file or sys.stdin.buffer, options.text_column, options.bad_rows)
+    texts = read_texts(options.file or sys.stdin.buffer, options.text_column, options.bad_rows, options.pair_column)
     if not texts.again:
         return texts
     number, columns = 0, dict.fromkeys(texts.columns or ())

@@ -16,7 +16,8 @@ from tezukuri.eval.failures.page import example, expected, translator
 from tezukuri.eval.failures.probes import BUNDLED, ProbeRow, read_probes
 from tezukuri.eval.predict import Scorer, how_to_cut
 from tezukuri.eval.runs import write_json
-from tezukuri.eval.tasks.classify import Classify
+from tezukuri.eval.tasks.table import task_of_model
+from tezukuri.model.heads import ClassHead
 from tezukuri.model.precision import choose_device
 from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import parser_of, run_file
@@ -37,12 +38,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     probes = read_probes(options.file)
-    loaded = load_ready_classifier(options.model, options.labels, options.revision)
+    loaded = load_ready_classifier(options.model, options.labels, options.revision, head=ClassHead)
     model = loaded.model.to(choose_device(options.device))
     how, said = how_to_cut(model, loaded.cut)
     for sentence in said:
         print(f"note    {sentence}")
-    rows = score_probes(Scorer(model, loaded.tokenizer, Classify(model.labels), how), probes)
+    task = task_of_model(model.labels, type(model.classifier), loaded.task)
+    rows = score_probes(Scorer(model, loaded.tokenizer, task, how), probes)
     for line in table(rows):
         print(line)
     if options.output and not rank():

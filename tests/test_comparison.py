@@ -17,6 +17,7 @@ from scipy.stats import bootstrap
 from sklearn.metrics import f1_score
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER, checkpoint
 
+from tezukuri.data.dataset import Example
 from tezukuri.eval.predict import predict
 from tezukuri.eval.statistics import drawn_class_scores, holm, mcnemar
 from tezukuri.eval.study import pictures
@@ -249,6 +250,10 @@ def test_a_study_of_the_baseline_alone_has_its_means():
 # ---- soup
 
 
+def examples_of(labels):
+    return [Example(text, text, label, "dev") for text, label in zip(TEXTS, labels, strict=True)]
+
+
 def test_a_soup_takes_in_what_does_not_harm(tmp_path):
     """By hand: in the order of their accuracy, each joins the mean where that is no worse for it."""
     labels = [LABELS[i % 3] for i in range(len(TEXTS))]
@@ -276,7 +281,7 @@ def test_a_soup_takes_in_what_does_not_harm(tmp_path):
         if accuracy(mean) >= best:
             chosen.append(folder)
             best = accuracy(mean)
-    found = greedy_soup(folders, TEXTS, labels, "cpu")
+    found = greedy_soup(folders, examples_of(labels), "cpu")
     assert found.chosen == chosen and found.accuracy == best and 1 < len(chosen) < 6
     expected = [sum(parts) / len(parts) for parts in zip(*(weights[f] for f in chosen), strict=True)]
     torch.testing.assert_close([p.detach() for p in found.model.parameters()], expected, rtol=1e-4, atol=1e-6)
@@ -286,9 +291,9 @@ def test_a_soup_of_models_with_other_labels_is_refused(tmp_path):
     for name, labels in (("one", ("a", "b", "c")), ("two", ("a", "c", "b"))):
         save(Model(Bert(BertConfig(**SIZES)), labels), TOKENIZER, tmp_path / name)
     with pytest.raises(ValueError, match="cannot be averaged"):
-        greedy_soup([tmp_path / "one", tmp_path / "two"], TEXTS, ["a"] * len(TEXTS), "cpu")
+        greedy_soup([tmp_path / "one", tmp_path / "two"], examples_of(["a"] * len(TEXTS)), "cpu")
     with pytest.raises(ValueError, match="none of the runs has kept its own"):
-        greedy_soup([], TEXTS, ["a"] * len(TEXTS))
+        greedy_soup([], [])
 
 
 # ---- the command

@@ -9,6 +9,7 @@ import transformers
 from tiny_checkpoint import TEXTS, TOKENIZER, checkpoint
 
 import tezukuri
+from tezukuri.data.dataset import Example
 from tezukuri.eval.predict import how_to_cut
 from tezukuri.scripts.command import main as command
 from tezukuri.weights.load import CheckpointError
@@ -116,7 +117,8 @@ def test_finetune_says_what_it_cuts_and_all_that_follows_cuts_alike(plain, table
     (run,) = tmp_path.glob("*/*/*")
     printed = capsys.readouterr().out
     assert "cut to 12 tokens, of " in printed and "more than the model can read" not in printed
-    assert json.loads((run / "model" / "config.json").read_text(encoding="utf-8"))["tezukuri"] == KEPT
+    kept = json.loads((run / "model" / "config.json").read_text(encoding="utf-8"))["tezukuri"]
+    assert kept == KEPT | {"task": {"name": "classify", "pairs": False}}
     # The classifier, the run and evaluate agree with what training saw.
     again = tezukuri.Run.load(run)
     found = [tezukuri.Classifier.load(run, precision="fp32"), again.classifier]
@@ -155,7 +157,7 @@ def test_probe_a_teacher_and_a_soup_cut_as_their_model_was_trained(kept, monkeyp
     assert "cut as in training" in capsys.readouterr().out
     monkeypatch.setattr(soup.Scorer, "encode", lambda scorer, texts: seen.append(scorer.cut) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        soup.greedy_soup([kept], TEXTS, ["bad"] * 4)
+        soup.greedy_soup([kept], [Example(text, text, "bad", "dev") for text in TEXTS])
     from types import SimpleNamespace
 
     from tezukuri.train.regularizers.distillation import Distillation

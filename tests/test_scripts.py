@@ -52,8 +52,8 @@ FLAGS = {
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
         --report --no-report --language""",
     predict: """
-        --model --revision --labels --file --text-column --bad-rows --output --format --max-length --truncation
-        --batch-size --precision --top-k --device""",
+        --model --revision --labels --file --text-column --pair-column --bad-rows --output --format --max-length
+        --truncation --batch-size --precision --top-k --device""",
 }
 TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]
 TRAINING += ["--no-report"]  # tests/test_failures.py is about the page

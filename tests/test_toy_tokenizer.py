@@ -11,6 +11,7 @@ import torch
 from tiny import tiny
 
 import tezukuri
+from tezukuri.data.dataset import Example
 from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.failures.analysis import token_by_token
 from tezukuri.eval.inside import load, trace
@@ -186,7 +187,8 @@ def test_a_model_learns_with_it_and_is_loaded_with_it(tmp_path):
     again, tokenizer = tezukuri.load(tmp_path / "model", "classify")
     assert type(tokenizer) is Letters and again.labels == ("a", "h")
     assert [found.label for found in Classifier.load(tmp_path / "model")(["ab b", "hg g"])] == ["a", "h"]
-    told = list(token_by_token(Scorer(again, tokenizer, task), TEXTS, np.array([0, 1, 0, 1, 0]), "dev"))
+    examples = [Example(text, text, "a", "dev") for text in TEXTS]
+    told = list(token_by_token(Scorer(again, tokenizer, task), examples, np.array([0, 1, 0, 1, 0]), "dev"))
     assert ["".join(token.text for token in tokens) for tokens, _ in told] == TEXTS
     loaded = load(str(tmp_path / "model"))
     traced = trace(loaded.model, loaded.tokenizer, "ａb c")

@@ -1,7 +1,7 @@
 """Fine-tuning behind scikit-learn's interface: `TextClassifier(epochs=2).fit(texts, labels)`.
 
 `clone`, `cross_val_score`, `GridSearchCV`, `Pipeline` and pickle work with it. X is a list (or a one-dimensional array
-or column) of n texts.
+or column) of n texts, or a list of n pairs (text, second text).
 """
 
 import tempfile
@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..data.dataset import DataError
 from ..data.lists import dataset_of, in_a_list
+from ..eval.classifier import Text
 from .finetune import run_plan
 from .plan import Plan
 
@@ -62,7 +63,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self.dev_share = dev_share
         self.verbose = verbose
 
-    def fit(self, X: Iterable[str], y: Iterable[Any]) -> "TextClassifier":  # noqa: N803 - scikit-learn's names
+    def fit(self, X: Iterable[Text], y: Iterable[Any]) -> "TextClassifier":  # noqa: N803 - scikit-learn's names
         """Learn from n texts and their n labels, which may be of any type that can be sorted.
 
         Raises:
@@ -106,12 +107,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("every class has a single text: there are none to choose an epoch by")
         return splits.tolist()
 
-    def predict(self, X: Iterable[str]) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
         """(n,) of `classes_`."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def predict_proba(self, X: Iterable[str]) -> np.ndarray:  # noqa: N803
+    def predict_proba(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
         """(n, C), a column for each of `classes_`."""
         check_is_fitted(self)
         found = self.classifier_(texts_of(X))
@@ -123,11 +124,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def texts_of(X: Iterable[str]) -> list[str]:  # noqa: N803
-    """A list of texts; ValueError where it is something else."""
+def texts_of(X: Iterable[Text]) -> list[Text]:  # noqa: N803
+    """A list of texts, or of pairs (text, second text); ValueError where it is something else."""
     texts = list(in_a_list("X", X))
     for i, text in enumerate(texts):
-        if not isinstance(text, str):
+        if not (isinstance(text, str) or (isinstance(text, tuple) and list(map(type, text)) == [str, str])):
             raise DataError(f"X[{i}] is {text!r}, a {type(text).__name__}: X must be a list of texts")
     if not texts:
         raise DataError("X has no texts")

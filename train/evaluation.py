@@ -20,6 +20,7 @@ from ..eval.predict import Scorer, how_to_cut
 from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
+from ..eval.tasks.table import task_of_model
 from ..model.int8 import COSTS
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
@@ -48,9 +49,7 @@ class EvaluationPlan(DataOptions):
     )
     split: str | None = option(None, "(test, where the data has it; else all)", choices=[*SPLITS, "all"])
     max_length: int | None = option(None, "tokens; longer texts are truncated (as in training)", positive=True)
-    truncation: str | None = option(
-        None, "how (as in training)", choices=[t for t in TRUNCATIONS if t != "only_second"]
-    )
+    truncation: str | None = option(None, "how (as in training)", choices=list(TRUNCATIONS))
     batch_size: int | None = option(None, "texts at a time (default 64, on a GPU 256)", positive=True)
     precision: str = option("auto", f"(%(default)s); {COSTS}", choices=["auto", *PRECISIONS, "int8"])
 
@@ -86,6 +85,10 @@ class Evaluation:
 
         Nearest texts are of the training split, unless that is judged too, or was drawn only now.
         """
+        if not self.scorer.task.classes:
+            raise ValueError(
+                f"the page of mistakes is for classes; the task of {self.folder} is {self.scorer.task.name}"
+            )
         apart = self.judgement.split != "all" and not self.data.drawn
         train = [example for example in self.data.examples if example.split == "train"] if apart else []
         analysis = analyse(self.scorer, [self.judgement], train, self.data.labels, **extras)
@@ -114,10 +117,9 @@ def evaluate(
         plan = replace(data, **options)
     else:
         plan = EvaluationPlan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
-    given = data if isinstance(data, Dataset) else None
+    given: Dataset | tuple | None = data if isinstance(data, Dataset) else None
     if isinstance(data, tuple):
-        texts, labels = (list(column) for column in data)
-        given = dataset_of(texts, labels, seed=plan.split_seed, classes=plan.classes)
+        given = tuple(list(column) for column in data)
     plan = plan.whole_paths().with_own_folder()
     # The judgement, and its files.
     found = judge_split(plan, given)
@@ -125,7 +127,7 @@ def evaluate(
     if given is not None and not rank():
         judged = [replace(example, split="test") for example in found.judgement.examples]
         kept = replace(found.data, examples=judged)
-        found.plan = keep_data(kept, replace(found.plan, split="test"), found.folder / "data.jsonl")
+        found.plan = keep_data(kept, replace(found.plan, split="test"), found.folder / "data.jsonl", found.scorer.task)
     facts = {
         "options": asdict(found.plan),
         "neutral_band": found.band,
@@ -142,8 +144,10 @@ def evaluate(
         write_jsonl(found.folder / "bad-rows.jsonl", [asdict(row) for row in found.data.bad_rows])
         print(f"data    {len(found.data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
     print(f"\n{write_report(found.folder, found.judgement)}\n\nrun     {found.folder}")
-    if plan.report:
+    if plan.report and found.scorer.task.classes:
         found.page()
+    elif plan.report:
+        print(f"page    none: the page of mistakes is for classes, not yet for the task {found.scorer.task.name}")
     return found
 
 
@@ -175,13 +179,19 @@ def trained_on(plan: EvaluationPlan) -> bool:
     return False
 
 
-def judge_split(plan: EvaluationPlan, data: Dataset | None = None) -> Evaluation:
+def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None = None) -> Evaluation:
+    """Judge a file, a Dataset, or (texts, labels)."""
     # The model, the data, and what of them is judged.
     loaded = load_ready_classifier(plan.model, plan.labels, plan.revision)
     whole = deepcopy(loaded.model) if plan.precision == "int8" else loaded.model
-    classifier = Classifier(loaded.model, loaded.tokenizer, plan.device, plan.precision)
+    task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
+    classifier = Classifier(loaded.model, loaded.tokenizer, plan.device, plan.precision, task)
     named = plan.precision if plan.precision == "int8" else name_of(classifier.precision)
-    data = plan.read_data() if data is None else plan.of_memory(data)
+    if plan.neutral_band != "none" and not task.classes:
+        raise ValueError(f"--neutral-band is for classes, and this model answers the task {task.name}: leave it out")
+    if isinstance(data, tuple):
+        data = dataset_of(*data, seed=plan.split_seed, classes=plan.classes, labels_are=task.labels_are)
+    data = plan.read_data(task.labels_are) if data is None else plan.of_memory(data)
     if plan.merge_labels:
         data = with_merged_labels(data, own=classifier.labels)
     if classifier.task.classes and not data.named:

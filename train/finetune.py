@@ -14,15 +14,15 @@ from ..data.lists import dataset_of
 from ..eval.baselines import comparison_line
 from ..eval.plots import curves, write_picture
 from ..eval.predict import how_to_cut
-from ..eval.report import write_metrics, write_predictions, write_report
+from ..eval.report import PICTURES, write_metrics, write_predictions, write_report
 from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl
-from ..eval.tasks.table import TASKS
+from ..eval.tasks.table import kind_of_labels, task_for
 from ..eval.tasks.task import Task
 from ..model.initialisation import initialise
 from ..model.precision import choose_device, choose_precision, name_of
 from ..model.ranks import rank
 from ..weights.files import read_json
-from ..weights.load import Loaded, load_with_report
+from ..weights.load import Loaded, LoadReport, load_with_report
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run, told_how_to_go_on
@@ -81,7 +81,10 @@ def finetune(
     else:
         plan = Plan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     if texts is not None and labels is not None:
-        given = dataset_of(texts, labels, seed=plan.split_seed, classes=plan.classes, merge_labels=plan.merge_labels)
+        given = dataset_of(
+            texts, labels, seed=plan.split_seed, classes=plan.classes, merge_labels=plan.merge_labels,
+            labels_are=kind_of_labels(plan.task),
+        )  # fmt: skip
     folder = Path(resume).resolve() if resume is not None else None
     return run_plan(plan.whole_paths().with_own_folder(), given, folder, trust)
 
@@ -94,9 +97,7 @@ def run_plan(
     # The data, the task, the recipe.
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
-    if plan.task not in TASKS:
-        raise ValueError(f"task {plan.task!r} is not known; choose one of {', '.join(TASKS)}")
-    task = TASKS[plan.task].of(data)
+    task = task_for(plan.task, data)
     settings = plan.settings(voted=any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]["regularizers"]
@@ -116,6 +117,8 @@ def run_plan(
     for sentence in how_to_cut(model, {}, plan.max_length)[1]:
         print(f"note    {sentence}")
     splits = run.splits()
+    if is_new(loaded.report) or plan.random_weights:
+        model.classifier.begin(torch.from_numpy(splits["train"].targets))
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")
     run.folder = begin(run, splits, loaded, regularizers, code, given is not None, resume)
@@ -144,12 +147,21 @@ def train(
                 f"{row['epoch']:>5}  " + "".join(f"{cell:>{wide(n)}}" for n, cell in zip(columns, cells, strict=True))
             )
 
+    run.model.classifier.settle()
+    if run.task.adjusts:
+        run.task.adjust(run.scorer.logits(splits["dev"].encodings), splits["dev"].targets)
+
+
+def is_new(report: LoadReport) -> bool:
+    """Whether the head was made anew."""
+    return not report.loaded or any(name.startswith("classifier.") for name in report.new)
+
 
 def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
     """Write what a trained run is for, the model first and what can be made again last."""
     plan, saved = run.plan, run.plan.save_model == "best" and not rank()
     if saved:
-        save(run.model, run.tokenizer, run.folder / "model", cut=run.scorer.cut)
+        save(run.model, run.tokenizer, run.folder / "model", cut=run.scorer.cut, task=run.task.kept())
 
     # Judge dev and test, and print the scores of test, or of dev where there is no test split.
     best = chosen_epoch(run.log, run.settings.select, run.task)
@@ -160,18 +172,21 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
             write_predictions(run.folder, judgement)
         else:
             print(f"\n{name} split, model of epoch {best}:\n\n{write_report(run.folder, judgement)}")
-            print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
+            if run.task.classes:
+                print("  ".join(f"{k} {v:.4f}" for k, v in judgement.metrics.items() if isinstance(v, float)))
             if run.task.classes and run.baselines:
                 beside = run.baselines.beside(judgement, run.data.labels)
                 print(comparison_line(beside, run.baselines.left_out))
     write_picture(run.folder / "curves.png", curves, run.log, best)
-    pictures = [run.folder / name for name in ("curves.png", "confusion_matrix.png")]
+    pictures = [run.folder / name for name in ("curves.png", *(name for name, _ in PICTURES.values()))]
     print("\n        ".join([f"\nrun     {run.folder}", *(str(path) for path in pictures if path.is_file())]))
     if saved:
         print(f"model   {run.folder / 'model'}")
 
     # The page of mistakes, which `tezukuri failures` can make again where the model is saved.
     with_page = plan.report and run.task.classes
+    if plan.report and not with_page:
+        print(f"page    none: the page of mistakes is for classes, not yet for the task {run.task.name}")
     if plan.judge_train or with_page:
         run.judge("train", splits["train"])
     if plan.judge_train:
@@ -230,7 +245,7 @@ def begin(
     # The data in figures.
     data, plan = run.data, run.plan
     notes = [*data.notes, *run.task.notes(data)]
-    content = json.dumps([[e.id, e.text, str(e.label), e.split] for e in data.examples])
+    content = json.dumps([[e.id, e.content, str(e.label), e.split] for e in data.examples])
     facts = {
         "name": data.name,
         "labels": list(data.labels),
@@ -250,7 +265,7 @@ def begin(
     else:
         folder = new_run(Path(plan.output_dir), plan.model)
         if in_memory:
-            run.plan = plan = keep_data(data, plan, folder / "data.jsonl")
+            run.plan = plan = keep_data(data, plan, folder / "data.jsonl", run.task)
         config = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
         config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}
         config["code"] = code
@@ -266,7 +281,7 @@ def begin(
     return folder
 
 
-def keep_data(data: Dataset, plan: P, file: Path) -> P:
+def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
     """Write data in memory to a file, from which the run can be repeated, and put it into the plan.
 
     Raises:
@@ -276,11 +291,11 @@ def keep_data(data: Dataset, plan: P, file: Path) -> P:
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
     # The order of the classes is that of the head's rows.
-    classes = list(data.labels) if TASKS[getattr(plan, "task", "classify")].classes else None
+    classes = list(data.labels) if task.classes or task.labels_are == "names" else None
     plan = replace(plan, data=str(file.resolve()), pair_column=paired, classes=classes)
     if isinstance(plan, Plan):
         plan = replace(plan, leave_out=None)
-    back = iter(replace(plan, bad_rows="skip").read_data().examples)
+    back = iter(replace(plan, bad_rows="skip").read_data(task.labels_are).examples)
     for number, example in enumerate(data.examples):
         read = next(back, None)
         if read is None or facts_of(read) != facts_of(example):

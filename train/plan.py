@@ -17,6 +17,7 @@ from ..data.dataset import Dataset
 from ..data.label_names import with_merged_labels
 from ..data.leave_out import without
 from ..data.load import READERS, load
+from ..eval.tasks.table import kind_of_labels
 from ..model.attention import KERNELS
 from ..model.precision import PRECISIONS
 from ..model.ranks import rank
@@ -138,7 +139,7 @@ class DataOptions(Options):
     report: bool = option(True, "make it at the end", PAGE)
     language: str = option("en", "of the page (%(default)s)", PAGE, choices=list(LANGUAGES))
 
-    def read_data(self) -> Dataset:
+    def read_data(self, labels_are: str = "name") -> Dataset:
         return load(
             self.data,
             path=self.data_path,
@@ -152,6 +153,7 @@ class DataOptions(Options):
             merge_labels=self.merge_labels,
             seed=self.split_seed,
             bad_rows=self.bad_rows,  # type: ignore[arg-type]  # one of its choices
+            labels_are=labels_are,
         )
 
     def of_memory(self, data: Dataset) -> Dataset:
@@ -192,7 +194,7 @@ class Plan(DataOptions):
     attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
 
     leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
-    task: str = option("classify", "what is predicted (%(default)s)", DATA)
+    task: str = option("classify", "{tasks}: what is predicted (%(default)s)", DATA)
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=list(RECIPES))
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
@@ -204,7 +206,7 @@ class Plan(DataOptions):
     warmup_steps: int | None = of_recipe("the same as a number")
     max_grad_norm: float | None = of_recipe("gradients are clipped to this norm")
     max_length: int | None = of_recipe("tokens of a text; longer ones are truncated", positive=True)
-    truncation: str | None = of_recipe("how", choices=[t for t in TRUNCATIONS if t != "only_second"])
+    truncation: str | None = of_recipe("how", choices=list(TRUNCATIONS))
     label_smoothing: float | None = of_recipe("--regularizer label-smoothing:epsilon=E", metavar="E")
     class_weights: str | None = of_recipe("--regularizer class-balanced:beta=1", choices=["none", "balanced"])
     regularizer: Sequence[str] | None = of_recipe(
@@ -230,8 +232,9 @@ class Plan(DataOptions):
         if isinstance(self.regularizer, str):
             object.__setattr__(self, "regularizer", [self.regularizer])
 
-    def read_data(self) -> Dataset:
-        return self.without_listed(super().read_data())
+    def read_data(self, labels_are: str | None = None) -> Dataset:
+        """The labels are of the kind that the task has, unless another is given."""
+        return self.without_listed(super().read_data(labels_are or kind_of_labels(self.task)))
 
     def of_memory(self, data: Dataset) -> Dataset:
         return self.without_listed(super().of_memory(data))

@@ -19,7 +19,7 @@ from ..eval.failures.slices import Rule
 from ..eval.judge import Judgement, judge
 from ..eval.predict import Scorer, how_to_cut
 from ..eval.runs import read_log
-from ..eval.tasks.table import TASKS
+from ..eval.tasks.table import task_for
 from ..eval.tasks.task import Task
 from ..model.model import Model
 from ..model.precision import choose_device, choose_precision
@@ -91,8 +91,9 @@ class Run:
             )
         plan = Plan.of_run(config)
         data = plan.read_data()
-        task = TASKS[plan.task].of(data)
+        task = task_for(plan.task, data)
         loaded = load_ready_classifier(folder / "model", head=task.head)
+        task.restore(loaded.task)
         model = loaded.model.to(choose_device(device))
         settings = Settings(**config["settings"] | {"regularizers": tuple(config["settings"]["regularizers"])})
         return cls(folder, plan, settings, data, task, model, loaded.tokenizer, read_log(folder))

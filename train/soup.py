@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..data.dataset import Example
 from ..eval.predict import Scorer, how_to_cut
 from ..eval.tasks.classify import Classify
 from ..model.model import Model
@@ -25,7 +26,7 @@ class Soup(NamedTuple):
     accuracy: float  # on the dev texts
 
 
-def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[str], device: str = "auto") -> Soup:
+def greedy_soup(folders: Sequence[Path], dev: Sequence[Example], device: str = "auto") -> Soup:
     """Average models in the order of their accuracy, each where the mean is then no worse on the dev texts.
 
     ValueError where there is no model, or two have different shapes or labels.
@@ -37,8 +38,8 @@ def greedy_soup(folders: Sequence[Path], texts: Sequence[str], labels: Sequence[
     model, tokenizer = first.model.to(choose_device(device)).eval(), first.tokenizer
     how, _ = how_to_cut(model, first.cut)
     scorer = Scorer(model, tokenizer, Classify(model.labels), how)
-    encodings = scorer.encode(texts)
-    gold = np.array([model.labels.index(label) for label in labels])
+    encodings = scorer.encode(dev)
+    gold = np.array([model.labels.index(e.label) for e in dev])
 
     def weights_of(folder: Path) -> list[torch.Tensor]:
         other = load_ready_classifier(folder).model

@@ -19,7 +19,7 @@ from ..eval.runs import write_csv, write_json, write_whole
 from ..eval.study.document import document
 from ..eval.study.pictures import comparison_curves
 from ..eval.study.study import BASELINE, Trial, accuracy, read_run, variants
-from ..eval.tasks.classify import Classify
+from ..eval.tasks.table import TASKS, kind_of_labels, task_for
 from ..weights.files import read_json
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
@@ -103,6 +103,9 @@ def check(study: Study, methods: Sequence[str]) -> None:
         raise ValueError("--pairs-of takes 2 or more: one method makes no pair")
     # Each method: its options, its regularizers, the texts that it leaves out.
     usual, common = Plan(), study.plan_of(study.finetune)
+    kind_of_labels(common.task)
+    if not TASKS[common.task].classes:
+        raise ValueError(f"runs are compared by accuracy and F1 of classes, which --task {common.task} has not")
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
         changed = [name for name in OWN if getattr(given, name) != getattr(usual, name)]
@@ -260,10 +263,12 @@ def soup(study: Study, folders: Sequence[Path]) -> str:
     plan = study.plan_of(study.finetune)
     data = plan.read_data()
     dev = data.split("dev")
-    found = greedy_soup(models, [e.text for e in dev], [e.label for e in dev], plan.device)
+    found = greedy_soup(models, dev, plan.device)
     said = [SOUP.format(models=len(models), chosen=len(found.chosen))]
-    run = Run(study.folder / "soup", plan, plan.settings(), data, Classify.of(data), found.model, found.tokenizer)
-    save(found.model, found.tokenizer, run.folder / "model", cut=run.scorer.cut)
+    run = Run(
+        study.folder / "soup", plan, plan.settings(), data, task_for(plan.task, data), found.model, found.tokenizer
+    )
+    save(found.model, found.tokenizer, run.folder / "model", cut=run.scorer.cut, task=run.task.kept())
     for name, split in run.splits().items():
         print(f"{name:<7} {summary_of(split, run)}")
         if name != "train":

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..model.heads import ClassHead, Head
+from ..model.heads import HEADS, ClassHead, Head
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
 from ..tokenize.encoding import TRUNCATIONS
@@ -63,6 +63,7 @@ class Loaded:
     tokenizer: Tokenizer
     report: LoadReport
     cut: dict[str, Any] = field(default_factory=dict)  # how texts were cut in training, where the folder tells
+    task: dict[str, Any] = field(default_factory=dict)  # what it keeps of the task that the model was trained for
 
 
 class Options(TypedDict, total=False):
@@ -131,12 +132,13 @@ def load_with_report(
     revision: str | None = None,
     reset_head: bool = False,
     changes: Mapping[str, Any] | None = None,
-    head: type[Head] = ClassHead,
+    head: type[Head] | None = ClassHead,
     pooling: str | None = None,
     kernel: str = "auto",
 ) -> Loaded:
-    """As `load`, but with the report instead of a warning; `head` is that of `classify`.
+    """As `load`, but with the report instead of a warning.
 
+    head: that of `classify`, None for that of the file.
     pooling: what the head reads in place of what the checkpoint says, `first` or `mean` (see `Head.reads`).
     """
     if task not in ("encode", "classify", "fill-mask"):
@@ -145,6 +147,7 @@ def load_with_report(
     files = find(str(name_or_folder), revision)
     report = LoadReport(files.source, notes=list(files.notes))
     settings = read_json(files.folder / "config.json")
+    head = head or head_of(settings)
     architecture, config, unknown = read_config(settings)
     if task not in architecture.classes:
         known = " or ".join(architecture.classes)
@@ -198,16 +201,19 @@ def load_with_report(
             f"{next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, and the model embeds "
             f"{config.vocab_size}: if a part of the file is missing, fetch it again"
         )
-    return Loaded(model.eval(), tokenizer, report, kept_cut(settings))
+    return Loaded(model.eval(), tokenizer, report, *kept_cut(settings))
 
 
 def load_ready_classifier(
     name_or_folder: str | Path,
     labels: Sequence[str] | None = None,
     revision: str | None = None,
-    head: type[Head] = ClassHead,
+    head: type[Head] | None = None,
 ) -> Loaded:
-    """A trained classifier; CheckpointError where a part of it would be new."""
+    """A trained model with its head, by default the one that its `config.json` speaks of.
+
+    CheckpointError where a part of it would be new.
+    """
     loaded = load_with_report(name_or_folder, "classify", labels, revision=revision, head=head)
     if loaded.report.new:
         raise CheckpointError(
@@ -215,6 +221,12 @@ def load_ready_classifier(
             "first (tezukuri finetune)"
         )
     return loaded
+
+
+def head_of(settings: Mapping[str, Any]) -> type[Head]:
+    """The head that a `config.json` speaks of, as the hub's libraries read it."""
+    alone = len(settings.get("id2label") or "..") == 1
+    return HEADS.get(settings.get("problem_type") or ("regression" if alone else ""), ClassHead)
 
 
 def read_tensors(files: Files, names: Names, report: LoadReport) -> dict[str, Tensor]:
@@ -334,16 +346,21 @@ def settle_labels(
     )
 
 
-def kept_cut(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How texts were cut in training, as `save` wrote it into a `config.json`; {} where nothing is told."""
-    cut = settings.get("tezukuri", {})
+def kept_cut(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How texts were cut in training, and what is kept of the task, as `save` wrote it into a `config.json`; {} where
+    nothing is told."""
+    kept = settings.get("tezukuri", {})
+    task = kept.get("task", {}) if isinstance(kept, dict) else {}
+    if not isinstance(task, dict):
+        raise CheckpointError(f"config.json: the task under tezukuri is {json.dumps(task)}, no object: delete it")
+    cut = {name: value for name, value in kept.items() if name != "task"} if isinstance(kept, dict) else kept
     known = {"max_length": lambda n: type(n) is int and n > 0, "truncation": lambda how: how in TRUNCATIONS}
     if not isinstance(cut, dict) or any(name not in known or not known[name](value) for name, value in cut.items()):
         raise CheckpointError(
             f"config.json: tezukuri is {json.dumps(cut)}; it tells how texts are cut, as in "
             '{"max_length": 128, "truncation": "head_tail"}: mend it, or delete it'
         )
-    return dict(cut)
+    return dict(cut), task
 
 
 def label_names(settings: dict[str, Any], head: type[Head] = ClassHead) -> list[str]:

@@ -24,6 +24,7 @@ def save(
     folder: Path,
     dtype: torch.dtype = torch.float32,
     cut: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model (with a head, or an encoder alone) and its tokenizer to `folder`, replacing a model there.
 
@@ -31,6 +32,7 @@ def save(
         dtype: that of the file.
         cut: how texts were cut in training, {"max_length": 128, "truncation": "head_tail"}; kept in config.json under
             "tezukuri", which other libraries ignore, and used where the model is loaded to predict.
+        task: what is kept there of the task, {"name": "classify", "pairs": true}.
 
     Raises:
         OSError: the folder cannot be written, or holds something else than a model; it is then unchanged.
@@ -46,8 +48,8 @@ def save(
     tensors = names.to_hub({prefix + name: tensor.detach() for name, tensor in model.named_parameters()})
     tensors = {name.removeprefix(prefix): tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     settings = config_json(model) | {"dtype": str(dtype).removeprefix("torch.")}
-    if cut:
-        settings["tezukuri"] = dict(cut)
+    if kept := dict(cut or {}) | ({"task": dict(task)} if task else {}):
+        settings["tezukuri"] = kept
     # Written beside the folder, then renamed to it.
     aside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...data.dataset import Example
 from ...tokenize.normalize import Span
+from ...tokenize.template import Template
 from ...weights.load import load
 from ..baselines import Baselines, Standing, learn
 from ..judge import Judgement
@@ -136,17 +137,17 @@ def analyse(
         labels: those of the data.
         own_rules: more slices, from `slices.read_rules`.
         retrained: what label suspects are named by, instead of a logistic regression.
-        probes: by default those of the package, where the model has their labels.
+        probes: by default those of the package, where the model has their labels and reads single texts.
         baselines: of the training texts; by default they are learned here.
     """
     # Probes.
     if probes is None:
-        bundled = read_probes()
+        bundled = [] if any(e.pair is not None for j in judgements for e in j.examples) else read_probes()
         probes = bundled if answerable(bundled, scorer.model.labels) else []
     probe_rows = score_probes(scorer, probes)
     # Slices, of all splits but the training split if there is another.
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
-    texts = {j.split: read([e.text for e in j.examples], scorer.tokenizer) for j in judgements}
+    texts = {j.split: read([e.content for e in j.examples], scorer.tokenizer) for j in judgements}
     pooled = [text for j in held_out for text in texts[j.split]]
     rules = [*built_in([text.length for text in pooled]), *own_rules]
     tags = {split: tag(of_split, rules) for split, of_split in texts.items()}
@@ -156,7 +157,7 @@ def analyse(
     # Errors, with the training texts that are neighbours.
     train_vectors = None
     if len(train) > 1 and any(some.any() for some in wrong.values()):
-        encodings = scorer.encode([e.text for e in train])
+        encodings = scorer.encode(train)
         train_vectors = representations(scorer.model.bert, encodings, progress="training texts as vectors")
     failures = [
         failure
@@ -217,20 +218,20 @@ def explain_errors(
     probabilities = judgement.probabilities[wrong]
     classes = probabilities.argmax(axis=1)  # also where a neutral band decided otherwise
     confident = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:MOST])
-    attributed = token_by_token(scorer, [examples[i].text for i in confident], classes[confident], judgement.split)
+    attributed = token_by_token(scorer, [examples[i] for i in confident], classes[confident], judgement.split)
     explained = dict(zip(confident.tolist(), attributed, strict=True))
     # Neighbours.
     near: list[list[Neighbour]] = [[] for _ in wrong]
-    encodings = scorer.encode([e.text for e in examples])
+    encodings = scorer.encode(examples)
     if train_vectors is not None:
         vectors = representations(scorer.model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
         near = neighbours(vectors, train_vectors, train, wrong if judgement.split == "train" else None)
     for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
         tokens, complete = explained.get(place, ([], True))
         own = dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True))
-        length = len(encodings[place].ids) - scorer.tokenizer.template.added()
+        length = len(encodings[place].ids) - scorer.tokenizer.template.added(example.pair is not None)
         yield Failure(
-            judgement.split, example.id, example.text, length, example.label, judgement.predicted[number], own,
+            judgement.split, example.id, example.content, length, example.label, judgement.predicted[number], own,
             votes=dict(example.votes) if example.votes else None,
             explained=judgement.model_labels[classes[place]] if place in explained else None, tokens=tokens,
             complete=complete, neighbours=near[place], slices=[name for name, has in tags.items() if has[number]],
@@ -238,23 +239,36 @@ def explain_errors(
 
 
 def token_by_token(
-    scorer: Scorer, texts: Sequence[str], classes: np.ndarray, split: str
+    scorer: Scorer, examples: Sequence[Example], classes: np.ndarray, split: str
 ) -> Iterator[tuple[list[Token], bool]]:
     """For each text its tokens with the attributions of its class (n,), and whether integrated gradients add up."""
     model, tokenizer = scorer.model, scorer.tokenizer
     template = tokenizer.template
-    with progress_bar(None, f"errors of {split}", "text", total=len(texts)) as bar:
-        for start in range(0, len(texts), AT_ONCE):
-            some, chosen = texts[start : start + AT_ONCE], classes[start : start + AT_ONCE]
-            encodings = tokenizer.encode_batch(some, offsets=True, **scorer.cut)
+    with progress_bar(None, f"errors of {split}", "text", total=len(examples)) as bar:
+        for start in range(0, len(examples), AT_ONCE):
+            some, chosen = examples[start : start + AT_ONCE], classes[start : start + AT_ONCE]
+            encodings = scorer.task.encode(tokenizer, some, offsets=True, **scorer.cut)
             assert encodings.offsets is not None  # they were asked for
             offsets = np.split(encodings.offsets, encodings.boundaries[1:-1])
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, template.special)
             drops = occlusion(model, encodings, chosen, tokenizer.mask_id, template.special)
             rolled = rollout_to_cls(model, encodings)
-            for text, own, one, *others in zip(some, offsets, gradients, drops, rolled, strict=True):
-                yield tokens_of(text, template.inside(len(own)), own, one.values, *others), one.complete
+            for e, text, own, one, *others in zip(some, encodings, offsets, gradients, drops, rolled, strict=True):
+                parts = insides(template, text.ids, e.pair is not None)
+                tokens = tokens_of(e.text, parts[0], own, one.values, *others)
+                if e.pair is not None:
+                    tokens += [Token("\n", 0.0, 0.0, 0.0), *tokens_of(e.pair, parts[1], own, one.values, *others)]
+                yield tokens, one.complete
             bar.update(len(some))
+
+
+def insides(template: Template[int], ids: np.ndarray, paired: bool) -> list[range]:
+    """Where the tokens of one text, or of each of two, stand in an encoding, (T,) ids."""
+    whole = template.inside(len(ids))
+    if not paired:
+        return [whole]
+    end = next(place for place in whole if ids[place] == template.between[0])  # no text has a special token
+    return [range(whole.start, end), range(end + len(template.between), whole.stop)]
 
 
 def tokens_of(text: str, inside: range, offsets: Sequence[Span] | np.ndarray, *values: np.ndarray) -> list[Token]:
@@ -282,7 +296,10 @@ def neighbours(
     exclude = None if itself is None else torch.from_numpy(itself)
     found, cosines = nearest(vectors, train_vectors, NEIGHBOURS, exclude)
     return [
-        [Neighbour(train[i].id, train[i].text, train[i].label, round(c, 4)) for i, c in zip(row, values, strict=True)]
+        [
+            Neighbour(train[i].id, train[i].content, train[i].label, round(c, 4))
+            for i, c in zip(row, values, strict=True)
+        ]
         for row, values in zip(found.tolist(), cosines.tolist(), strict=True)
     ]
 
@@ -313,7 +330,7 @@ def label_suspects(
         probabilities = retrained.probabilities
     else:
         mini, tokenizer = load("mini")
-        encodings = tokenizer.encode_batch([e.text for e in texts], max_length=mini.config.max_position_embeddings)
+        encodings = tokenizer.encode_batch([e.content for e in texts], max_length=mini.config.max_position_embeddings)
         vectors = representations(mini, encodings, progress="all texts as vectors")
         probabilities = out_of_sample(vectors.numpy(), given, in_training, progress="labels to look at")
     judge = competence(probabilities, given, in_training)
@@ -328,7 +345,7 @@ def label_suspects(
                 continue
             own, other = round(s.self_confidence, 4), round(s.suggested_confidence, 4)
             votes = dict(e.votes or {}) or None
-            found.append(SuspectText(split, e.id, e.text, labels[s.given], labels[s.suggested], own, other, votes))
+            found.append(SuspectText(split, e.id, e.content, labels[s.given], labels[s.suggested], own, other, votes))
     return found, judge, spared
 
 

@@ -291,7 +291,7 @@ def split_part(judgement: Judgement, analysis: Analysis, translate: Translate) -
     of_labels = precision_recall_fscore_support(gold, predicted, labels=labels, zero_division=0)
     # Texts by confidence.
     texts = [
-        {"p": p, "gold": example.label, "predicted": answer, "text": example.text}
+        {"p": p, "gold": example.label, "predicted": answer, "text": example.content}
         for p, example, answer in zip(sure.tolist(), judgement.examples, predicted, strict=True)
     ]
     order = np.argsort(sure, kind="stable")
@@ -345,7 +345,7 @@ def compare_with(run: Path, judgements: Sequence[Judgement]) -> dict[str, Any]:
             raise ValueError(f"{file} is about other texts or labels: runs stand side by side on the same ones only")
         there = [p["predicted"] for p in predictions]
         rows = [
-            {"id": e.id, "text": e.text, "gold": e.label, "there": a, "here": b}
+            {"id": e.id, "text": e.content, "gold": e.label, "there": a, "here": b}
             for e, a, b in zip(judgement.examples, there, judgement.predicted, strict=True)
         ]
         right, was_right = (np.array(answers) == np.array(judgement.gold) for answers in (judgement.predicted, there))

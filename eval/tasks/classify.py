@@ -21,6 +21,10 @@ class Classify(Task):
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
+        if odd := next((e for e in data.examples if not isinstance(e.label, str)), None):
+            raise ValueError(
+                f"{data.name} has labels that are no classes, as {odd.label!r}: another --task is for them"
+            )
         if len(data.labels) < 2:
             raise ValueError(f"{data.name} has one label only, {data.labels[0]!r}: is it in another column?")
         if not data.named:

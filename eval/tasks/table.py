@@ -1,6 +1,39 @@
-"""The tasks that this package has, by name."""
+"""The tasks that this package has, by name, and which of them some data, or a saved model, are for."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...data.dataset import Dataset
+from ...model.heads import Head
 from .classify import Classify
+from .multilabel import Multilabel
+from .score import Score
 from .task import Task
 
-TASKS: dict[str, type[Task]] = {Classify.name: Classify}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel)}
+
+
+def kind_of_labels(name: str) -> str:
+    """Which of data/label_kinds.py the labels of a task are; ValueError where there is no such task."""
+    if name not in TASKS:
+        raise ValueError(f"task {name!r} is not known; choose one of {', '.join(TASKS)}")
+    return TASKS[name].labels_are
+
+
+def task_for(name: str, data: Dataset) -> Task:
+    """The task of that name for some data; ValueError where there is none, or the data have not what it needs."""
+    kind_of_labels(name)
+    task = TASKS[name].of(data)
+    task.pairs = any(example.pair is not None for example in data.examples)
+    return task
+
+
+def task_of_model(labels: Sequence[str], head: type[Head], kept: Mapping[str, Any]) -> Task:
+    """The task that a saved model answers: what `Task.kept` left in its folder, or the first whose head it has."""
+    by_head = next((name for name, task in TASKS.items() if task.head is head), Classify.name)
+    name = kept.get("name", by_head)
+    if name not in TASKS:
+        raise ValueError(f"the model answers the task {name!r}, which is not known here: {', '.join(TASKS)}")
+    task = TASKS[name](labels)
+    task.restore(kept)
+    return task

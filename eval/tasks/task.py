@@ -4,7 +4,7 @@ Letters: n examples, C columns of logits.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +24,9 @@ class Task(ABC):
     falling: tuple[str, ...] = ("loss",)  # scores of which less is better
     classes = False  # whether the columns of logits are classes that exclude each other
     parts = 1  # sequences of an example: 2 for a pair that is encoded apart, k for a choice of k
+    adjusts = False  # whether `adjust` is called after training
+    labels_are = "name"  # of data/label_kinds.py: how a table says them
+    pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
@@ -32,6 +35,14 @@ class Task(ABC):
     def of(cls, data: Dataset) -> Self:
         """The task for some data; ValueError where they do not have what it needs."""
         return cls(data.labels)
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Take back what a saved model has kept."""
+        self.pairs = kept.get("pairs", self.pairs)
+
+    def kept(self) -> dict[str, Any]:
+        """What a saved model keeps of the task beside its labels, as JSON."""
+        return {"name": self.name} | ({} if self.pairs is None else {"pairs": self.pairs})
 
     def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
         """What is strange about the labels of some splits, a sentence each; told before training or judging."""
@@ -53,6 +64,10 @@ class Task(ABC):
     @abstractmethod
     def answers(self, logits: np.ndarray) -> list[Any]:
         """(n, C) → n answers, of the kind that `Example.label` is."""
+
+    def adjust(self, logits: np.ndarray, targets: np.ndarray) -> None:
+        """After training: what answers need beside the logits, from those of the dev split, and targets (n, C)."""
+        raise NotImplementedError
 
     @abstractmethod
     def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -8,7 +8,7 @@ SHIPPED = {name: Path(__file__).parent / name for name in ("small", "mini")}  # 
 
 
 def find(name_or_folder: str, revision: str | None = None, weights: bool = True) -> Files:
-    """Find a checkpoint: `small` or `mini`, else a folder where there is one by that name, else a repository of the hub.
+    """Find a checkpoint: `small` or `mini`, else a folder of that name if there is one, else a repository of the hub.
 
     Args:
         name_or_folder: `small`, `mini`, a path (`./mini` for a folder of that name), of a run too, or a hub id such as

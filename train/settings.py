@@ -106,7 +106,8 @@ def rate_for(hidden_size: int) -> float:
         return RATES[hidden_size]
     if hidden_size > 768:
         return Settings.lr * (768 / hidden_size) ** 2.5
-    return math.exp(np.interp(math.log(hidden_size), *(np.log(list(some)) for some in (RATES, RATES.values()))))
+    widths, rates = np.log(list(RATES)), np.log(list(RATES.values()))
+    return math.exp(np.interp(math.log(hidden_size), widths, rates))
 
 
 def regularizers_for(voted: bool) -> tuple[str, ...]:

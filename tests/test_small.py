@@ -1,6 +1,10 @@
 """The strong checkpoint that comes with the package: there, packed, readable by others, and as good as it was."""
 
 import json
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,11 +13,14 @@ import transformers
 from checkout import ROOT, package_files
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
+from test_scripts import only_run
 from tiny_checkpoint import TEXTS
 
 import tezukuri
+from tezukuri.data.load import SAMPLE
 from tezukuri.data.load import load as load_data
 from tezukuri.model.packing import pack
+from tezukuri.train.settings import rate_for
 from tezukuri.weights.compact import FILE, read_compact, write_compact
 from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.find import SHIPPED
@@ -85,6 +92,29 @@ def test_its_vectors_follow_the_likeness_of_sentences(small, data_folder: Path):
         vectors = torch.nn.functional.normalize(packed.sums(model(packed).hidden)[: len(texts)], dim=1)
     cosines = (vectors[::2] * vectors[1::2]).sum(dim=1)
     assert spearmanr(cosines, [pair["label"] for pair in pairs]).statistic > 0.76
+
+
+def test_it_learns_the_sample_reviews_by_default(tmp_path):
+    """An epoch without R-Drop: right on the sentences that `finetune` ends with, on plain ones, and in the README."""
+    script = [sys.executable, str(ROOT / "scripts" / "finetune.py"), "--no-report", "--output-dir", str(tmp_path)]
+    script += ["--epochs", "1", "--regularizer", "judge-votes"]
+    printed = subprocess.run(script, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+    run = only_run(tmp_path)
+    told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert told["options"]["model"] == "small" and told["data"]["name"] == "sample"
+    assert told["settings"]["lr"] == rate_for(384) == 1.2e-4
+    three = re.findall(r"^  (\w+) +0\.\d+  .+$", printed, re.MULTILINE)
+    assert three == ["positive", "negative", "normal"], printed
+    assert json.loads((run / "test-metrics.json").read_text())["accuracy"] > 0.78
+    classifier = tezukuri.Classifier.load(run)
+    probes = tomllib.loads((SAMPLE.parent / "plain.toml").read_text(encoding="utf-8"))["probe"]
+    asked = [(text, probe["label"]) for probe in probes for text in probe["templates"]]
+    assert len(asked) == 20
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    asked += re.findall(r'classifier\("([^"]+)"\)\.label  # "(\w+)"', readme)
+    assert len(asked) > 20
+    found = classifier([text for text, _ in asked])
+    assert [(t, label, p.label) for (t, label), p in zip(asked, found, strict=True) if p.label != label] == []
 
 
 def test_a_broken_file_is_one_sentence(tmp_path):

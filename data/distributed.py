@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -82,8 +83,8 @@ def unpacked(name: str, content: bytes) -> bytes:
 def find(path: Path, wanted: Mapping[str, str]) -> tuple[dict[str, File], list[str]]:
     """Of the wanted files (split → path in the authors' repository) those that are there, and notes of the others.
 
-    A file is found by its name; of several with that name, the one whose folders are most like those wanted. A single
-    file may have any name where only one is wanted.
+    A file is found by its name, and where several have that name, as in the whole repository of several data sets, by
+    its folders. A single file may have any name where only one is wanted.
 
     Raises:
         DataError: none is there, or a file or archive is broken.
@@ -92,9 +93,13 @@ def find(path: Path, wanted: Mapping[str, str]) -> tuple[dict[str, File], list[s
     if path.is_file() and names == [plain(path.name)] and len(wanted) == 1:
         chosen = dict.fromkeys(wanted, names[0])
     else:
-        chosen = {split: best for split, goal in wanted.items() if (best := nearest(goal, names))}
-    files = ", ".join(PurePosixPath(goal).name for goal in wanted.values())
+        nearest = {split: max(names, key=lambda name, goal=goal: (shared(goal, name), -len(name)), default="")
+                   for split, goal in wanted.items()}  # fmt: skip
+        # All of them lie as deep in their folders; a file of the same name elsewhere is another data set's.
+        most = max(shared(wanted[split], name) for split, name in nearest.items())
+        chosen = {split: name for split, name in nearest.items() if most and shared(wanted[split], name) == most}
     if not chosen:
+        files = ", ".join(PurePosixPath(goal).name for goal in wanted.values())
         what = "is none of" if path.is_file() and len(names) == 1 else "has none of"
         raise DataError(f"{path} {what} the files of this data set, {files}")
     read = read_files(path, set(chosen.values()))
@@ -103,11 +108,7 @@ def find(path: Path, wanted: Mapping[str, str]) -> tuple[dict[str, File], list[s
     return {split: read[name] for split, name in chosen.items()}, missing
 
 
-def nearest(goal: str, names: Collection[str]) -> str | None:
-    """The name with the last parts of `goal`, as many as can be, of those with its very last."""
-
-    def shared(name: str) -> int:
-        pairs = zip(reversed(goal.split("/")), reversed(name.split("/")), strict=False)
-        return next((n for n, (a, b) in enumerate(pairs) if a != b), min(goal.count("/"), name.count("/")) + 1)
-
-    return max((name for name in names if shared(name)), key=lambda name: (shared(name), -len(name)), default=None)
+def shared(goal: str, name: str) -> int:
+    """How many of their last parts, counted from the end, two paths have in common."""
+    pairs = zip(reversed(goal.split("/")), reversed(name.split("/")), strict=False)
+    return len(list(takewhile(lambda parts: parts[0] == parts[1], pairs)))

@@ -10,13 +10,18 @@ from .commonsense_moral import COMMONSENSE_MORAL
 from .dataset import SPLITS, DataError, Dataset, Example
 from .encodings import AUTO
 from .jcola import JCOLA
+from .jglue import JCOMMONSENSEQA, JNLI, JSQUAD, JSTS
 from .jrte import CARD as JRTE
 from .jrte import LABELS, fetch, read_jrte
+from .jrte_rte import JRTE_RTE
+from .jsick import JSICK
 from .label_names import merged
 from .marc_ja import MARC_JA
+from .ner_wikipedia import NER_WIKIPEDIA
 from .reader import Card, Reader
 from .rows import Rows, listed, refuse_bad_rows
 from .split import draw_splits
+from .stsb import STSB
 from .table import SUFFIXES, class_order, read_table
 from .wrime import WRIME
 
@@ -34,6 +39,14 @@ READERS = {
     "jcola": JCOLA,
     "chabsa": CHABSA,
     "commonsense-moral": COMMONSENSE_MORAL,
+    "jnli": JNLI,
+    "jrte-rte": JRTE_RTE,
+    "jsick": JSICK,
+    "jsts": JSTS,
+    "stsb": STSB,
+    "jcommonsenseqa": JCOMMONSENSEQA,
+    "jsquad": JSQUAD,
+    "ner-wikipedia": NER_WIKIPEDIA,
 }
 
 
@@ -118,7 +131,8 @@ def load(
         reason = f": all of its {len(bad)} rows are bad, the first is {bad[0]}" if bad else ""
         raise DataError(f"{file} has no examples{reason}")
     name = file.name if reader is None else str(source)
-    return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn)
+    task = reader.card.task if reader is not None and reader.card else "classify"
+    return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn, task)
 
 
 def existing(path: str | Path, folder: bool = False) -> Path:

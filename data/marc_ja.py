@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .dataset import BadRow, DataError, Example
-from .distributed import File, find
+from .distributed import File, find, names_in
 from .reader import Card, Reader, Repository, few, must_be_given
 from .rows import RAW_LENGTH, RowError, Rows, refuse_broken_text
 
@@ -54,7 +54,7 @@ CARD = Card(
 def read_marc_ja(path: Path) -> Rows:
     """The reviews in the file, folder or archive; lists of ids from there too, or else downloaded."""
     file = find(path, {"reviews": REVIEWS})[0]["reviews"]
-    has_lists = not path.is_file() and len(find(path, {"reviews": REVIEWS, **LISTS.paths()})[0]) > len(LISTS.files)
+    has_lists = any("_review_id_list/" in name for name in names_in(path))
     lists = find(path if has_lists else LISTS.fetch("marc-ja", LICENCE), LISTS.paths())[0]
     disputed, turned = ({split: ids_of(lists[f"{kind}-{split}"]) for split in ("dev", "test")}
                         for kind in ("filter", "label"))  # fmt: skip

@@ -213,6 +213,13 @@ def number_of(row: dict[str, Any], column: str) -> float:
     return value
 
 
+def within(score: float, lowest: float, highest: float) -> float:
+    """The score; RowError where it is out of its range."""
+    if not lowest <= score <= highest:
+        raise RowError(f"the score {score:g} is not from {lowest:g} to {highest:g}")
+    return score
+
+
 def one_of(value: Any, names: Mapping[str, str], column: str) -> str:
     """The name of a label as the file has it; RowError where it has none."""
     if str(value) not in names:

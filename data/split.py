@@ -11,6 +11,8 @@ from .dataset import Example
 def draw_splits(examples: list[Example], shares: Mapping[str, float], seed: int) -> list[Example]:
     """The examples in the same order, a share of each class moved to each of the named splits and the rest to train.
 
+    Labels that are no names are one class.
+
     A class gives at least one example to every split, unless it has no more distinct texts than there are splits to
     draw; then all of it stays in train. A text that occurs several times is in one split.
     """
@@ -19,7 +21,7 @@ def draw_splits(examples: list[Example], shares: Mapping[str, float], seed: int)
     class_of_text: dict[str, str] = {}
     for position, example in enumerate(examples):
         text = example.text.strip()
-        label = class_of_text.setdefault(text, example.label)
+        label = class_of_text.setdefault(text, example.label if isinstance(example.label, str) else "")
         groups_of_class[label].setdefault(text, []).append(position)
 
     # Class by class, groups in random order are taken for each split.

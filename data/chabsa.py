@@ -22,7 +22,7 @@ POLARITIES = ("negative", "neutral", "positive")
 ADDRESS = "https://github.com/chakki-works/chABSA-dataset"
 CARD = Card(
     "classify",
-    "sentiment of sentences of annual reports, those of one polarity",
+    "sentiment of sentences of annual reports, those of one polarity; local copy only",
     "2,330, split at random",
     "CC BY 4.0",
     f"TIS Inc., 2018; {ADDRESS}",

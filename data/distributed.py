@@ -93,18 +93,18 @@ def find(path: Path, wanted: Mapping[str, str]) -> tuple[dict[str, File], list[s
     if path.is_file() and names == [plain(path.name)] and len(wanted) == 1:
         chosen = dict.fromkeys(wanted, names[0])
     else:
-        nearest = {split: max(names, key=lambda name, goal=goal: (shared(goal, name), -len(name)), default="")
-                   for split, goal in wanted.items()}  # fmt: skip
+        alike = {split: max([(shared(goal, name), -len(name), name) for name in names], default=(0, 0, ""))
+                 for split, goal in wanted.items()}  # fmt: skip
         # All of them lie as deep in their folders; a file of the same name elsewhere is another data set's.
-        most = max(shared(wanted[split], name) for split, name in nearest.items())
-        chosen = {split: name for split, name in nearest.items() if most and shared(wanted[split], name) == most}
+        most = max(parts for parts, _, _ in alike.values())
+        chosen = {split: name for split, (parts, _, name) in alike.items() if most and parts == most}
     if not chosen:
         files = ", ".join(PurePosixPath(goal).name for goal in wanted.values())
         what = "is none of" if path.is_file() and len(names) == 1 else "has none of"
         raise DataError(f"{path} {what} the files of this data set, {files}")
     read = read_files(path, set(chosen.values()))
     missing = [f"{PurePosixPath(goal).name} is not in {path}: no {split}" for split, goal in wanted.items()
-               if split not in chosen]  # fmt: skip
+               if split not in chosen and len(names) > 1]  # fmt: skip
     return {split: read[name] for split, name in chosen.items()}, missing
 
 

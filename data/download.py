@@ -17,6 +17,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tezukuri"
 
 
+def bytes_cached(name: str) -> int:
+    """How many bytes of a data set are in the cache folder."""
+    return sum(file.stat().st_size for file in (cache_folder() / name).rglob("*") if file.is_file())
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

@@ -21,7 +21,7 @@ COLUMNS = ("pair_ID", "data", "sentence_A_Ja", "sentence_B_Ja", "entailment_labe
 ADDRESS = "https://github.com/verypluming/JSICK"
 CARD = Card(
     "classify",
-    "whether a caption of a picture entails another, translated from SICK",
+    "whether a caption of a picture entails another, translated from SICK; local copy only",
     "4,500 / 500 / 4,927",
     "CC BY 4.0",
     f"Yanaka and Mineshima, TACL 2022; {ADDRESS}",

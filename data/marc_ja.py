@@ -41,12 +41,12 @@ LISTS = Repository(
 ASCII = frozenset(string.printable)
 MOST_ASCII = 0.9
 LONGEST = 500  # characters
-LICENCE = "as Amazon gave it (not for commercial use); lists CC BY-SA 4.0"
+LICENCE = "CC BY-SA 4.0"  # of the lists
 CARD = Card(
     "classify",
-    "sentiment of product reviews: needs the reviews, which nobody distributes any more",
+    "sentiment of product reviews; local copy only, since nobody distributes them any more",
     "187,528 / 5,654 / 5,639",
-    LICENCE,
+    "Amazon's own",
     "Kurihara et al., LREC 2022; https://github.com/yahoojapan/JGLUE",
 )
 

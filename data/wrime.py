@@ -28,8 +28,8 @@ REPOSITORY = Repository(
 )
 CARD = Card(
     "classify",
-    "sentiment of posts by readers or the writer, or their strongest feeling",
-    "30,000 / 2,500 / 2,500, and fewer where neutral ones are left out",
+    "sentiment of posts (neutral ones left out), or their strongest feeling, by readers or the writer",
+    "30,000 / 2,500 / 2,500",
     "CC BY-NC-ND 4.0",
     "Kajiwara et al., NAACL 2021; Suzuki et al., LREC 2022; https://github.com/ids-cv/wrime",
 )

@@ -1,6 +1,7 @@
 """Files as the authors of a data set distribute them: in a folder, in a .zip or .tar archive, or alone; also as .gz.
 
-Names are the paths inside the folder or archive, with `/` and without `.gz`.
+Names are the paths inside the folder or archive, with `/` and without `.gz`. Files whose names begin with a dot, as
+macOS adds them to archives, are left out.
 """
 
 import gzip
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from .dataset import DataError
 from .rows import decoded_lines
 
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError, NotImplementedError)
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError, RuntimeError)
 
 
 class File(NamedTuple):
@@ -32,7 +33,8 @@ class File(NamedTuple):
 
 def names_in(path: Path) -> list[str]:
     """The names of all files in a folder or archive, or that of the file."""
-    return sorted(name for name, _ in members(path, wanted=()))
+    names = (name for name, _ in members(path, wanted=()))
+    return sorted(name for name in names if not PurePosixPath(name).name.startswith("."))
 
 
 def read_files(path: Path, names: Collection[str]) -> dict[str, File]:

@@ -26,7 +26,7 @@ from .rows import RAW_LENGTH, RowError, Rows, refuse_broken_text
 
 LABELS = ("negative", "positive")
 REVIEWS = "amazon_reviews_multilingual_JP_v1_00.tsv"
-COLUMNS = 15
+COLUMNS = 14  # at least; the authors' script looks at no further ones
 FOLDER = "preprocess/marc-ja/data"
 LISTS = Repository(
     "yahoojapan/JGLUE",
@@ -102,8 +102,8 @@ def reviews_of(file: File) -> tuple[list[Review], list[BadRow], Counter[str]]:
         if "review_id" not in (header := next(rows, [])):
             raise DataError(f"{file.place}:1: no column 'review_id', but {few(header)}: is it the file that you mean?")
         for row in rows:
-            if len(row) != COLUMNS or row[7] not in set("12345"):
-                why = f"{len(row)} columns" if len(row) != COLUMNS else f"star_rating is {row[7]!r} (column 8)"
+            if len(row) < COLUMNS or row[7] not in set("12345"):
+                why = f"{len(row)} columns" if len(row) < COLUMNS else f"star_rating is {row[7]!r} (column 8)"
                 bad.append(BadRow(str(file.place), rows.line_num, why, "\t".join(row)[:RAW_LENGTH]))
                 continue
             try:
@@ -133,7 +133,7 @@ def ids_of(file: File) -> dict[str, str]:
 
 
 def without_tags(markup: str) -> str:
-    """The text of a piece of HTML, its entities resolved, as BeautifulSoup's `get_text` gives it."""
+    """The text of a piece of HTML, its entities resolved; the authors' script does it by BeautifulSoup."""
     pieces: list[str] = []
     parser = HTMLParser()
     parser.handle_data = pieces.append  # type: ignore[assignment, method-assign]

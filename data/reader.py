@@ -49,13 +49,15 @@ class Reader(NamedTuple):
         hints = get_type_hints(self.read)
         found = {}
         for name, parameter in list(signature(self.read).parameters.items())[1:]:
-            found[name] = tuple(sorted(get_args(hints[name]), key=lambda value: value != parameter.default))
+            found[name] = tuple(sorted(get_args(hints.get(name)), key=lambda value: value != parameter.default))
         return found
 
     def chosen(self, name: str, told: str) -> dict[str, str]:
         """`view=writer,neutral=keep` as a dictionary; DataError for what is no option."""
+        if not told:
+            return {}
         options, chosen = self.options(), {}
-        for part in told.split(",") if told else ():
+        for part in told.split(","):
             key, _, value = part.partition("=")
             if key not in options:
                 raise DataError(f"{name} has no option {key!r}; it has {listed(options)}")

@@ -28,7 +28,7 @@ REPOSITORY = Repository(
 )
 CARD = Card(
     "classify",
-    "sentiment of posts (neutral ones left out), or their strongest feeling, by readers or the writer",
+    "sentiment of posts or their strongest feeling, by readers or the writer (version 2)",
     "30,000 / 2,500 / 2,500",
     "CC BY-NC-ND 4.0",
     "Kajiwara et al., NAACL 2021; Suzuki et al., LREC 2022; https://github.com/ids-cv/wrime",
@@ -45,7 +45,7 @@ def labels(label: Label = "sentiment", view: View = "readers", neutral: Neutral 
 
 
 def read_wrime(path: Path, label: Label = "sentiment", view: View = "readers", neutral: Neutral = "drop") -> Rows:
-    """Posts with one label of `labels`; in the readers' view with the votes of the three.
+    """Posts with one label of `labels`; in the readers' view with the votes of the three for labels that there are.
 
     Args:
         label: `sentiment`: positive above 0, negative below. `emotion`: the strongest of eight feelings, which a post

@@ -20,6 +20,7 @@ from tezukuri.data.download import git_hash
 from tezukuri.data.load import READERS, load
 from tezukuri.data.marc_ja import LISTS, REVIEWS, without_tags
 from tezukuri.data.wrime import FEELINGS
+from tezukuri.train.plan import Plan
 
 FEELING_COLUMNS = [f"{who}_{what}" for who in ("Writer", "Reader1", "Reader2", "Reader3", "Avg. Readers")
                    for what in (*FEELINGS, "Sentiment")]  # fmt: skip
@@ -132,6 +133,17 @@ def test_a_bad_row_of_wrime_is_named(tmp_path: Path, cells: dict[str, object], r
 def test_an_option_that_a_data_set_has_not_is_refused(tmp_path: Path, source: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load(source, path=tmp_path)
+
+
+def test_a_plan_keeps_the_options_and_finds_the_folder_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "copy").mkdir()
+    wrime_file(tmp_path / "copy" / "wrime-ver2.tsv", *POSTS)
+    plan = Plan(data="wrime:neutral=keep", data_path="copy").whole_paths()
+    monkeypatch.chdir("/")
+    assert plan.data == "wrime:neutral=keep" and len(plan.read_data().examples) == 3
 
 
 # --- MARC-ja ----------------------------------------------------------------------------------------------------------
@@ -247,6 +259,14 @@ def test_chabsa_is_the_sentences_of_one_polarity(data_folder: Path) -> None:
     ]
     assert data.drawn and "split at random" in data.notes[2]
     assert data.examples[0].id == "e00008-0" and data.examples[0].text.startswith("当連結会計年度におけるわが国経済は")
+
+
+def test_what_macos_adds_to_an_archive_is_left_out(tmp_path: Path) -> None:
+    sentence = '{"sentence_id": 0, "sentence": "増収となった", "opinions": [{"polarity": "positive"}]}'
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("__MACOSX/chABSA-dataset/._e1_ann.json", b"\0\5\x16\7")
+        archive.writestr("chABSA-dataset/e1_ann.json", f'{{"sentences": [{sentence}]}}')
+    assert [e.text for e in load("chabsa", path=tmp_path / "a.zip").examples] == ["増収となった"]
 
 
 def test_a_bad_sentence_of_chabsa_is_named_by_its_line(tmp_path: Path) -> None:

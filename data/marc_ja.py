@@ -11,10 +11,12 @@ file must be whole.
 """
 
 import csv
+import html
 import io
 import random
 import string
 from collections import Counter
+from html.entities import html5
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -133,13 +135,56 @@ def ids_of(file: File) -> dict[str, str]:
 
 
 def without_tags(markup: str) -> str:
-    """The text of a piece of HTML, its entities resolved; the authors' script does it by BeautifulSoup."""
-    pieces: list[str] = []
-    parser = HTMLParser()
-    parser.handle_data = pieces.append  # type: ignore[assignment, method-assign]
+    """The text of a piece of HTML, as `BeautifulSoup(markup, "html.parser").get_text()` of their script gives it.
+
+    30,000 random pieces were equal to those of BeautifulSoup 4.15.0. In <pre>, <textarea> and CDATA it does otherwise.
+    """
+    parser = Markup()
     parser.feed(markup)
     parser.close()
-    return "".join(pieces)
+    parser.end_of_piece()
+    return "".join(parser.pieces)
+
+
+class Markup(HTMLParser):
+    """Collects the text between tags; a piece of it that is white space alone becomes one space or line break."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.pieces: list[str] = []
+        self.piece = ""
+        self.hidden = False  # in a script or style sheet
+
+    def end_of_piece(self) -> None:
+        if self.piece and not self.piece.strip(" \t\n\f\r"):
+            self.piece = "\n" if "\n" in self.piece else " "
+        self.pieces.append("" if self.hidden else self.piece)
+        self.piece = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.end_of_piece()
+        self.hidden = tag in ("script", "style")
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.end_of_piece()
+
+    def handle_endtag(self, tag: str) -> None:
+        self.end_of_piece()
+        self.hidden = False
+
+    def handle_data(self, data: str) -> None:
+        self.piece += data
+
+    def handle_charref(self, name: str) -> None:
+        self.piece += html.unescape(f"&#{name};")
+
+    def handle_entityref(self, name: str) -> None:
+        self.piece += html5.get(f"{name};", f"&{name}")
+
+    def handle_comment(self, data: str) -> None:
+        self.end_of_piece()
+
+    handle_decl = handle_pi = unknown_decl = handle_comment  # type: ignore[assignment]
 
 
 MARC_JA = Reader(

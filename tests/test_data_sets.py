@@ -227,8 +227,18 @@ def test_the_lists_are_those_of_the_paper(data_folder: Path) -> None:
         assert git_hash((folder / path).read_bytes()) == expected
 
 
-def test_tags_and_entities_are_resolved() -> None:
-    assert without_tags("良い<br />本<!-- x -->です&amp;&#12354; 1 < 2") == "良い本です&あ 1 < 2"
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("良い<br />本<!-- x -->です&amp;&#12354; 1 < 2", "良い本です&あ 1 < 2"),
+        ("良い<br /> \t<br>本\n <br/>\n", "良い 本\n \n"),
+        ("&hearts;&copy &#150;&#x3042;", "♥© –あ"),
+        ("&bogus;本 & (>_<) <3", "&bogus本 & (>_<) <3"),
+        ("a<script>b</script>c<style>d</style>e", "ace"),
+    ],
+)
+def test_tags_and_entities_are_resolved_as_beautiful_soup_does(markup: str, text: str) -> None:
+    assert without_tags(markup) == text  # made with BeautifulSoup 4.15.0, html.parser
 
 
 # --- JCoLA, commonsense morality, chABSA --------------------------------------------------------------------------

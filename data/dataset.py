@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 SPLITS = ("train", "dev", "test")
 
@@ -11,16 +11,29 @@ class DataError(ValueError):
     """Data that cannot be used."""
 
 
+class Span(NamedTuple):
+    """A stretch of a text, in characters: text[start:end]."""
+
+    start: int
+    end: int
+    kind: str = ""  # of an entity
+
+
 @dataclass(frozen=True)
 class Example:
-    """One labelled text."""
+    """One labelled text.
+
+    The label is the name of a class; a number (float); the number of a choice (int, from 0); or a tuple of Spans: all
+    entities of `text`, or all answers to the question `text` that are right, in `pair`, the context.
+    """
 
     id: str
     text: str
-    label: Any  # the name of the class, or what another task predicts
+    label: Any
     split: str  # "train", "dev" or "test"
     votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus has votes
     pair: str | None = None  # the second text, where the task is about two
+    choices: tuple[str, ...] | None = None  # the answers to choose from, where the task is that
 
     @property
     def content(self) -> str:
@@ -52,6 +65,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)  # what the reader decided by itself
     named: bool = True  # whether `labels` were named, not only found beside the texts
     drawn: bool = False  # the data has no splits: those of the examples were drawn at random
+    task: str = "classify"  # what the labels are for
 
     def __repr__(self) -> str:
         sizes = Counter(example.split for example in self.examples)

@@ -10,15 +10,23 @@ without a header and without quoting.
 import json
 from pathlib import Path
 
-from .dataset import SPLITS, BadRow, DataError, Example
+from .dataset import SPLITS, DataError, Example
 from .download import cache_folder, download
-from .rows import RowError, collect, listed, read_lines
+from .reader import Card
+from .rows import RowError, Rows, collect, listed, read_lines
 
 NAMES = {"-1": "negative", "0": "normal", "1": "positive"}
 LABELS = tuple(NAMES.values())
 COMMIT = "fa164496fccfa393cd400cd86b96efeea62d69d2"
 URL = f"https://raw.githubusercontent.com/megagonlabs/jrte-corpus/{COMMIT}/data/pn.tsv"
 SHA256 = "7c3ab858d2b4e72563718d80bebc5fd75daf59c91993e712be45f2014c664c1f"
+CARD = Card(
+    "classify",
+    "sentiment of hotel reviews: negative, normal or positive, with judges' votes",
+    "3,888 / 1,112 / 553",
+    "CC BY-NC-SA 4.0",
+    "Hayashibe, LREC 2020; https://github.com/megagonlabs/jrte-corpus",
+)
 
 
 def fetch(url: str = URL, sha256: str = SHA256) -> Path:
@@ -32,7 +40,7 @@ def fetch(url: str = URL, sha256: str = SHA256) -> Path:
         ) from error
 
 
-def read_jrte(path: Path) -> tuple[list[Example], list[BadRow]]:
+def read_jrte(path: Path) -> Rows:
     return collect(path, enumerate(read_lines(path), start=1), parse)
 
 

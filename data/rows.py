@@ -1,7 +1,10 @@
 """From the bytes of a file to examples, row by row; a bad row is named and hides none of the others."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from .dataset import BadRow, DataError, Example
 
@@ -11,6 +14,19 @@ SHOWN = 10  # bad rows that an error message lists
 
 class RowError(ValueError):
     """Why a row is no example; `collect` adds the file and the line."""
+
+
+class Unwanted(Exception):  # noqa: N818  # no error
+    """Why a row that is right is left out all the same; `collect` counts such rows, and a note says so."""
+
+
+class Rows(NamedTuple):
+    """What a file has."""
+
+    examples: list[Example]
+    bad: list[BadRow]
+    unwanted: Mapping[str, int] = MappingProxyType({})  # why rows were left out → how many
+    notes: Sequence[str] = ()
 
 
 def decoded_lines(lines: Iterable[bytes]) -> Iterator[str]:
@@ -58,14 +74,15 @@ def collect(
     records: Iterable[tuple[int, str]],
     parse: Callable[[int, str], Example],
     encoding: str | None = None,
-) -> tuple[list[Example], list[BadRow]]:
+) -> Rows:
     """Parse the records (line number, raw row) of one file; empty rows are skipped.
 
-    A row is bad where `parse` raises RowError, and where its id is that of an earlier row. `encoding` is as in
-    `refuse_broken_text`.
+    A row is bad where `parse` raises RowError, and where its id is that of an earlier row; it is left out where `parse`
+    raises Unwanted. `encoding` is as in `refuse_broken_text`.
     """
     examples: list[Example] = []
     bad: list[BadRow] = []
+    unwanted: Counter[str] = Counter()
     line_of_id: dict[str, int] = {}
     for line, raw in records:
         if not raw:
@@ -77,6 +94,9 @@ def collect(
                 raise RowError("the id is empty")
             if example.id in line_of_id:
                 raise RowError(f"the id {example.id!r} is already that of line {line_of_id[example.id]}")
+        except Unwanted as reason:
+            unwanted[str(reason)] += 1
+            continue
         except RowError as error:
             shown = raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             shown = shown if len(shown) <= RAW_LENGTH else shown[: RAW_LENGTH - 1] + "…"
@@ -84,7 +104,7 @@ def collect(
             continue
         line_of_id[example.id] = line
         examples.append(example)
-    return examples, bad
+    return Rows(examples, bad, unwanted)
 
 
 def refuse_bad_rows(bad: list[BadRow]) -> None:

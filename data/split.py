@@ -11,6 +11,8 @@ from .dataset import Example
 def draw_splits(examples: list[Example], shares: Mapping[str, float], seed: int) -> list[Example]:
     """The examples in the same order, a share of each class moved to each of the named splits and the rest to train.
 
+    Labels that are no names are one class.
+
     A class gives at least one example to every split, unless it has no more distinct texts than there are splits to
     draw; then all of it stays in train. A text that occurs several times is in one split.
     """

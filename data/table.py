@@ -115,7 +115,7 @@ def read_table(
             splits[name] += 1
         return Example(id_, text, label, split, votes_of(row), pair)
 
-    examples, bad = collect(path, table.records, parse, table.encoding)
+    examples, bad, *_ = collect(path, table.records, parse, table.encoding)
     notes = list(table.notes)
     if splits:
         notes.append("splits: " + ", ".join(f"{name} ({n} texts) is {SPLIT_NAMES[name]}" for name, n in splits.items()))
@@ -131,15 +131,16 @@ def read_table(
     return examples, bad, notes
 
 
-def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None) -> Table:
+def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None, suffix: str = "") -> Table:
     """The columns of a file and its records; DataError where the header cannot be read.
 
-    `lines` are those of a stream, for which `path` is only a name with the suffix.
+    `lines` are those of a stream, for which `path` is only a name. `suffix` tells the format instead of the name's.
     """
+    suffix = suffix or path.suffix.lower()
     lines, name, notes = (lines, "UTF-8", []) if lines is not None else decode(path, encoding)
-    if path.suffix.lower() == ".jsonl":
+    if suffix == ".jsonl":
         return Table(columns_of_objects(lines), enumerate(lines, start=1), lambda _, raw: json_object(raw), name, notes)
-    is_csv = path.suffix.lower() == ".csv"
+    is_csv = suffix == ".csv"
     split_fields = csv_fields if is_csv else lambda raw, _: raw.split("\t")
     records = csv_records(path, lines) if is_csv else enumerate(lines, start=1)
     _, header = next(iter(records), (1, ""))

@@ -34,9 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     data = plan_of(DataOptions, options).read_data()
     print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
-    strange = label_notes(data)
+    strange = label_notes(data) if data.task == "classify" else []
     try:
-        refuse_numbers(data)
+        if data.task == "classify":
+            refuse_numbers(data)
     except DataError as error:  # finetune stops there; the rest may be of use all the same
         strange.insert(0, str(error))
     print("\n".join([*data.notes, *strange, "", *table(data)]))
@@ -61,15 +62,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def table(data: Dataset) -> Iterator[str]:
-    """A line a label: how many texts of each split, and what share of the split that is."""
+    """A line a class, and one for all: how many texts of each split, and what share of the split that is."""
     found = balance(data.examples)
+    classes = data.labels if data.task == "classify" else ()
+    every = tuple({label for label, _ in found})
     columns = [(split,) for split in SPLITS] + [SPLITS]
     yield f"{'':<12}" + "".join(f"{name:>17}" for name in (*SPLITS, "all"))
-    for labels, name in [*(((label,), label) for label in data.labels), (data.labels, "all")]:
+    for labels, name in [*(((label,), label) for label in classes), (every, "all")]:
         row = f"{name:<12}"
         for column in columns:
             count = sum(found[label, split] for label in labels for split in column)
-            whole = sum(found[label, split] for label in data.labels for split in column)
+            whole = sum(found[label, split] for label in every for split in column)
             row += f"{count:>7} ({100 * count / max(whole, 1):5.1f} %)"
         yield row
 

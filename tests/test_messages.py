@@ -36,16 +36,16 @@ PRINTED_BY = {
     "eval/inside_lines.py": {"inside"},
     "eval/labelled.py": {"predict"},
     "eval/neutral.py": {"evaluate"},  # of a model with the data's labels there is nothing to say
-    "model": set(SCRIPTS) - {"check_data", "build_vocab"},
+    "model": set(SCRIPTS) - {"check_data", "data", "build_vocab"},
     "scripts/options.py": {"finetune", "pretrain"},
-    "tokenize": set(SCRIPTS) - {"check_data"},
+    "tokenize": set(SCRIPTS) - {"check_data", "data"},
     "train": {"finetune"},
     "train/evaluation.py": {"evaluate"},
     "train/pretrain.py": {"pretrain"},
     "train/pretraining.py": {"pretrain"},
     "train/retraining.py": {"failures"},
     "train/study.py": {"compare"},
-    "weights": set(SCRIPTS) - {"check_data", "build_vocab"},
+    "weights": set(SCRIPTS) - {"check_data", "data", "build_vocab"},
     "weights/verify.py": {"verify"},
 }
 NO_MESSAGES = {Path("tokenize/words.py"), Path("tokenize/settings.py"), Path("scripts/command.py")}  # MeCab's; --help

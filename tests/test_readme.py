@@ -15,6 +15,7 @@ from tezukuri.scripts import (
     build_vocab,
     check_data,
     compare,
+    data,
     encode,
     evaluate,
     failures,
@@ -41,6 +42,7 @@ SCRIPTS = {
         build_vocab,
         encode,
         inside,
+        data,
         check_data,
         verify,
     )

@@ -114,7 +114,7 @@ class DataOptions(Options):
     """The options of a run on labelled texts. Errors are those of Options."""
 
     data: str = option("sample", f"{', '.join(READERS)}, or a .tsv, .csv or .jsonl file (%(default)s)", DATA)
-    data_path: str | None = option(None, "jrte's pn.tsv on this disk, instead of a download", DATA, metavar="FILE")
+    data_path: str | None = option(None, "file or folder of a data set, instead of a download", DATA, metavar="PATH")
     text_column: str = option("text", "(%(default)s)", DATA, metavar="NAME")
     label_column: str = option("label", "(%(default)s)", DATA, metavar="NAME")
     pair_column: str | None = option(None, "holds a second text, for tasks about two", DATA, metavar="NAME")

@@ -23,6 +23,9 @@ def kind_of_labels(name: str) -> str:
 def task_for(name: str, data: Dataset) -> Task:
     """The task of that name for some data; ValueError where there is none, or the data have not what it needs."""
     kind_of_labels(name)
+    if data.task not in (name, Classify.name):  # that of a data set with a name; files of one's own say none
+        advice = f"give --task {data.task}" if data.task in TASKS else "which this package cannot learn yet"
+        raise ValueError(f"{data.name} is for the task {data.task}, not {name}: {advice}")
     task = TASKS[name].of(data)
     task.pairs = any(example.pair is not None for example in data.examples)
     return task

@@ -65,7 +65,8 @@ def main() -> None:
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--study", type=Path, default=Path("outputs/overfitting"))
     chosen = options.parse_args()
-    common = ["--model", MODEL, "--epochs", "4", "--data", "jrte", *(["--data-path", chosen.data_path] if chosen.data_path else [])]
+    common = ["--model", MODEL, "--epochs", "4", "--data", "jrte"]
+    common += ["--data-path", chosen.data_path] if chosen.data_path else []
     asked = [*(f"--method={method}" for method in METHODS), "--jobs", str(chosen.jobs), "--study", str(chosen.study)]
     compare.main([*asked, "--soup", "--", *common])
 

@@ -50,7 +50,8 @@ on {machine}, at commit {commit}. The `report.html` of your own run has the same
 
 ## Method
 
-- **Model**: `mini`, which comes with the package, fine-tuned by `tezukuri finetune --model mini --epochs 4 --data jrte --regularizer none`.
+- **Model**: `mini`, which comes with the package, fine-tuned by
+  `tezukuri finetune --model mini --epochs 4 --data jrte --regularizer none`.
   Regularizers are off, so that there are more errors to analyse; the default recipe has the two that are tried below.
   All else is the default recipe: {recipe}.
 - **Data**: hotel reviews of the Japanese Realistic Textual Entailment corpus, sentences with three polarities, each

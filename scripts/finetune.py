@@ -1,4 +1,4 @@
-"""Fine-tune a BERT on labelled texts, and judge it; without options, the one that comes with this package.
+"""Fine-tune a BERT on labelled texts, and judge it; without options, small on the sample reviews of this package.
 
 python scripts/finetune.py
 python scripts/finetune.py --model tohoku-nlp/bert-base-japanese-v3 --data jrte

@@ -60,9 +60,11 @@ def what_next(run: Run) -> str:
         page = {f"failures {folder} --against RUN": "the page again, beside another run"}
     elif run.task.classes:
         page = {f"failures {folder}": "every mistake, on one page"}
-    own = "--file FILE.csv --text-column … --pair-column …" if run.task.pairs else "文"
+    predict = f"predict --model {model} 文"
+    if run.task.pairs:
+        predict = f"predict --model {model} --file FILE.csv --text-column … --pair-column …"
     commands = {
-        f"predict --model {model} {own}": "label texts of your own",
+        predict: "label texts of your own",
         **page,
         "finetune --data jrte": "the same on 5,553 real hotel reviews",
         "finetune --model tohoku-nlp/bert-base-japanese-v3 --data jrte": "a BERT of full size; it needs a GPU",

@@ -33,6 +33,8 @@ PRINTED_BY = {
     "data/texts.py": {"predict"},
     "eval": {"evaluate", "failures", "finetune", "predict", "probe"},
     "eval/inside.py": {"inside"},
+    "eval/predict.py": {"evaluate", "predict"},
+    "eval/tasks": {"finetune"},  # a trained model has its task
     "eval/inside_lines.py": {"inside"},
     "eval/labelled.py": {"predict"},
     "eval/neutral.py": {"evaluate"},  # of a model with the data's labels there is nothing to say

@@ -107,7 +107,8 @@ def refuse_numbers(data: Dataset) -> None:
         what = "numbers" if len(numbers) == len(counts) else "ids or texts"
         raise DataError(
             f"{data.name} has {len(counts)} labels for {counts.total()} texts ({counted(list(counts)[:3])}, …), which "
-            f"look like {what}, not like classes: name another column (--label-column), or the classes (--classes)"
+            f"look like {what}, not like classes: name another column (--label-column), or the classes (--classes); "
+            "numbers as such are for the task score"
         )
 
 

@@ -54,7 +54,10 @@ def dataset_of(
                 refuse_broken_text(text)
             except RowError as error:
                 raise DataError(f"{what}[{i}]: {error}") from error
+    kind = {"names": "names of labels", "number": "a number"}.get(labels_are, "the name of a class")
     for i, label in enumerate(columns["labels"]):
+        if not isinstance(label, str) and hasattr(label, "__len__") and not (labels_are == "names" and listing(label)):
+            raise DataError(f"labels[{i}] is {label!r}, and not {kind}: give such, or choose another task")
         missing = label is None or (not isinstance(label, str) and str(label).lower() in ("nan", "nat", "<na>"))
         if missing or (labels_are != "names" and not str(label).strip()):
             raise DataError(f"labels[{i}] is {label!r}: leave its text out, or give it a label")
@@ -66,9 +69,12 @@ def dataset_of(
     refuse_classes(labels_are, classes, merge_labels)
     read: list[Any] = []
     for i, label in enumerate(columns["labels"]):
-        several = labels_are == "names" and isinstance(label, list | tuple | set)
+        if labels_are == "names" and listing(label):
+            own: Any = sorted(label) if isinstance(label, set | frozenset) else list(label)
+        else:
+            own = str(label).strip()
         try:
-            read.append(LABEL_KINDS[labels_are](list(label) if several else str(label).strip()))
+            read.append(LABEL_KINDS[labels_are](own))
         except ValueError as error:
             raise DataError(f"labels[{i}] ({label!r}) {error}") from error
     pairs, splits = columns.get("pairs", [None] * n), columns.get("splits", [""] * n)
@@ -89,6 +95,10 @@ def dataset_of(
     drawn = any(not example.split for example in examples)
     examples, notes = with_splits(examples, seed)
     return Dataset(name, names, examples, notes=[*joined, *notes], named=classes is not None, drawn=drawn)
+
+
+def listing(label: Any) -> bool:
+    return isinstance(label, list | tuple | set | frozenset)
 
 
 def in_a_list(what: str, values: Iterable[Any]) -> Sequence[Any]:

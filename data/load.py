@@ -109,8 +109,9 @@ def load(
         file = existing(path, reader.folder) if path is not None else reader.fetch()
         examples, bad, unwanted, of_reader = Rows(*reader.read(file, **options))
         notes = [*of_reader, *(f"{n:,} row{'' if n == 1 else 's'} left out: {why}" for why, n in unwanted.items())]
-        drawn = any(not example.split for example in examples)
-        if drawn:
+        splits = {example.split for example in examples}
+        drawn = "" in splits
+        if drawn or ("train" in splits and "dev" not in splits):
             examples, of_splits = with_splits(examples, seed)
             notes += of_splits
     else:

@@ -20,7 +20,7 @@ def draw_splits(examples: list[Example], shares: Mapping[str, float], seed: int)
     groups_of_class: dict[str, dict[str, list[int]]] = defaultdict(dict)  # label -> text -> positions
     class_of_text: dict[str, str] = {}
     for position, example in enumerate(examples):
-        text = example.text.strip()
+        text = example.content.strip()
         own = example.label if isinstance(example.label, str) else ""  # numbers and lists are one class
         label = class_of_text.setdefault(text, own)
         groups_of_class[label].setdefault(text, []).append(position)

@@ -200,6 +200,8 @@ def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, tuple[Any, A
     for group, prefix, points in places:
         for point in points:
             name = prefix + point.module
+            if name not in seen:  # the pooler, where the classifier reads the mean of all tokens
+                continue
             values = tensor_at(point.side, *seen[name], packed, heads)
             yield Stage(group, point.what, name, file_of(model, name), point.letters, values)
 

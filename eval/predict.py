@@ -89,6 +89,9 @@ class Scorer:
 
     def encode(self, texts: Sequence[str | tuple[str, str] | Example]) -> EncodedBatch:
         """n texts, each alone, or with a second one where the task is about two."""
+        for number, text in enumerate(texts, start=1):
+            if isinstance(text, tuple) and not (len(text) == 2 and all(isinstance(part, str) for part in text)):
+                raise ValueError(f"text {number} is {text!r}: a pair is two texts")
         examples = [
             text if isinstance(text, Example)
             else Example("", text[0], "", "", pair=text[1]) if isinstance(text, tuple)

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise ValueError("--trust is for a run that is resumed: give --resume RUN too, or leave it out")
     else:
         run = finetune(plan_of(Plan, options))
-    if run.data.labels == LABELS:
+    if run.data.labels == LABELS and run.task.classes and not run.task.pairs:
         print("\nthree new sentences:\n")
         for text, prediction in zip(SENTENCES, run.classifier(SENTENCES), strict=True):
             print(f"  {prediction.label:<9} {prediction.probability:.3f}  {text}")

@@ -162,7 +162,7 @@ def test_what_cannot_be_learned_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no text of texts has a label"):
         tezukuri.finetune(texts=texts, labels=[[], [], []], task="multilabel", output_dir=tmp_path)
     named = Dataset("x", ("a", "b"), [Example("1", "犬", "a", "train")])
-    with pytest.raises(ValueError, match="x has labels that are no lists of names, as 'a'"):
+    with pytest.raises(ValueError, match="x has a label 'a', which is none of the task multilabel"):
         tezukuri.finetune(named, task="multilabel", output_dir=tmp_path)
 
 

@@ -13,7 +13,9 @@ from test_model_parity import compare_gradients, encoder, padded, texts_for, twi
 
 import tezukuri
 from tezukuri.data.dataset import Dataset, Example
+from tezukuri.data.lists import dataset_of
 from tezukuri.eval.tasks.score import Score
+from tezukuri.eval.tasks.table import TASKS, require_labels
 from tezukuri.model.heads import ScoreHead
 from tezukuri.model.model import Model
 from tezukuri.model.packing import pack
@@ -215,12 +217,12 @@ def test_what_cannot_be_learned_is_refused(labels, options, told):
 
 
 def test_a_task_is_told_from_the_labels_that_it_cannot_have(tmp_path):
-    with pytest.raises(ValueError, match="sample has labels that are no numbers, as '"):
+    with pytest.raises(ValueError, match="sample has a label '.*', which is none of the task score"):
         tezukuri.finetune("sample", task="score", output_dir=tmp_path)
     one = [Example(str(i), f"犬{i}", 3.0, split) for i, split in enumerate(["train", "train", "dev"])]
     with pytest.raises(ValueError, match="all training texts of x have the score 3: nothing can be learned"):
         tezukuri.finetune(Dataset("x", (), one), task="score", output_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"x has labels that are no classes, as 3\.0"):
+    with pytest.raises(ValueError, match=r"x has a label 3\.0, which is none of the task classify"):
         tezukuri.finetune(Dataset("x", (), one), output_dir=tmp_path)
 
 
@@ -243,3 +245,17 @@ def test_a_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     (folder,) = (tmp_path / "b").glob("*/*/*")
     again = tezukuri.finetune(resume=folder)
     assert again.scores["test"] == whole.scores["test"]
+
+
+def test_a_model_judges_only_data_of_its_task(tmp_path):
+    """A name is found in a longer name, and a number has no names: neither may pass for a set of labels."""
+    task = TASKS["multilabel"](("joy", "sad"))
+    for data in (dataset_of(["a", "b"], ["joy", "sad"]), dataset_of(["a", "b"], [1, 2.5], labels_are="number")):
+        with pytest.raises(ValueError, match="which is none of the task multilabel"):
+            require_labels(type(task), data)
+    with pytest.raises(ValueError, match=r"labels\[0\] is \['joy'\], and not the name of a class"):
+        dataset_of(["a"], [["joy"]])
+    told = task.notes(
+        dataset_of(["a", "b"], [["joy"], ["fear"]], labels_are="names", splits=["test", "test"]), ["test"]
+    )
+    assert "labels that the model does not have: 'fear'" in told[0] and "'sad'" in told[1]

@@ -220,7 +220,7 @@ def test_it_is_saved_and_loaded_back(tmp_path, task):
         scorer = Scorer(loaded.model, loaded.tokenizer, task)
         assert np.array_equal(scorer.logits(scorer.encode(DEV)), logits)
     assert load_ready_classifier(tmp_path / "model", head=task.head).report.new == []
-    with pytest.raises(CheckpointError, match="problem_type is regression; classes here exclude each other"):
+    with pytest.raises(CheckpointError, match="problem_type is regression, and not single_label_class"):
         load_with_report(tmp_path / "model", "classify")
 
 

@@ -20,7 +20,7 @@ from ..eval.predict import Scorer, how_to_cut
 from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
-from ..eval.tasks.table import task_of_model
+from ..eval.tasks.table import require_labels, task_of_model
 from ..model.int8 import COSTS
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
@@ -192,6 +192,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     if isinstance(data, tuple):
         data = dataset_of(*data, seed=plan.split_seed, classes=plan.classes, labels_are=task.labels_are)
     data = plan.read_data(task.labels_are) if data is None else plan.of_memory(data)
+    require_labels(type(task), data)
     if plan.merge_labels:
         data = with_merged_labels(data, own=classifier.labels)
     if classifier.task.classes and not data.named:

@@ -34,6 +34,7 @@ from .regularizers.trust import hashes_of, require_trusted
 from .run import Run, Split
 from .scratch import scratch
 from .seen_words import only_seen_words
+from .settings import Settings
 
 P = TypeVar("P", bound=DataOptions)
 
@@ -98,10 +99,10 @@ def run_plan(
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
     task = task_for(plan.task, data)
-    settings = plan.settings(voted=any(example.votes for example in data.split("train")))
+    settings = plan.settings(voted=task.classes and any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
-        before = read_json(resume / "config.json")["settings"]["regularizers"]
-        settings = replace(settings, regularizers=tuple(before))
+        before = read_json(resume / "config.json")["settings"]
+        settings = Settings(**before | {"regularizers": tuple(before["regularizers"])})
         require_trusted(resume, settings.regularizers, trust)
     code = hashes_of(settings.regularizers)
     for file in code:
@@ -112,7 +113,8 @@ def run_plan(
     torch.manual_seed(settings.seed)  # before the head is made
     loaded = make(plan, data, task)
     model = loaded.model.to(device)
-    settings = replace(settings, lr=plan.settings(hidden_size=model.config.hidden_size).lr)
+    if not resume:
+        settings = replace(settings, lr=plan.settings(hidden_size=model.config.hidden_size).lr)
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
     for sentence in how_to_cut(model, {}, plan.max_length)[1]:
         print(f"note    {sentence}")
@@ -288,6 +290,8 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
         ValueError: an example would not come back from the file as it is.
     """
     names = ("id", "text", "pair", "label", "split", "votes")
+    if task.labels_are == "number":  # of whatever type
+        data = replace(data, examples=[replace(e, label=float(e.label)) for e in data.examples])
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
     # The order of the classes is that of the head's rows.

@@ -99,8 +99,8 @@ RATES = {128: 5e-4, 256: Settings.lr * 3**2.5, 384: 1.2e-4, 768: Settings.lr}  #
 
 def rate_for(hidden_size: int) -> float:
     """The default rate for a model's width, from those of mini and small, the best on JRTE's dev split (their cards),
-    and of BERT-base: between them on a straight line of the logarithms, beyond them on a power law. Nothing else was
-    measured.
+    and of BERT-base: between them on a straight line of the logarithms, above them on a power law, below them the same.
+    Nothing else was measured.
     """
     if hidden_size in RATES:
         return RATES[hidden_size]

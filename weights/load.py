@@ -307,7 +307,7 @@ def settle_labels(
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
-    named = label_names(settings, head)
+    named = label_names(settings, None if reset_head else head)
     architecture = " ".join(settings.get("architectures") or [])
     another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
     of_another_kind = any(kind in architecture for kind in OTHER_CLASSIFIERS)
@@ -363,11 +363,14 @@ def kept_cut(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return dict(cut), task
 
 
-def label_names(settings: dict[str, Any], head: type[Head] = ClassHead) -> list[str]:
-    """The class names of a `config.json`, none where it has none."""
-    if settings.get("problem_type") not in (None, head.problem_type):
-        kind = settings["problem_type"]
-        raise CheckpointError(f"config.json: problem_type is {kind}; classes here exclude each other")
+def label_names(settings: dict[str, Any], head: type[Head] | None = ClassHead) -> list[str]:
+    """The class names of a `config.json`, none where it has none; ValueError where it speaks of another head."""
+    kind = settings.get("problem_type")
+    if head and kind not in (None, head.problem_type):
+        raise CheckpointError(
+            f"config.json: problem_type is {kind}, and not {head.problem_type}: put a new head in its place "
+            "(tezukuri finetune --reset-head)"
+        )
     names = settings.get("id2label") or {}
     try:
         names = {int(row): str(label) for row, label in names.items()}
@@ -421,7 +424,8 @@ def check_word_head(tensors: dict[str, Tensor], names: Names, reset_head: bool, 
     """There must be a masked-language head, and its decoder must be the word embeddings."""
     if not reset_head and not any(name.startswith(names.heads["fill-mask"]) for name in tensors):
         raise CheckpointError(
-            f"{report.source} has no head for masked words: choose a model that was pretrained to guess them"
+            f"{report.source} has no head for masked words: choose a model that was pretrained to guess "
+            "them, or learn a new one (tezukuri pretrain --reset-head)"
         )
     for name, twin in names.tied.items():
         if name in tensors and twin in tensors and not torch.equal(tensors[name], tensors[twin]):

@@ -1,7 +1,7 @@
 """A class for a text, or for a pair of texts."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,12 +19,12 @@ class Classify(Task):
     falling = ("loss", "ece")
     classes = True
 
+    @staticmethod
+    def fits(label: Any) -> bool:
+        return isinstance(label, str)
+
     @classmethod
     def of(cls, data: Dataset) -> Self:
-        if odd := next((e for e in data.examples if not isinstance(e.label, str)), None):
-            raise ValueError(
-                f"{data.name} has labels that are no classes, as {odd.label!r}: another --task is for them"
-            )
         if len(data.labels) < 2:
             raise ValueError(f"{data.name} has one label only, {data.labels[0]!r}: is it in another column?")
         if not data.named:

@@ -25,21 +25,23 @@ class Multilabel(Task):
         super().__init__(labels)
         self.thresholds = np.full(len(self.labels), HALF)
 
+    @staticmethod
+    def fits(label: Any) -> bool:
+        return isinstance(label, tuple) and all(isinstance(name, str) for name in label)
+
     @classmethod
     def of(cls, data: Dataset) -> Self:
-        if odd := next((e for e in data.examples if not isinstance(e.label, tuple)), None):
-            raise ValueError(
-                f"{data.name} has labels that are no lists of names, as {odd.label!r}: choose another --task"
-            )
         if not data.labels:
             raise ValueError(f"no text of {data.name} has a label: there is nothing to learn")
         return cls(data.labels)
 
     def notes(self, data: Dataset, splits: Sequence[str] = ("train", "dev", "test")) -> list[str]:
         told = []
+        if unknown := [label for label in data.labels if label not in self.labels]:
+            told.append(f"labels that the model does not have: {', '.join(map(repr, unknown))}: no score counts them")
         for split in splits:
             own = [e.label for e in data.examples if e.split == split]
-            if absent := [label for label in data.labels if own and not any(label in names for names in own)]:
+            if absent := [label for label in self.labels if own and not any(label in names for names in own)]:
                 told.append(
                     f"labels without a text in {split}: {', '.join(map(repr, absent))}: the F1 of each is 0 there"
                 )

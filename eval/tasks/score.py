@@ -26,12 +26,12 @@ class Score(Task):
         if len(self.labels) != 1:
             raise ValueError(f"a score is one number, and this model gives {len(self.labels)} ({', '.join(labels)})")
 
+    @staticmethod
+    def fits(label: Any) -> bool:
+        return np.isscalar(label) and not isinstance(label, str)
+
     @classmethod
     def of(cls, data: Dataset) -> Self:
-        if odd := next((e for e in data.examples if isinstance(e.label, str) or not np.isscalar(e.label)), None):
-            raise ValueError(
-                f"{data.name} has labels that are no numbers, as {odd.label!r}: another --task is for them"
-            )
         task, learned = cls(), [float(e.label) for e in data.split("train")]
         task.range = (min(learned), max(learned))
         if task.range[0] == task.range[1]:

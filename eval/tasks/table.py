@@ -23,12 +23,21 @@ def kind_of_labels(name: str) -> str:
 def task_for(name: str, data: Dataset) -> Task:
     """The task of that name for some data; ValueError where there is none, or the data have not what it needs."""
     kind_of_labels(name)
-    if data.task not in (name, Classify.name):  # that of a data set with a name; files of one's own say none
-        advice = f"give --task {data.task}" if data.task in TASKS else "which this package cannot learn yet"
-        raise ValueError(f"{data.name} is for the task {data.task}, not {name}: {advice}")
+    require_labels(TASKS[name], data)
     task = TASKS[name].of(data)
     task.pairs = any(example.pair is not None for example in data.examples)
     return task
+
+
+def require_labels(task: type[Task], data: Dataset) -> None:
+    """ValueError where the labels of some data are of another kind than those of a task."""
+    if data.task not in (task.name, Classify.name):  # that of a data set with a name; files of one's own say none
+        advice = "choose that task" if data.task in TASKS else "it cannot be learned or judged here yet"
+        raise ValueError(f"{data.name} is for the task {data.task}, not {task.name}: {advice}")
+    if odd := next((e for e in data.examples if not task.fits(e.label)), None):
+        raise ValueError(
+            f"{data.name} has a label {odd.label!r}, which is none of the task {task.name}: choose another"
+        )
 
 
 def task_of_model(labels: Sequence[str], head: type[Head], kept: Mapping[str, Any]) -> Task:

@@ -36,6 +36,11 @@ class Task(ABC):
         """The task for some data; ValueError where they do not have what it needs."""
         return cls(data.labels)
 
+    @staticmethod
+    def fits(label: Any) -> bool:
+        """Whether a label is of the kind that the task has."""
+        return True
+
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Take back what a saved model has kept."""
         self.pairs = kept.get("pairs", self.pairs)

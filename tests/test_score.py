@@ -217,7 +217,7 @@ def test_what_cannot_be_learned_is_refused(labels, options, told):
 
 
 def test_a_task_is_told_from_the_labels_that_it_cannot_have(tmp_path):
-    with pytest.raises(ValueError, match="sample has a label '.*', which is none of the task score"):
+    with pytest.raises(ValueError, match=r"sample has a label '.*', which is none of the task score"):
         tezukuri.finetune("sample", task="score", output_dir=tmp_path)
     one = [Example(str(i), f"犬{i}", 3.0, split) for i, split in enumerate(["train", "train", "dev"])]
     with pytest.raises(ValueError, match="all training texts of x have the score 3: nothing can be learned"):

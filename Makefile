@@ -1,4 +1,4 @@
-# make demo   set everything up in .venv and run the main job
+# make demo   set everything up in .venv and run the main job, in two minutes: without R-Drop and the page of mistakes
 # make test   pass the tests, two files of them at a time (WORKERS=1 for a machine of one core)
 # make lint   ruff and mypy
 # make browser-test   try the page of mistakes in Chromium, which is installed already or given by CHROMIUM=path
@@ -32,7 +32,7 @@ setup: .venv/ready
 	touch .venv/ready
 
 demo: setup
-	$(BIN)/python scripts/finetune.py
+	$(BIN)/python scripts/finetune.py --regularizer judge-votes --no-report
 
 # A file's tests stay together, since they share what was made for the first of them.
 test: setup

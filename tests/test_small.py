@@ -95,7 +95,7 @@ def test_its_vectors_follow_the_likeness_of_sentences(small, data_folder: Path):
 
 
 def test_it_learns_the_sample_reviews_by_default(tmp_path):
-    """Two of the demo's three epochs: right on the sentences that `finetune` ends with, on plain ones, and in the README."""
+    """Two of the demo's three epochs: right on what `finetune` ends with, on plain sentences, and in the README."""
     script = [sys.executable, str(ROOT / "scripts" / "finetune.py"), "--no-report", "--output-dir", str(tmp_path)]
     script += ["--epochs", "2", "--regularizer", "judge-votes"]
     printed = subprocess.run(script, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout

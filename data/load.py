@@ -109,9 +109,8 @@ def load(
         file = existing(path, reader.folder) if path is not None else reader.fetch()
         examples, bad, unwanted, of_reader = Rows(*reader.read(file, **options))
         notes = [*of_reader, *(f"{n:,} row{'' if n == 1 else 's'} left out: {why}" for why, n in unwanted.items())]
-        splits = {example.split for example in examples}
-        drawn = "" in splits
-        if drawn or ("train" in splits and "dev" not in splits):
+        drawn = any(not example.split for example in examples)
+        if drawn:
             examples, of_splits = with_splits(examples, seed)
             notes += of_splits
     else:

@@ -39,8 +39,9 @@ FILES = {
 }  # fmt: skip
 FLAGS = {
     finetune_script: """
-        --model --revision --tokenizer --reset-head --random-weights --hidden-dropout --attention-dropout
-        --classifier-dropout --attention --data --data-path --text-column --label-column --split-column --split-seed
+        --model --revision --tokenizer --reset-head --pooling --random-weights --hidden-dropout
+        --attention-dropout --classifier-dropout --attention --data --data-path --text-column --label-column
+        --split-column --split-seed
         --bad-rows --leave-out --pair-column --task --id-column --encoding --classes --merge-labels
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select

@@ -22,6 +22,7 @@ from test_train import DEV, TASK, TRAIN, model_of, settings, weights
 from tiny_checkpoint import TOKENIZER, checkpoint
 
 import tezukuri
+from tezukuri.eval import report
 from tezukuri.eval.runs import write_json
 from tezukuri.scripts.command import main as command
 from tezukuri.train import finetune, loop, pretraining
@@ -380,7 +381,7 @@ def test_a_picture_that_fails_ends_no_run_and_the_model_is_written_before_it(
 
     there: list[set[str]] = []
     monkeypatch.setattr(finetune, "curves", fails)
-    monkeypatch.setattr("tezukuri.eval.report.confusion_matrix", fails)
+    monkeypatch.setitem(report.PICTURES, "classify", ("confusion_matrix.png", fails))
     arguments = [*TRAINING, f"--data={some_reviews}", "--epochs=1", "--regularizer=none", f"--output-dir={tmp_path}"]
     assert command(["finetune", *arguments]) == 0
     assert len(there) == 2

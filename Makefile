@@ -1,4 +1,4 @@
-# make demo   set everything up in .venv and run the main job, in two minutes: without R-Drop and the page of mistakes
+# make demo   set everything up in .venv and run the main job, in about two minutes: without R-Drop and the page of mistakes
 # make test   pass the tests, two files of them at a time (WORKERS=1 for a machine of one core)
 # make lint   ruff and mypy
 # make browser-test   try the page of mistakes in Chromium, which is installed already or given by CHROMIUM=path

@@ -53,7 +53,7 @@ on {machine}, at commit {commit}. The `report.html` of your own run has the same
 - **Model**: `mini`, which comes with the package, fine-tuned by
   `tezukuri finetune --model mini --epochs 4 --data jrte --regularizer none`.
   Regularizers are off, so that there are more errors to analyse; the default recipe has the two that are tried below.
-  All else is the default recipe: {recipe}.
+  All else is as in the default recipe, or named here: {recipe}.
 - **Data**: hotel reviews of the Japanese Realistic Textual Entailment corpus, sentences with three polarities, each
   labelled by several judges. {texts}.
 - **Error analysis**: `tezukuri failures`, which took {seconds:.0f} s. Kinds of texts are defined by rules over lemmas

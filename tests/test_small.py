@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 from checkout import ROOT, package_files
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 from test_scripts import only_run
 from tiny_checkpoint import TEXTS
@@ -21,7 +21,7 @@ from tezukuri.data.load import SAMPLE
 from tezukuri.data.load import load as load_data
 from tezukuri.model.packing import pack
 from tezukuri.train.settings import rate_for
-from tezukuri.weights.compact import FILE, read_compact, write_compact
+from tezukuri.weights.compact import FILE, SCALE, read_compact, write_compact
 from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.find import SHIPPED
 from tezukuri.weights.save import save
@@ -122,6 +122,17 @@ def test_a_broken_file_is_one_sentence(tmp_path):
     for path in SMALL.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[: 10_000 if path.name == FILE else None])
     with pytest.raises(CheckpointError, match=r"model\.int8\.safetensors cannot be read"):
+        tezukuri.load(tmp_path)
+
+
+def test_whole_numbers_without_their_scales_are_no_weights(tmp_path):
+    for path in SMALL.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    name = "embeddings.word_embeddings.weight"
+    packed = load_file(tmp_path / FILE)
+    del packed[name + SCALE]
+    save_file(packed, tmp_path / FILE)
+    with pytest.raises(CheckpointError, match=rf"model\.int8\.safetensors .*its tensor {name} has no scale a row"):
         tezukuri.load(tmp_path)
 
 

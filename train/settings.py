@@ -34,7 +34,7 @@ class Settings:
     tenth of the steps as in Mosbach et al. 2021 (arXiv:2006.04884).
     """
 
-    epochs: int = 3  # what small needs on a CPU is minutes; mini was measured with 4
+    epochs: int = 3  # the figures of mini are with 4
     batch_size: int = 16  # texts in a micro-batch
     accumulate: int = 1  # micro-batches in a step
     lr: float = 3e-5  # for a model of BERT-base's width; see rate_for

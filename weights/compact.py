@@ -28,8 +28,11 @@ def write_compact(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read_compact(path: Path) -> dict[str, Tensor]:
-    """What `write_compact` wrote, in fp32, but for what rounding took away."""
+    """What `write_compact` wrote, in fp32, but for what rounding took away; ValueError for a file of another form."""
     packed = load_file(path)
+    for name, tensor in packed.items():
+        if tensor.dtype == torch.int8 and packed.get(name + SCALE, tensor).shape != tensor.shape[:1]:
+            raise ValueError(f"its tensor {name} has no scale a row, as it has in the files of this package")
     return {
         name: tensor * packed[name + SCALE][:, None] if name + SCALE in packed else tensor
         for name, tensor in packed.items()

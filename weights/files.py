@@ -12,9 +12,9 @@ from typing import Any
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
-    "model.int8.safetensors",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "model.int8.safetensors",  # compact.py's; last, since others give the name to files of another form
 )
 
 

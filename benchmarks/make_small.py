@@ -281,13 +281,14 @@ class KeepVectors(Regularizer):
         self.teacher, self.weight = teacher, weight
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        teacher, _ = load(self.teacher)
+        device = next(model.parameters()).device
+        teacher = load(self.teacher)[0].to(device)
         order = sorted(range(len(train.encodings)), key=lambda i: len(train.encodings[i].ids))
-        self.kept = torch.empty(len(order), model.config.hidden_size)  # (n, H)
+        self.kept = torch.empty(len(order), model.config.hidden_size, device=device)  # (n, H)
         for start in range(0, len(order), 64):
             rows = order[start : start + 64]
-            packed = pack([train.encodings[i] for i in rows])
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            packed = pack([train.encodings[i] for i in rows], 8).to(device)
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
                 sums = packed.sums(teacher(packed).hidden.float())  # the mean but for its length
             self.kept[rows] = normalize(sums[: len(rows)], dim=1).clone()
         self.hooks = [model.bert.register_forward_pre_hook(self.all_tokens)]

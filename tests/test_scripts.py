@@ -539,7 +539,7 @@ def test_regularizers_have_their_columns_in_the_log(some_reviews, tmp_path):
 )
 def test_the_recipes_regularizers_are_there_until_others_are_named(asked, voted, expected):
     plan = plan_of(Plan, finetune_script.parser().parse_args(asked))
-    assert plan.settings(voted).regularizers == expected
+    assert plan.settings(voted=voted).regularizers == expected
 
 
 def test_regularizers_are_listed(capsys):

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tezukuri.eval.predict import NotFiniteError, predict
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.metrics import cross_entropy
+from tezukuri.eval.tasks.score import Score
 from tezukuri.model import precision
 from tezukuri.model.model import Model, use_kernel
 from tezukuri.model.packing import pack
@@ -24,9 +25,11 @@ from tezukuri.train.checkpoint import FILE
 from tezukuri.train.finetune import finetune
 from tezukuri.train.loop import Progress, TrainingError, chosen_epoch, fine_tune, out_of_patience
 from tezukuri.train.optimizer import adamw, clip_gradients, learning_rate, parameter_groups
+from tezukuri.train.plan import Plan
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, Settings
+from tezukuri.train.textbook import published_for
 
 CPU = torch.device("cpu")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -471,6 +474,28 @@ def test_the_course_recipe_is_the_courses():
     assert (course.epochs, course.batch_size, course.lr, course.warmup_steps) == (10, 16, 5e-5, 500)
     assert (course.weight_decay, course.max_length, course.select, course.accumulate) == (0.01, 128, "last", 1)
     assert (course.regularizers, course.max_grad_norm, course.precision) == ((), 1, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("task", "pairs", "length", "lr", "epochs", "select"),
+    [(Classify(LABELS), False, 512, 2e-5, 3, "best-accuracy"), (Classify(LABELS), True, 128, 2e-5, 3, "best-accuracy"),
+     (Score(), True, 128, 2e-5, 3, "best")],
+)  # fmt: skip
+def test_the_textbooks_recipe_has_a_length_for_each_task(task, pairs, length, lr, epochs, select):
+    task.pairs = pairs
+    found = Plan(recipe="textbook", device="cpu").settings(task, hidden_size=384)
+    assert (found.batch_size, found.weight_decay, found.warmup_ratio, found.regularizers) == (32, 0, 0.1, ())
+    assert (found.max_length, found.lr, found.epochs, found.select) == (length, lr, epochs, select)
+    assert found.precision == "auto", "fp16 is for GPUs"
+    assert Plan(recipe="textbook", device="cpu", max_length=96, lr=1e-4).settings(task).max_length == 96
+
+
+def test_the_textbooks_figures_stand_beside_the_result_of_their_data_only():
+    assert (
+        published_for("jsts")
+        == "for comparison: pearson 0.9151, spearman 0.8777 is what the book gives for tohoku v3 on dev"
+    )
+    assert published_for("wrime:view=writer") == published_for("sample") == ""
 
 
 @pytest.mark.parametrize(

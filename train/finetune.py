@@ -35,6 +35,7 @@ from .run import Run, Split
 from .scratch import scratch
 from .seen_words import only_seen_words
 from .settings import Settings
+from .textbook import published_for
 
 P = TypeVar("P", bound=DataOptions)
 
@@ -99,7 +100,7 @@ def run_plan(
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
     task = task_for(plan.task, data)
-    settings = plan.settings(voted=task.classes and any(example.votes for example in data.split("train")))
+    settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]
         settings = Settings(**before | {"regularizers": tuple(before["regularizers"])})
@@ -114,7 +115,7 @@ def run_plan(
     loaded = make(plan, data, task)
     model = loaded.model.to(device)
     if not resume:
-        settings = replace(settings, lr=plan.settings(hidden_size=model.config.hidden_size).lr)
+        settings = replace(settings, lr=plan.settings(task, hidden_size=model.config.hidden_size).lr)
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
     for sentence in how_to_cut(model, {}, plan.max_length)[1]:
         print(f"note    {sentence}")
@@ -179,6 +180,8 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
             if run.task.classes and run.baselines:
                 beside = run.baselines.beside(judgement, run.data.labels)
                 print(comparison_line(beside, run.baselines.left_out))
+            if plan.recipe == "textbook" and (published := published_for(run.data.name)):
+                print(published)
     write_picture(run.folder / "curves.png", curves, run.log, best)
     pictures = [run.folder / name for name in ("curves.png", *(name for name, _ in PICTURES.values()))]
     print("\n        ".join([f"\nrun     {run.folder}", *(str(path) for path in pictures if path.is_file())]))

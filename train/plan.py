@@ -18,12 +18,14 @@ from ..data.label_names import with_merged_labels
 from ..data.leave_out import without
 from ..data.load import READERS, load
 from ..eval.tasks.table import kind_of_labels
+from ..eval.tasks.task import Task
 from ..model.attention import KERNELS
-from ..model.precision import PRECISIONS
+from ..model.precision import PRECISIONS, choose_device
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
 from ..weights.find import SHIPPED
 from .settings import RECIPES, Settings, rate_for, regularizers_for
+from .textbook import textbook
 
 LANGUAGES = ("en", "ja")
 
@@ -196,7 +198,7 @@ class Plan(DataOptions):
     leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
     task: str = option("classify", "{tasks}: what is predicted (%(default)s)", DATA)
 
-    recipe: str = option("default", "(%(default)s)", RECIPE, choices=list(RECIPES))
+    recipe: str = option("default", "(%(default)s)", RECIPE, choices=[*RECIPES, "textbook"])
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
     batch_size: int | None = of_recipe("texts in a micro-batch, of all processes together", positive=True)
     accumulate: int | None = of_recipe("micro-batches in a step", positive=True)
@@ -242,8 +244,9 @@ class Plan(DataOptions):
     def without_listed(self, data: Dataset) -> Dataset:
         return without(data, Path(self.leave_out)) if self.leave_out else data
 
-    def settings(self, voted: bool = False, hidden_size: int | None = None) -> Settings:
+    def settings(self, task: Task | None = None, voted: bool = False, hidden_size: int | None = None) -> Settings:
         """The recipe with the plan's changes; `voted` is whether the training texts have votes of judges."""
+        recipe = textbook(task, choose_device(self.device)) if self.recipe == "textbook" else RECIPES[self.recipe]
         given = {one.name: getattr(self, one.name, None) for one in fields(Settings)}
         changed = {name: value for name, value in given.items() if value is not None}
         ours = self.recipe == "default"
@@ -260,7 +263,7 @@ class Plan(DataOptions):
             changed["warmup_steps"] = None
         if ours and hidden_size and self.lr is None:
             changed["lr"] = rate_for(hidden_size)
-        return replace(RECIPES[self.recipe], **changed)
+        return replace(recipe, **changed)
 
     def changes(self) -> dict[str, float]:
         """Changes of the model's configuration."""

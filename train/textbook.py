@@ -16,7 +16,7 @@ CHANGES: dict[tuple[str, bool | None], dict[str, Any]] = {  # (task, whether in 
     ("classify", False): {"select": "best-accuracy"},
     ("classify", True): {"select": "best-accuracy", "max_length": 128},
     ("score", True): {"max_length": 128},
-    ("choose", True): {"max_length": 64},
+    ("choose", False): {"max_length": 64},
     ("tag", False): {"epochs": 5, "lr": 1e-4},
 }  # fmt: skip
 

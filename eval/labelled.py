@@ -80,7 +80,7 @@ class Tally:
 
 def table(rows: Labelled) -> Iterator[str]:
     for row, prediction in rows:
-        text = row.text if row.pair is None else f"{row.text} | {row.pair}"
+        text = " | ".join([row.text, *([] if row.pair is None else [row.pair]), *(row.choices or ())])
         shown = "".join(character if character.isprintable() else " " for character in text)  # no control codes
         if prediction is None:
             yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
@@ -130,7 +130,7 @@ def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Se
         if prediction is None:
             told += [None] * (len(added) - 1) + [row.reason]
         else:
-            shares = [f"{prediction.probabilities[label]:.6f}" for label in labels]
+            shares = [f"{share:.6f}" for share in prediction.probabilities.values()]
             told += [label_cell(prediction.label), *shares, prediction.truncated, None]
         yield line_of(suffix, told, row.place)
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..data.dataset import DataError
 from ..data.lists import dataset_of, in_a_list
-from ..eval.classifier import Text
+from ..eval.predict import Text
 from .finetune import run_plan
 from .plan import Plan
 

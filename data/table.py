@@ -92,7 +92,7 @@ def read_table(
             given = meant[0]
         elif not (labels_are == "names" and isinstance(given, list)):
             given = cell(row, label_column).strip()
-        if not given and labels_are != "names":
+        if given == "" and labels_are != "names":
             raise RowError(f"the label (column {label_column!r}) is empty")
         try:
             label = LABEL_KINDS[labels_are](given)

@@ -11,7 +11,7 @@ from typing import Any
 from ..data.dataset import DataError
 from ..data.label_kinds import label_cell
 from ..data.rows import SHOWN
-from ..data.texts import Row
+from ..data.texts import Row, Texts
 from ..tokenize.encoding import what_was_cut
 from .classifier import READ_AHEAD, Classifier, Prediction
 from .runs import csv_line
@@ -133,6 +133,15 @@ def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Se
             shares = [f"{share:.6f}" for share in prediction.probabilities.values()]
             told += [label_cell(prediction.label), *shares, prediction.truncated, None]
         yield line_of(suffix, told, row.place)
+
+
+def refuse_columns(texts: Texts, output: Path) -> None:
+    """DataError where the columns are not known before the rows, or two have one name."""
+    if texts.columns is None and output.suffix.lower() != ".jsonl":
+        raise DataError("JSON lines of a pipe may differ in their columns: write --output FILE.jsonl, or give a --file")
+    for name, number in Counter(texts.columns or ()).items():
+        if number > 1:
+            raise DataError(f"there are {number} columns named {name!r}: give each its own, for --output")
 
 
 def refuse_taken(columns: Iterable[str], added: Sequence[str], place: str) -> None:

@@ -9,17 +9,15 @@ cat reviews.jsonl | python scripts/predict.py --model outputs/…/model --format
 
 import argparse
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from tezukuri.data.dataset import DataError
 from tezukuri.data.table import SUFFIXES
 from tezukuri.data.texts import EMPTY, Row, Texts, read_texts
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
-from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, table
+from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, refuse_columns, table
 from tezukuri.eval.runs import whole_file
 from tezukuri.model.int8 import COSTS
 from tezukuri.model.precision import PRECISIONS
@@ -27,6 +25,7 @@ from tezukuri.model.ranks import rank, ranks
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_classifier_options, label_list, positive
 from tezukuri.tokenize.encoding import TRUNCATIONS
+from tezukuri.train.plan import CHOICES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,8 +35,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--file", help=".csv, .tsv or .jsonl; any other has a text a line")
     options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")
     options.add_argument("--pair-column", metavar="NAME", help="holds the second text, for a model of pairs")
-    what = "hold the choices: a,b,c; of JSON also one, which holds a list"
-    options.add_argument("--choice-columns", type=label_list, default=(), metavar="NAMES", help=what)
+    options.add_argument("--choice-columns", type=label_list, default=(), metavar="NAMES", help=CHOICES)
     options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or label the others")
     options.add_argument("--output", type=Path, metavar="FILE", help="the rows with their labels: .csv, .tsv or .jsonl")
     options.add_argument("--format", choices=["table", "jsonl"], help="of what is printed without --output (table)")
@@ -141,15 +139,6 @@ def texts_of(options: argparse.Namespace) -> Texts:
         if options.output:
             line_of(options.output.suffix.lower(), list(row.fields.values()), row.place)
     return replace(texts, number=number, columns=texts.columns or list(columns))
-
-
-def refuse_columns(texts: Texts, output: Path) -> None:
-    """DataError where the columns are not known before the rows, or two have one name."""
-    if texts.columns is None and output.suffix.lower() != ".jsonl":
-        raise DataError("JSON lines of a pipe may differ in their columns: write --output FILE.jsonl, or give a --file")
-    for name, number in Counter(texts.columns or ()).items():
-        if number > 1:
-            raise DataError(f"there are {number} columns named {name!r}: give each its own, for --output")
 
 
 if __name__ == "__main__":

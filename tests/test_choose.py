@@ -104,7 +104,7 @@ def test_heads_of_other_kinds_are_left_out_and_those_of_choices_serve_any_number
     assert four.report.new == [] and torch.equal(four.model.classifier.weight, model.classifier.weight)
     settings = json.loads((tmp_path / "choices" / "config.json").read_text())
     (tmp_path / "choices" / "config.json").write_text(json.dumps(settings | {"id2label": None}))
-    with pytest.raises(CheckpointError, match="does not say of how many choices"):
+    with pytest.raises(CheckpointError, match="does not say how many choices there are"):
         load_with_report(tmp_path / "choices", "classify", head=None)
     with pytest.raises(CheckpointError, match="has no classifier for sentences"):
         load_with_report(tmp_path / "choices", "classify")
@@ -250,7 +250,8 @@ ALONE = {"class-balanced", "judge-votes", "distillation", "hidden-mixup", "multi
 
 @pytest.mark.parametrize("name", SHELF)
 def test_each_regularizer_learns_choices_or_is_refused_by_name(name, tmp_path):
-    examples = [Example(str(i), q, c.index(r), "train", choices=c) for i, (q, c), r in zip(range(20), QUESTIONS, RIGHT)]
+    some = enumerate(zip(QUESTIONS[:20], RIGHT[:20], strict=True))
+    examples = [Example(str(i), q, c.index(r), "train", choices=c) for i, ((q, c), r) in some]
     task = Choose(NAMES)
     splits = [
         Texts(task.encode(TOKENIZER, some, max_length=24), task.targets(some), some, parts=3)

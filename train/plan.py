@@ -40,6 +40,7 @@ def of_recipe(help: str, **more: Any) -> Any:
 
 
 MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
+CHOICES = "hold the choices: a,b,c; of JSON also one, which holds a list"
 PAGE = "page of all mistakes (report.html)"
 
 
@@ -119,9 +120,7 @@ class DataOptions(Options):
     text_column: str = option("text", "(%(default)s)", DATA, metavar="NAME")
     label_column: str = option("label", "(%(default)s)", DATA, metavar="NAME")
     pair_column: str | None = option(None, "holds a second text, for tasks about two", DATA, metavar="NAME")
-    choice_columns: Sequence[str] | None = option(
-        None, "hold the choices: a,b,c; of JSON also one, which holds a list", DATA, names=True, metavar="NAMES"
-    )
+    choice_columns: Sequence[str] | None = option(None, CHOICES, DATA, names=True, metavar="NAMES")
     split_column: str | None = option(
         None, "holds train, dev, test (split, where there is one; none: drawn at random)", DATA, metavar="NAME"
     )

@@ -332,8 +332,7 @@ def settle_labels(
     if not head.row_each:
         if wanted is None and len(named) < 2:
             raise CheckpointError(
-                f"{report.source} does not say of how many choices it was trained to take one: give each a name "
-                "(--labels choice0,choice1,…)"
+                f"{report.source} does not say how many choices there are, of which it takes one: give a label for each"
             )
         return tuple(named if wanted is None else wanted)
     # How many classes, and the names that config.json has for them.

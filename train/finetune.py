@@ -18,6 +18,7 @@ from ..eval.report import PICTURES, write_metrics, write_predictions, write_repo
 from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl
 from ..eval.tasks.table import kind_of_labels, task_for
 from ..eval.tasks.task import Task
+from ..eval.yardsticks import YARDSTICKS, yardstick_line
 from ..model.initialisation import initialise
 from ..model.precision import choose_device, choose_precision, name_of
 from ..model.ranks import rank
@@ -180,6 +181,8 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
             if run.task.classes and run.baselines:
                 beside = run.baselines.beside(judgement, run.data.labels)
                 print(comparison_line(beside, run.baselines.left_out))
+            if run.task.name in YARDSTICKS:
+                print(yardstick_line(YARDSTICKS[run.task.name](run.task, run.data.split("train"), judgement.examples)))
     write_picture(run.folder / "curves.png", curves, run.log, best)
     pictures = [run.folder / name for name in ("curves.png", *(name for name, _ in PICTURES.values()))]
     print("\n        ".join([f"\nrun     {run.folder}", *(str(path) for path in pictures if path.is_file())]))

@@ -7,11 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Plan", "Run", "TextClassifier", "__version__", "evaluate", "finetune", "load"]
+__all__ = [
+    "Classifier", "Plan", "Run", "TextClassifier", "TextMultilabelClassifier", "TextRegressor", "__version__",
+    "evaluate", "finetune", "load",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from .eval.classifier import Classifier
-    from .train.estimator import TextClassifier
+    from .train.estimator import TextClassifier, TextMultilabelClassifier, TextRegressor
     from .train.evaluation import evaluate
     from .train.finetune import finetune
     from .train.plan import Plan
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 PLACES = {
     "Classifier": "eval.classifier", "Plan": "train.plan", "Run": "train.run", "TextClassifier": "train.estimator",
+    "TextMultilabelClassifier": "train.estimator", "TextRegressor": "train.estimator",
     "evaluate": "train.evaluation", "finetune": "train.finetune", "load": "weights.load",
 }  # fmt: skip
 

@@ -37,8 +37,8 @@ class Example:
 
     @property
     def content(self) -> str:
-        """The text; of a pair the two, each on a line of its own."""
-        return self.text if self.pair is None else f"{self.text}\n{self.pair}"
+        """The text; of a pair the two, and of a question its choices too, each on a line of its own."""
+        return "\n".join([self.text, *([] if self.pair is None else [self.pair]), *(self.choices or ())])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a label may be, and how a table says it: the name of a class, a number, or any number of names."""
+"""What a label may be, and how a table says it: the name of a class, a number, any number of names, or a choice."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ def names_of(cell: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in parts if (name := part.strip())))
 
 
-LABEL_KINDS: dict[str, Callable[[Any], Any]] = {"name": str, "number": number_of, "names": names_of}
+LABEL_KINDS: dict[str, Callable[[Any], Any]] = {"name": str, "number": number_of, "names": names_of, "choice": int}
 
 
 def label_cell(label: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from .choices import meant_by, refuse_few
 from .dataset import SPLITS, DataError, Dataset, Example
 from .label_kinds import LABEL_KINDS
 from .label_names import merged
@@ -25,7 +26,8 @@ def dataset_of(
 ) -> Dataset:
     """n texts with their labels (and second texts), in splits that are given or drawn by the seed, as those of a file.
 
-    Pairs are `pairs`, or texts that are tuples of two.
+    Pairs are `pairs`, or texts that are tuples of two. Where labels are choices, each text is a question with a list
+    of its choices, and its label one of them or the number of one, from 0.
 
     A label's name is what `print` shows of it, without white space around it: 1 is "1". Its classes are `classes`, or
     all that there are, sorted; `merge_labels` joins those that look alike. Other labels than names are of one of
@@ -36,8 +38,10 @@ def dataset_of(
             other, or none at all.
     """
     # Columns of n values each.
-    texts = in_a_list("texts", texts)
-    if pairs is None and texts and all(isinstance(text, tuple) and len(text) == 2 for text in texts):
+    texts, choices = in_a_list("texts", texts), None
+    if labels_are == "choice":
+        texts, choices = with_choices(texts)
+    elif pairs is None and texts and all(isinstance(text, tuple) and len(text) == 2 for text in texts):
         texts, pairs = zip(*texts, strict=True)
     given = {"texts": texts, "labels": labels, "pairs": pairs, "splits": splits}
     columns = {what: in_a_list(what, values) for what, values in given.items() if values is not None}
@@ -69,6 +73,13 @@ def dataset_of(
     refuse_classes(labels_are, classes, merge_labels)
     read: list[Any] = []
     for i, label in enumerate(columns["labels"]):
+        if choices is not None:
+            try:
+                refuse_few(choices[i])
+                read.append(meant_by(label, choices[i])[0])
+            except RowError as error:
+                raise DataError(f"texts[{i}]: {error}") from error
+            continue
         if labels_are == "names" and listing(label):
             own: Any = sorted(label) if isinstance(label, set | frozenset) else list(label)
         else:
@@ -78,9 +89,10 @@ def dataset_of(
         except ValueError as error:
             raise DataError(f"labels[{i}] ({label!r}) {error}") from error
     pairs, splits = columns.get("pairs", [None] * n), columns.get("splits", [""] * n)
+    columns["choices"] = choices or [None] * n
     examples = [
-        Example(f"{name}:{i}", text, label, split, pair=pair)
-        for i, text, label, split, pair in zip(count(1), columns["texts"], read, splits, pairs)
+        Example(f"{name}:{i}", text, label, split, pair=pair, choices=own)
+        for i, text, label, split, pair, own in zip(count(1), columns["texts"], read, splits, pairs, columns["choices"])
     ]
     # Their classes and splits.
     names = class_order(names_in(examples)) if classes is None else tuple(classes)
@@ -95,6 +107,18 @@ def dataset_of(
     drawn = any(not example.split for example in examples)
     examples, notes = with_splits(examples, seed)
     return Dataset(name, names, examples, notes=[*joined, *notes], named=classes is not None, drawn=drawn)
+
+
+def with_choices(texts: Sequence[Any]) -> tuple[list[Any], list[tuple[str, ...]]]:
+    """n questions with choices → the questions, and the choices of each."""
+    questions, choices = [], []
+    for i, text in enumerate(texts):
+        own = text[1] if isinstance(text, tuple | list) and len(text) == 2 else None
+        if not isinstance(own, tuple | list) or not all(isinstance(one, str) and one.strip() for one in own):
+            raise DataError(f"texts[{i}] is {text!r}: give a question and a list of its choices, (question, [a, b])")
+        questions.append(text[0])
+        choices.append(tuple(own))
+    return questions, choices
 
 
 def listing(label: Any) -> bool:

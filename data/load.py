@@ -65,6 +65,7 @@ def load(
     seed: int = 0,
     bad_rows: Literal["error", "skip"] = "error",
     labels_are: str = "name",
+    choice_columns: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file.
 
@@ -78,6 +79,7 @@ def load(
         seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; for files, like the columns.
         bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
         labels_are: what those of a file are: `name`s of classes, or another of LABEL_KINDS.
+        choice_columns: where the choices are, if the labels are such; in JSON also one column, which holds a list.
     """
     # The arguments.
     if bad_rows not in ("error", "skip"):
@@ -91,6 +93,10 @@ def load(
         raise DataError(f"the classes are one name, {labels!r}: give a list of them")
     if labels is not None and len(set(labels)) != len(labels):
         raise DataError(f"a label is named twice: {listed(labels)}")
+    if choice_columns and labels_are == "name":
+        labels_are = "choice"
+    if choice_columns and labels_are != "choice":
+        raise DataError("--choice-columns are for the task choose: leave them out, or choose that task")
     refuse_classes(labels_are, labels, merge_labels)
     # The file.
     notes: list[str] = []
@@ -100,6 +106,8 @@ def load(
         told |= {"split": split_column, "id": id_column}
         for use in [use for use, given in told.items() if given]:
             raise DataError(f"{source} has columns of its own: leave out --{use}-column")
+        if choice_columns:
+            raise DataError(f"{source} has columns of its own: leave out --choice-columns")
         if encoding != AUTO:
             raise DataError(f"{source} is UTF-8: leave out --encoding")
         options = reader.chosen(corpus, told_options)
@@ -117,9 +125,11 @@ def load(
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:
             raise DataError(f"{file}: the suffix must be one of {listed(SUFFIXES)}")
+        if labels_are == "choice" and not choice_columns:
+            raise DataError(f"{file}: the task choose needs choices: name their columns (--choice-columns a,b,c)")
         examples, bad, notes = read_table(
             file, text_column, label_column, split_column, labels, pair_column, id_column, encoding, merge_labels,
-            labels_are,
+            labels_are, choice_columns or (),
         )  # fmt: skip
         classes = tuple(labels) if labels is not None else class_order(names_in(examples))
         if merge_labels:
@@ -135,7 +145,7 @@ def load(
         reason = f": all of its {len(bad)} rows are bad, the first is {bad[0]}" if bad else ""
         raise DataError(f"{file} has no examples{reason}")
     name = file.name if reader is None else str(source)
-    task = reader.card.task if reader is not None and reader.card else "classify"
+    task = reader.card.task if reader is not None and reader.card else "choose" if choice_columns else "classify"
     return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn, task)
 
 
@@ -151,6 +161,8 @@ def names_in(examples: Iterable[Example]) -> Iterator[str]:
 def refuse_classes(labels_are: str, labels: Sequence[str] | None, merge_labels: bool) -> None:
     if labels_are == "number" and (labels is not None or merge_labels):
         raise DataError("scores are numbers, and have no classes: leave out --classes and --merge-labels")
+    if labels_are == "choice" and (labels is not None or merge_labels):
+        raise DataError("choices have no classes: leave out --classes and --merge-labels")
     if labels_are == "names" and merge_labels:
         raise DataError("--merge-labels is for texts of one label each: leave it out")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .choices import meant_by, refuse_few
 from .csv_rows import csv_fields, csv_records
 from .dataset import BadRow, DataError, Example
 from .encodings import AUTO, decode
@@ -49,12 +50,13 @@ def read_table(
     encoding: str = AUTO,
     merge_labels: bool = False,
     labels_are: str = "name",
+    choice_columns: Sequence[str] = (),
 ) -> tuple[list[Example], list[BadRow], list[str]]:
     """Read a file in the format of its suffix; with notes of what was guessed.
 
     The columns "split" and "id" are used where they are there and nothing else is named ("none": no column); otherwise
     the split is "" and the id `<file>:<line>`. Labels are of one of LABEL_KINDS; with `merge_labels`, one need only
-    look like one of `labels`.
+    look like one of `labels`. With `choice_columns` they are choices, see `meant_by`.
     DataError where a column is missing.
     """
     # The columns.
@@ -64,11 +66,11 @@ def read_table(
     for use, column in (("split", split_column), ("id", id_column)):
         usual = use if use in columns and use not in wanted.values() else None
         wanted[use] = usual if column is None else None if column == NONE else column
-    for use, named in wanted.items():
+    for use, named in [*wanted.items(), *(("choice", column) for column in choice_columns)]:
         if named and columns.count(named) != 1:
             raise DataError(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
-                f"{listed(columns)}: name one of them (--{use}-column)"
+                f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')})"
             )
     of_split, of_id = wanted["split"], wanted["id"]
     looks = {look(label) for label in labels or ()} if merge_labels else set()
@@ -78,13 +80,19 @@ def read_table(
     repeated: list[str] = []  # "'id' became 'new id'"
     nameless: list[int] = []  # lines without an id
     splits: Counter[str] = Counter()  # names of splits that are not ours
+    unsure: list[int] = []  # lines whose label may mean one choice or another
 
     def parse(line: int, raw: str) -> Example:
         row = table.fields_of(line, raw)
+        choices = choices_of(row, choice_columns) if choice_columns else None
         given: Any = row.get(label_column)
-        if not (labels_are == "names" and isinstance(given, list)):
+        if choices:
+            meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
+            unsure.extend([line] * (len(meant) > 1))
+            given = meant[0]
+        elif not (labels_are == "names" and isinstance(given, list)):
             given = cell(row, label_column).strip()
-        if not given and labels_are != "names":
+        if given == "" and labels_are != "names":
             raise RowError(f"the label (column {label_column!r}) is empty")
         try:
             label = LABEL_KINDS[labels_are](given)
@@ -113,12 +121,18 @@ def read_table(
             repeated.append(f"{own!r} on line {line} became {id_!r}")
         if split and name != split:
             splits[name] += 1
-        return Example(id_, text, label, split, votes_of(row), pair)
+        return Example(id_, text, label, split, votes_of(row), pair, choices)
 
     examples, bad, *_ = collect(path, table.records, parse, table.encoding)
     notes = list(table.notes)
     if splits:
         notes.append("splits: " + ", ".join(f"{name} ({n} texts) is {SPLIT_NAMES[name]}" for name, n in splits.items()))
+    if unsure:
+        rows = "1 label is" if len(unsure) == 1 else f"{len(unsure)} labels are"
+        notes.append(
+            f"{rows} the text of one choice, and the column or number of another: taken as text first, then as column "
+            f"(line {unsure[0]} is the first)"
+        )
     if repeated:
         rows = "1 row" if len(repeated) == 1 else f"{len(repeated)} rows"
         notes.append(
@@ -129,6 +143,19 @@ def read_table(
         rows = "1 row has" if len(nameless) == 1 else f"{len(nameless)} rows have"
         notes.append(f"{rows} no id in column {of_id!r}, and got {path.name}:LINE: line {nameless[0]} is the first")
     return examples, bad, notes
+
+
+def choices_of(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """The choices in some columns, or, in JSON, the list in a single one; RowError where they are none."""
+    only = row.get(columns[0]) if len(columns) == 1 else None
+    if isinstance(only, list):
+        if odd := [one for one in only if not isinstance(one, str) or not one.strip()]:
+            raise RowError(f"a choice (column {columns[0]!r}) is no text but {odd[0]!r}")
+        choices = tuple(only)
+    else:
+        choices = tuple(text_of(row, column) for column in columns)
+    refuse_few(choices)
+    return choices
 
 
 def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None, suffix: str = "") -> Table:

@@ -4,15 +4,15 @@ Plain text and JSON lines of any length fit into memory, since they are read a l
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from .dataset import DataError
 from .rows import RowError, decoded_lines, listed, refuse_broken_text
-from .table import SUFFIXES, cell, csv_fields, json_object, open_table, text_of
+from .table import SUFFIXES, cell, choices_of, csv_fields, json_object, open_table, text_of
 
 NAMES = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSON lines"}
 EMPTY = ("", '""')  # what is no text: nothing, and an empty cell as a .csv writes it
@@ -31,11 +31,20 @@ class Row:
     reason: str = ""  # why it cannot be labelled
     bad: bool = False  # it could not be read
     pair: str | None = None  # the second text, where there is a column for it
+    choices: tuple[str, ...] | None = None  # likewise
 
     @property
-    def content(self) -> str | tuple[str, str]:
-        """What is to be labelled: the text, or both."""
-        return self.text if self.pair is None else (self.text, self.pair)
+    def content(self) -> str | tuple[str, str | Sequence[str]]:
+        """What is to be labelled: the text, or both, or a question and its choices."""
+        second = self.choices or self.pair
+        return self.text if second is None else (self.text, second)
+
+
+class Beside(NamedTuple):
+    """The columns of what a text may have beside it."""
+
+    pair: str | None = None
+    choices: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ def read_texts(
     text_column: str | None = None,
     bad_rows: str = "error",
     pair_column: str | None = None,
+    choice_columns: Sequence[str] = (),
 ) -> Texts:
     """The rows of a file, or of a stream of bytes (`sys.stdin.buffer`), in order; none is left out.
 
@@ -75,10 +85,12 @@ def read_texts(
         text_column: where the text is ("text"); not for plain text.
         bad_rows: `error`, or `skip`: a row that cannot be read is not labelled.
         pair_column: where the second text is, if the rows have two; not for plain text.
+        choice_columns: where the choices are, if the rows are questions; in JSON also one column, which holds a list.
 
     Raises:
         DataError: a row, or the format, cannot be read; the message names the line.
     """
+    beside = Beside(pair_column, choice_columns)
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.is_file():
@@ -86,22 +98,20 @@ def read_texts(
         with path.open("rb") as file:
             suffix, _, notes = format_of(path, decoded_lines(file), text_column)
         if suffix in (".csv", ".tsv"):
-            return table_of(path, None, text_column or "text", pair_column, bad_rows, notes)
+            return table_of(path, None, text_column or "text", beside, bad_rows, notes)
         again = True
     else:
         path, stream = Path("stdin"), decoded_lines(source)
         suffix, seen, notes = format_of(path, stream, text_column)
         again = False
         if suffix in (".csv", ".tsv"):
-            return table_of(
-                path.with_suffix(suffix), [*seen, *stream], text_column or "text", pair_column, bad_rows, notes
-            )
-    if pair_column and suffix != ".jsonl":
-        raise DataError(f"{path} has a text a line, and no column {pair_column!r}: give a .csv, .tsv or .jsonl")
+            return table_of(path.with_suffix(suffix), [*seen, *stream], text_column or "text", beside, bad_rows, notes)
+    for column in [column for column in (pair_column, *choice_columns) if column and suffix != ".jsonl"]:
+        raise DataError(f"{path} has a text a line, and no column {column!r}: give a .csv, .tsv or .jsonl")
     fields_of, column = (whole_object, text_column or "text") if suffix == ".jsonl" else (plain, "text")
     rows = RowsOfLines(
         lambda: lines_of(path) if again else chain(seen, stream),
-        lambda number, line: row_of(path, number, line, fields_of, column, pair_column, bad_rows),
+        lambda number, line: row_of(path, number, line, fields_of, column, beside, bad_rows),
     )
     return Texts(rows, None if suffix == ".jsonl" else ["text"], notes, again)
 
@@ -112,17 +122,17 @@ def lines_of(path: Path) -> Iterator[str]:
 
 
 def table_of(
-    path: Path, lines: list[str] | None, column: str, pair_column: str | None, bad_rows: str, notes: list[str]
+    path: Path, lines: list[str] | None, column: str, beside: Beside, bad_rows: str, notes: list[str]
 ) -> Texts:
     table = open_table(path, lines=lines)
     columns = table.columns
-    for use, name in (("text", column), ("pair", pair_column)):
+    for use, name in (("text", column), ("pair", beside.pair), *(("choice", name) for name in beside.choices)):
         if name is not None and columns.count(name) != 1:
             raise DataError(
                 f"{path} has {columns.count(name) or 'no'} columns named {name!r} for the {use}; its columns are "
-                f"{listed(columns)}: name one of them (--{use}-column)"
+                f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')})"
             )
-    rows = [row_of(path, line, raw, table.fields_of, column, pair_column, bad_rows) for line, raw in table.records]
+    rows = [row_of(path, line, raw, table.fields_of, column, beside, bad_rows) for line, raw in table.records]
     return Texts(rows, columns, [*notes, *table.notes], number=len(rows))
 
 
@@ -132,7 +142,7 @@ def row_of(
     raw: str,
     fields_of: Callable[[int, str], dict[str, Any]],
     column: str,
-    pair_column: str | None,
+    beside: Beside,
     bad_rows: str,
 ) -> Row:
     place, name = f"{path}:{line}", f"{path.name}:{line}"
@@ -142,11 +152,13 @@ def row_of(
         refuse_broken_text(raw)
         fields = fields_of(line, raw)
         name = cell(fields, "id") if fields.get("id") not in (None, "") else name
-        for own, what in ((column, "the text"), (pair_column, "the second text")):
+        named = [(column, "the text"), (beside.pair, "the second text")]
+        for own, what in [*named, *((name, f"the choice {name!r}") for name in beside.choices)]:
             if own in fields and (fields[own] is None or str(fields[own]).strip() in EMPTY):
                 return Row(name, "", fields, place, f"{what} is empty")
-        pair = text_of(fields, pair_column) if pair_column else None
-        return Row(name, text_of(fields, column), fields, place, pair=pair)
+        pair = text_of(fields, beside.pair) if beside.pair else None
+        choices = choices_of(fields, beside.choices) if beside.choices else None
+        return Row(name, text_of(fields, column), fields, place, pair=pair, choices=choices)
     except RowError as error:
         if bad_rows != "skip":
             raise DataError(f"{place}: {error} (--bad-rows skip goes on, and leaves such rows unlabelled)") from error

@@ -68,10 +68,13 @@ def learn(train: Sequence[Example]) -> Baselines | None:
         return Baselines(majority, None, "all training texts have the same label")
     if sum(map(len, texts)) * (1 + len(others)) > WORK:
         return Baselines(majority, None, "it would take long on so many texts")
-    rare = 1 if len(texts) < 1000 else 2  # n-grams of fewer texts are left out
-    vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=rare)
-    regression = make_pipeline(vectors, LogisticRegression(C=10, max_iter=1000))
+    regression = make_pipeline(tfidf(len(texts)), LogisticRegression(C=10, max_iter=1000))
     return Baselines(majority, regression.fit(texts, labels), None)
+
+
+def tfidf(n: int) -> TfidfVectorizer:
+    """n texts → their vectors, of n-grams of 1 to 3 characters; those of a single text in 1,000 are left out."""
+    return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=1 if n < 1000 else 2)
 
 
 def comparison_line(standings: Mapping[str, Standing], left_out: str | None) -> str:

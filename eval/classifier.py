@@ -13,11 +13,10 @@ from ..model.model import Model
 from ..model.precision import choose_device, choose_precision
 from ..tokenize.tokenizer import Tokenizer
 from ..weights.load import load_ready_classifier, log
-from .predict import Scorer, how_to_cut, texts_at_once
+from .predict import Scorer, Text, examples_of, how_to_cut, texts_at_once
 from .tasks.table import task_of_model
 from .tasks.task import Task
 
-Text = str | tuple[str, str]  # a text, or two of them for a task about two
 READ_AHEAD = 16  # batches; what is read together is tokenized together, and sorted by length
 
 
@@ -25,14 +24,14 @@ READ_AHEAD = 16  # batches; what is read together is tokenized together, and sor
 class Prediction:
     """What a classifier says of one text."""
 
-    label: Any  # the name of a class; a number, or whatever else the task answers with
-    probabilities: dict[str, float]  # empty where the task is none of classes
+    label: Any  # the name of a class; a choice, a number, or whatever else the task answers with
+    probabilities: dict[str, float]  # of classes, labels or choices; else empty
     truncated: bool  # the text was cut (see `Classifier.how`)
     tokens: int = 0  # of the text, before it was cut
 
     @property
     def probability(self) -> float:
-        """Of its class; KeyError where the task is none of classes."""
+        """Of its class or choice; KeyError where the task has neither."""
         return self.probabilities[self.label]
 
 
@@ -132,14 +131,18 @@ class Classifier:
         texts, batch_size = iter(texts), batch_size or self.batch_size
         scorer = Scorer(self.model, self.tokenizer, self.task, self.how, self.precision, batch_size)
         while batch := list(islice(texts, read_ahead * batch_size)):
-            encodings = scorer.encode(batch)
+            examples = examples_of(batch)
+            encodings = scorer.encode(examples)
             logits = scorer.logits(encodings)
             cut = np.asarray(encodings.truncated.reshape(len(batch), -1).any(axis=1))  # (B,) in any of its sequences
             assert encodings.whole is not None
             tokens = encodings.whole.reshape(len(batch), -1).max(axis=1).tolist()  # of the longest of its sequences
             rows = self.task.probabilities(logits).tolist()  # (B, C), or (B, 0)
-            for answer, row, one, length in zip(self.task.answers(logits), rows, map(bool, cut), tokens, strict=True):
-                by_label = dict(zip(self.labels, row, strict=False))
+            answers = zip(self.task.answers(logits), examples, strict=True)
+            told = [self.task.told(answer, example) for answer, example in answers]
+            names = map(self.task.columns, examples)
+            for answer, columns, row, one, length in zip(told, names, rows, map(bool, cut), tokens, strict=True):
+                by_label = dict(zip(columns, row, strict=False))
                 if top_k:
                     by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])
                 yield Prediction(answer, by_label, one, length)

@@ -24,14 +24,15 @@ class Judgement:
     model_labels: tuple[str, ...]  # C
     labels: tuple[str, ...]  # rows and columns of the confusion matrix
     probabilities: np.ndarray  # (n, C)
-    predicted: list[Any]  # n answers
+    predicted: list[Any]  # n answers, to be read by people
     metrics: Mapping[str, float | None]
     remarks: list[str]
-    task: str = "classify"  # its name
+    task: Task
 
     @property
     def gold(self) -> list[Any]:
-        return [example.label for example in self.examples]
+        """n labels, likewise."""
+        return [self.task.told(example.label, example) for example in self.examples]
 
 
 def judge(
@@ -58,7 +59,8 @@ def judge(
     probabilities = task.probabilities(logits)
     if not task.classes:
         found = {**task.measure(logits, task.targets(examples)), "examples": len(examples)}
-        return Judgement(split, examples, model_labels, (), probabilities, task.answers(logits), found, [], task.name)
+        told = [task.told(answer, e) for answer, e in zip(task.answers(logits), examples, strict=True)]
+        return Judgement(split, examples, model_labels, (), probabilities, told, found, [], task)
     # Predictions.
     labels = shared_labels(model_labels, data_labels)
     predicted = decide(probabilities, model_labels, neutral, width)
@@ -81,6 +83,4 @@ def judge(
         "ece": None if neutral else expected_calibration_error(probabilities.max(axis=1), right),
         "examples": len(gold),
     }
-    return Judgement(
-        split, examples, tuple(model_labels), labels, probabilities, predicted, metrics, remarks, task.name
-    )
+    return Judgement(split, examples, tuple(model_labels), labels, probabilities, predicted, metrics, remarks, task)

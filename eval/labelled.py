@@ -11,7 +11,7 @@ from typing import Any
 from ..data.dataset import DataError
 from ..data.label_kinds import label_cell
 from ..data.rows import SHOWN
-from ..data.texts import Row
+from ..data.texts import Row, Texts
 from ..tokenize.encoding import what_was_cut
 from .classifier import READ_AHEAD, Classifier, Prediction
 from .runs import csv_line
@@ -80,7 +80,7 @@ class Tally:
 
 def table(rows: Labelled) -> Iterator[str]:
     for row, prediction in rows:
-        text = row.text if row.pair is None else f"{row.text} | {row.pair}"
+        text = " | ".join([row.text, *([] if row.pair is None else [row.pair]), *(row.choices or ())])
         shown = "".join(character if character.isprintable() else " " for character in text)  # no control codes
         if prediction is None:
             yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
@@ -130,9 +130,18 @@ def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Se
         if prediction is None:
             told += [None] * (len(added) - 1) + [row.reason]
         else:
-            shares = [f"{prediction.probabilities[label]:.6f}" for label in labels]
+            shares = [f"{share:.6f}" for share in prediction.probabilities.values()]
             told += [label_cell(prediction.label), *shares, prediction.truncated, None]
         yield line_of(suffix, told, row.place)
+
+
+def refuse_columns(texts: Texts, output: Path) -> None:
+    """DataError where the columns are not known before the rows, or two have one name."""
+    if texts.columns is None and output.suffix.lower() != ".jsonl":
+        raise DataError("JSON lines of a pipe may differ in their columns: write --output FILE.jsonl, or give a --file")
+    for name, number in Counter(texts.columns or ()).items():
+        if number > 1:
+            raise DataError(f"there are {number} columns named {name!r}: give each its own, for --output")
 
 
 def refuse_taken(columns: Iterable[str], added: Sequence[str], place: str) -> None:

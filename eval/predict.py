@@ -61,6 +61,26 @@ def require_finite(finite: Any, texts: Sequence[int] | np.ndarray) -> None:
         raise NotFiniteError(f"the model's scores for text {number} are no finite numbers: its weights are broken")
 
 
+Text = str | tuple[str, str | Sequence[str]]  # a text; or two of them; or a question and its choices
+
+
+def examples_of(texts: Sequence[Text | Example]) -> list[Example]:
+    """n texts as examples without labels; ValueError where one is none."""
+    found = []
+    for number, text in enumerate(texts, start=1):
+        if isinstance(text, Example):
+            found.append(text)
+            continue
+        first, *rest = (text,) if isinstance(text, str) else text
+        second: Any = rest[0] if rest else None
+        choices = tuple(second) if isinstance(second, list | tuple) else None
+        parts = [first, *(choices or rest)]
+        if len(rest) > 1 or not all(isinstance(part, str) for part in parts):
+            raise ValueError(f"text {number} is {text!r}: a pair is two texts, and choices are a list of them")
+        found.append(Example("", first, "", "", pair=second if choices is None else None, choices=choices))
+    return found
+
+
 @dataclass(frozen=True)
 class Scorer:
     """A model, on its device, with its tokenizer and its task: texts → logits.
@@ -87,25 +107,12 @@ class Scorer:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def encode(self, texts: Sequence[str | tuple[str, str] | Example]) -> EncodedBatch:
-        """n texts, each alone, or with a second one where the task is about two."""
-        for number, text in enumerate(texts, start=1):
-            if isinstance(text, tuple) and not (len(text) == 2 and all(isinstance(part, str) for part in text)):
-                raise ValueError(f"text {number} is {text!r}: a pair is two texts")
-        examples = [
-            text if isinstance(text, Example)
-            else Example("", text[0], "", "", pair=text[1]) if isinstance(text, tuple)
-            else Example("", text, "", "")
-            for text in texts
-        ]  # fmt: skip
+    def encode(self, texts: Sequence[Text | Example]) -> EncodedBatch:
+        """n texts, each alone, or with a second one, or with choices, where the task is about such."""
+        examples = examples_of(texts)
         for number, example in enumerate(examples, start=1):
-            if self.task.pairs not in (None, example.pair is not None):
-                raise ValueError(
-                    f"text {number} has no second text, and the model was trained on pairs: name their column "
-                    "(--pair-column), or give (text, second text)"
-                    if self.task.pairs
-                    else f"text {number} has a second text, but the model was trained on single ones: leave it out"
-                )
+            if fault := self.task.fault(example):
+                raise ValueError(f"text {number} {fault}")
         return self.task.encode(self.tokenizer, examples, **self.cut)
 
     def logits(self, encodings: Encodings, progress: str | None = None) -> np.ndarray:

@@ -1,8 +1,10 @@
 """A split's judgement → files of the run folder: metrics, predictions, classification report, confusion matrix."""
 
 from collections.abc import Callable
+from operator import eq
 from pathlib import Path
 
+from scipy.stats import binomtest
 from sklearn.metrics import classification_report
 
 from .judge import Judgement
@@ -19,10 +21,23 @@ PICTURES: dict[str, tuple[str, Callable[..., bytes]]] = {
 def classification_table(judgement: Judgement) -> str:
     """scikit-learn's report and the remarks; of another task its scores."""
     if not judgement.labels:
-        return "\n".join(f"{name:<12}{value:>10.4f}" for name, value in judgement.metrics.items() if value is not None)
+        return "\n".join(score_line(name, judgement) for name in judgement.metrics)
     labels = list(judgement.labels)
     table = classification_report(judgement.gold, judgement.predicted, labels=labels, digits=4, zero_division=0)
     return "\n".join([table, *judgement.remarks])
+
+
+def score_line(name: str, judgement: Judgement) -> str:
+    """A score; of an accuracy also where it would lie with other texts (Wilson 1927, JASA 22, at 95 %)."""
+    value, n = judgement.metrics[name], len(judgement.examples)
+    if name == "examples":
+        return f"{name:<12}{n:>10}"
+    line = f"{name:<12}{value:>10.4f}"
+    if name == "accuracy":
+        right = sum(map(eq, judgement.gold, judgement.predicted))
+        low, high = binomtest(right, n).proportion_ci(method="wilson")
+        line += f"  (95 %: {low:.4f} to {high:.4f})"
+    return line
 
 
 def write_metrics(run: Path, judgement: Judgement) -> None:
@@ -33,11 +48,12 @@ def write_metrics(run: Path, judgement: Judgement) -> None:
 
 def write_predictions(run: Path, judgement: Judgement) -> None:
     """`predictions-<split>.jsonl`, a line for each example."""
-    rows = []
-    for e, predicted, p in zip(judgement.examples, judgement.predicted, judgement.probabilities.tolist(), strict=True):
-        row = {"id": e.id, "text": e.text, "label": e.label, "predicted": predicted}
+    rows, columns = [], judgement.task.columns
+    told = zip(judgement.gold, judgement.predicted, judgement.probabilities.tolist(), strict=True)
+    for e, (gold, predicted, p) in zip(judgement.examples, told, strict=True):
+        row = {"id": e.id, "text": e.text, "label": gold, "predicted": predicted}
         row |= {} if e.pair is None else {"pair": e.pair}
-        rows.append(row | ({"probabilities": dict(zip(judgement.model_labels, p, strict=True))} if p else {}))
+        rows.append(row | ({"probabilities": dict(zip(columns(e), p, strict=True))} if p else {}))
     write_jsonl(run / f"predictions-{judgement.split}.jsonl", rows)
 
 
@@ -47,8 +63,8 @@ def write_report(run: Path, judgement: Judgement) -> str:
     write_predictions(run, judgement)
     table = classification_table(judgement)
     write_whole(run / "classification_report.txt", table)
-    if judgement.task in PICTURES:
-        name, draw = PICTURES[judgement.task]
+    if judgement.task.name in PICTURES:
+        name, draw = PICTURES[judgement.task.name]
         title = f"{judgement.split}: {len(judgement.examples)} texts"
         write_picture(run / name, draw, judgement.gold, judgement.predicted, judgement.labels, title)
     return table

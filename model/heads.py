@@ -24,6 +24,8 @@ class Head(nn.Module, ABC):
 
     reads = "first"
     problem_type = ""  # its name in `config.json`
+    use = "classify"  # which class of the hub's libraries does the same, see weights/architectures.py
+    row_each = True  # whether each of the C columns has parameters of its own
 
     def begin(self, targets: Tensor) -> None:
         """Before a new head is trained: what it takes from the (n, C) targets of the training texts."""
@@ -103,6 +105,20 @@ class LabelsHead(Head, nn.Linear):
             F.logsigmoid(-p) - F.logsigmoid(-q)
         )
         return there.mean() + self.apart(q, p) if both_ways else there.mean()
+
+
+class ChoiceHead(ClassHead):
+    """Which of C choices, each of them a sequence; targets are probabilities. One row serves any number of choices."""
+
+    use = "choose"
+    row_each = False
+
+    def __init__(self, hidden_size: int, columns: int) -> None:
+        super().__init__(hidden_size, 1)
+        self.columns = columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).view(-1, self.columns)  # (B·C, H) -> (B·C, 1) -> (B, C)
 
 
 HEADS: dict[str, type[Head]] = {head.problem_type: head for head in (ClassHead, ScoreHead, LabelsHead)}

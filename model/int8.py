@@ -55,10 +55,13 @@ class Int8Linear(nn.Module):
 
 
 def to_int8(model: nn.Module) -> None:
-    """Round a model's linear layers, in place, for prediction only; ValueError where it is not on a CPU."""
+    """Round a model's linear layers, in place, for prediction only; ValueError where it is not on a CPU.
+
+    A layer that makes something else of its product stays as it is.
+    """
     if any(not parameter.is_cpu for parameter in model.parameters()):
         raise ValueError("int8 is for the CPU: choose the device cpu, or another precision")
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.Linear):
+            if isinstance(child, nn.Linear) and type(child).forward is nn.Linear.forward:
                 setattr(module, name, Int8Linear(child))

@@ -33,7 +33,7 @@ class Model(nn.Module):
         self, encoder: nn.Module, labels: Sequence[str], head: type[Head] = ClassHead, reads: str | None = None
     ) -> None:
         super().__init__()
-        if len(labels) < 2 and head is ClassHead:
+        if len(labels) < 2 and issubclass(head, ClassHead):
             raise ValueError(f"a classifier needs at least two labels, not {list(labels)}")
         self.bert: Any = encoder
         self.labels = tuple(labels)

@@ -63,6 +63,8 @@ def what_next(run: Run) -> str:
     predict = f"predict --model {model} 文"
     if run.task.pairs:
         predict = f"predict --model {model} --file FILE.csv --text-column … --pair-column …"
+    if run.task.labels_are == "choice":
+        predict = f"predict --model {model} --file FILE.csv --text-column … --choice-columns …,…"
     commands = {
         predict: "label texts of your own",
         **page,

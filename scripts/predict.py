@@ -3,29 +3,29 @@
 python scripts/predict.py --model outputs/…/model 駅から近くて便利でした。 部屋が狭い。
 python scripts/predict.py --model outputs/…/model --file reviews.csv --text-column review --output labelled.csv
 python scripts/predict.py --model outputs/…/model --file pairs.csv --text-column premise --pair-column hypothesis
+python scripts/predict.py --model outputs/…/model --file exam.csv --text-column question --choice-columns a,b,c,d
 cat reviews.jsonl | python scripts/predict.py --model outputs/…/model --format jsonl > labels.jsonl
 """
 
 import argparse
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from tezukuri.data.dataset import DataError
 from tezukuri.data.table import SUFFIXES
 from tezukuri.data.texts import EMPTY, Row, Texts, read_texts
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
-from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, table
+from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, refuse_columns, table
 from tezukuri.eval.runs import whole_file
 from tezukuri.model.int8 import COSTS
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.ranks import rank, ranks
 from tezukuri.scripts.command import parser_of, run_file
-from tezukuri.scripts.options import add_classifier_options, positive
+from tezukuri.scripts.options import add_classifier_options, label_list, positive
 from tezukuri.tokenize.encoding import TRUNCATIONS
+from tezukuri.train.plan import CHOICES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--file", help=".csv, .tsv or .jsonl; any other has a text a line")
     options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")
     options.add_argument("--pair-column", metavar="NAME", help="holds the second text, for a model of pairs")
+    options.add_argument("--choice-columns", type=label_list, default=(), metavar="NAMES", help=CHOICES)
     options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or label the others")
     options.add_argument("--output", type=Path, metavar="FILE", help="the rows with their labels: .csv, .tsv or .jsonl")
     options.add_argument("--format", choices=["table", "jsonl"], help="of what is printed without --output (table)")
@@ -93,7 +94,7 @@ def tell(sentence: str) -> None:
 def refuse_contradictions(options: argparse.Namespace) -> None:
     """ValueError where two options do not go together."""
     output = options.output
-    if options.texts and (options.file or options.text_column or options.pair_column):
+    if options.texts and (options.file or options.text_column or options.pair_column or options.choice_columns):
         raise ValueError("texts come as arguments, or from --file or standard input (and their columns), not both")
     if not options.texts and not options.file and ranks() > 1:
         raise ValueError("several processes cannot share standard input: give the texts as a --file")
@@ -125,7 +126,10 @@ def texts_of(options: argparse.Namespace) -> Texts:
         why = ["the text is empty" if text.strip() in EMPTY else "" for text in options.texts]
         rows = [Row(str(i + 1), text, {"text": text}, "", why[i]) for i, text in enumerate(options.texts)]
         return Texts(rows, ["text"], number=len(rows))
-    texts = read_texts(options.file or sys.stdin.buffer, options.text_column, options.bad_rows, options.pair_column)
+    texts = read_texts(
+        options.file or sys.stdin.buffer, options.text_column, options.bad_rows, options.pair_column,
+        options.choice_columns,
+    )  # fmt: skip
     if not texts.again:
         return texts
     number, columns = 0, dict.fromkeys(texts.columns or ())
@@ -135,15 +139,6 @@ def texts_of(options: argparse.Namespace) -> Texts:
         if options.output:
             line_of(options.output.suffix.lower(), list(row.fields.values()), row.place)
     return replace(texts, number=number, columns=texts.columns or list(columns))
-
-
-def refuse_columns(texts: Texts, output: Path) -> None:
-    """DataError where the columns are not known before the rows, or two have one name."""
-    if texts.columns is None and output.suffix.lower() != ".jsonl":
-        raise DataError("JSON lines of a pipe may differ in their columns: write --output FILE.jsonl, or give a --file")
-    for name, number in Counter(texts.columns or ()).items():
-        if number > 1:
-            raise DataError(f"there are {number} columns named {name!r}: give each its own, for --output")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def test_the_shared_bigrams_lose_no_pair(rows: list[tuple[str, str, str]], thres
 def test_the_flags_of_the_command_are_these() -> None:
     options = {name for action in check_data.parser()._actions for name in action.option_strings}
     expected = """
-        --data --data-path --pair-column --id-column --encoding --classes --merge-labels
+        --data --data-path --pair-column --choice-columns --id-column --encoding --classes --merge-labels
         --text-column --label-column --split-column --split-seed --bad-rows --threshold --show"""
     assert options - {"-h", "--help"} == set(expected.split())
 

@@ -1,29 +1,32 @@
-"""Fine-tuning behind scikit-learn's interface: `TextClassifier(epochs=2).fit(texts, labels)`.
+"""Fine-tuning behind scikit-learn's interface: `TextClassifier(epochs=2).fit(texts, labels)`, and its siblings for
+scores and for any number of labels.
 
-`clone`, `cross_val_score`, `GridSearchCV`, `Pipeline` and pickle work with it. X is a list (or a one-dimensional array
-or column) of n texts, or a list of n pairs (text, second text).
+`clone`, `cross_val_score`, `GridSearchCV`, `Pipeline` and pickle work with them. X is a list (or a one-dimensional
+array or column) of n texts, or a list of n pairs (text, second text).
 """
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..data.dataset import DataError
 from ..data.lists import dataset_of, in_a_list
-from ..eval.classifier import Text
+from ..eval.classifier import Prediction
+from ..eval.predict import Text
+from ..eval.tasks.table import kind_of_labels
 from .finetune import run_plan
 from .plan import Plan
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):
-    """A classifier of texts; after `fit` it has `classes_` (C,) and `classifier_`.
+class TextEstimator(BaseEstimator):
+    """What the estimators share; after `fit` they have `classifier_`, a Classifier.
 
     Args:
         model: small, mini, scratch, a folder or a hub id.
@@ -33,6 +36,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         dev_share: of the texts that decide which epoch is kept; they are not learned from.
         verbose: whether the run prints what the command prints.
     """
+
+    task = "classify"
 
     def __init__(
         self,
@@ -63,49 +68,64 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self.dev_share = dev_share
         self.verbose = verbose
 
-    def fit(self, X: Iterable[Text], y: Iterable[Any]) -> "TextClassifier":  # noqa: N803 - scikit-learn's names
+    def learn(self, texts: Sequence[Text], labels: Sequence[Any], splits: list[str], classes: Any = None) -> None:
+        """A run on n texts, of which only the trained model is kept."""
+        data = dataset_of(texts, labels, splits=splits, classes=classes, labels_are=kind_of_labels(self.task))
+        own = ("model", "epochs", "batch_size", "lr", "regularizer", "max_length", "precision", "device", "seed")
+        given = {name: getattr(self, name) for name in own} | {"report": False, "save_model": "none"}
+        given |= {"checkpoint": False} | (self.options or {})
+        with (
+            tempfile.TemporaryDirectory(prefix="tezukuri-") as folder,
+            nullcontext() if self.verbose else redirect_stdout(StringIO()),
+        ):
+            plan = Plan.of(**given | {"task": self.task, "output_dir": folder})
+            # The folder goes, so it is judged only for what that prints: it takes longer than training on a few texts.
+            run = run_plan(plan.whole_paths().with_own_folder(), data, judged=self.verbose)
+        self.classifier_ = run.classifier
+
+    def split(self, groups: np.ndarray) -> list[str]:
+        """(n,) numbers of groups → n names of splits: a share of each group, drawn by the seed, is dev."""
+        if not 0 < self.dev_share < 1:
+            raise ValueError(f"dev_share is {self.dev_share}; it lies between 0 and 1")
+        splits = np.full(len(groups), "train", dtype=object)
+        random = np.random.default_rng(self.seed or 0)
+        for group in np.unique(groups):
+            own = random.permutation(np.flatnonzero(groups == group))
+            splits[own[: max(1, round(self.dev_share * len(own))) if len(own) > 1 else 0]] = "dev"
+        if not (splits == "dev").any():
+            which = "every class" if np.ptp(groups) else "X"
+            raise ValueError(f"{which} has a single text: there are none to choose an epoch by")
+        return splits.tolist()
+
+    def predictions(self, X: Iterable[Text]) -> list[Prediction]:  # noqa: N803 - scikit-learn's names
+        check_is_fitted(self)
+        return self.classifier_(texts_of(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False, True
+        return tags
+
+
+class TextClassifier(ClassifierMixin, TextEstimator):
+    """A classifier of texts; after `fit` it has `classes_` (C,)."""
+
+    def fit(self, X: Iterable[Text], y: Iterable[Any]) -> "TextClassifier":  # noqa: N803
         """Learn from n texts and their n labels, which may be of any type that can be sorted.
 
         Raises:
             ValueError: texts or labels that cannot be learned from.
         """
-        if y is None:
-            raise ValueError("TextClassifier requires y to be passed, but the target y is None")
-        texts, labels = texts_of(X), column_or_1d(np.asarray(in_a_list("y", y)), warn=True)
+        texts, labels = texts_of(X), column_or_1d(target_of(self, y), warn=True)
         check_classification_targets(labels)
-        if len(labels) != len(texts):
-            raise ValueError(f"X has {len(texts)} texts, but y has the shape {labels.shape}: give one label for each")
+        require_one_each(texts, labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"there is only one class, {self.classes_[0]!r}: a classifier needs two")
         # Classes are called by their numbers, so that labels of any type come back as they were.
-        splits = self.split(numbers)
         names = [str(number) for number in range(len(self.classes_))]
-        data = dataset_of(texts, [names[number] for number in numbers], splits=splits, classes=names)
-        own = ("model", "epochs", "batch_size", "lr", "regularizer", "max_length", "precision", "device", "seed")
-        given = {name: getattr(self, name) for name in own} | {"report": False, "save_model": "none"}
-        with (
-            tempfile.TemporaryDirectory(prefix="tezukuri-") as folder,
-            nullcontext() if self.verbose else redirect_stdout(StringIO()),
-        ):
-            plan = Plan.of(**given | {"checkpoint": False} | (self.options or {}) | {"output_dir": folder})
-            # The folder goes, so it is judged only for what that prints: it takes longer than training on a few texts.
-            run = run_plan(plan.whole_paths().with_own_folder(), data, judged=self.verbose)
-        self.classifier_ = run.classifier
+        self.learn(texts, [names[number] for number in numbers], self.split(numbers), names)
         return self
-
-    def split(self, numbers: np.ndarray) -> list[str]:
-        """(n,) class numbers → n names of splits: a share of each class, drawn by the seed, is dev."""
-        if not 0 < self.dev_share < 1:
-            raise ValueError(f"dev_share is {self.dev_share}; it lies between 0 and 1")
-        splits = np.full(len(numbers), "train", dtype=object)
-        random = np.random.default_rng(self.seed or 0)
-        for number in range(len(self.classes_)):
-            own = random.permutation(np.flatnonzero(numbers == number))
-            splits[own[: max(1, round(self.dev_share * len(own))) if len(own) > 1 else 0]] = "dev"
-        if not (splits == "dev").any():
-            raise ValueError("every class has a single text: there are none to choose an epoch by")
-        return splits.tolist()
 
     def predict(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
         """(n,) of `classes_`."""
@@ -114,14 +134,75 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
         """(n, C), a column for each of `classes_`."""
-        check_is_fitted(self)
-        found = self.classifier_(texts_of(X))
+        found = self.predictions(X)
         return np.array([list(one.probabilities.values()) for one in found]).reshape(-1, len(self.classes_))
+
+
+class TextRegressor(RegressorMixin, TextEstimator):
+    """A number for each text: the task `score`."""
+
+    task = "score"
+
+    def fit(self, X: Iterable[Text], y: Iterable[Any]) -> "TextRegressor":  # noqa: N803
+        """Learn from n texts and their n numbers; ValueError where they cannot be learned from."""
+        texts, scores = texts_of(X), column_or_1d(target_of(self, y), dtype=np.float64, warn=True)
+        require_one_each(texts, scores)
+        self.learn(texts, scores.tolist(), self.split(np.zeros(len(scores))))
+        return self
+
+    def predict(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
+        """(n,)"""
+        return np.array([one.label for one in self.predictions(X)])
+
+
+class TextMultilabelClassifier(ClassifierMixin, TextEstimator):
+    """Any number of labels for each text, each with a threshold of its own: the task `multilabel`.
+
+    y is a matrix (n, C) of 1 and 0, which scikit-learn's `MultiLabelBinarizer` makes of sets of names; after `fit` it
+    has `classes_`, the numbers of its columns.
+    """
+
+    task = "multilabel"
+
+    def fit(self, X: Iterable[Text], y: Iterable[Any]) -> "TextMultilabelClassifier":  # noqa: N803
+        """Learn from n texts and an (n, C) matrix; ValueError where they cannot be learned from."""
+        texts, matrix = texts_of(X), target_of(self, y)
+        if matrix.ndim != 2 or not np.isin(matrix, (0, 1)).all():
+            raise ValueError(
+                "y is no matrix of 0 and 1, a row a text and a column a label: MultiLabelBinarizer makes one of sets"
+            )
+        require_one_each(texts, matrix)
+        self.classes_ = np.arange(matrix.shape[1])
+        labels = [[str(column) for column in np.flatnonzero(row)] for row in matrix]
+        self.learn(texts, labels, self.split(np.zeros(len(matrix))), list(map(str, self.classes_)))
+        return self
+
+    def predict(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
+        """(n, C) of 1 and 0."""
+        found = [[str(column) in one.label for column in self.classes_] for one in self.predictions(X)]
+        return np.array(found, dtype=np.int64).reshape(-1, len(self.classes_))
+
+    def predict_proba(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
+        """(n, C), of which no row need add up to 1."""
+        found = [list(one.probabilities.values()) for one in self.predictions(X)]
+        return np.array(found).reshape(-1, len(self.classes_))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False, True
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.single_output, tags.target_tags.multi_output = False, True
         return tags
+
+
+def target_of(estimator: TextEstimator, y: Iterable[Any] | None) -> np.ndarray:
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
+    return np.asarray(in_a_list("y", y))
+
+
+def require_one_each(texts: Sequence[Text], y: np.ndarray) -> None:
+    if len(y) != len(texts):
+        raise ValueError(f"X has {len(texts)} texts, but y has the shape {y.shape}: give one label for each")
 
 
 def texts_of(X: Iterable[Text]) -> list[Text]:  # noqa: N803

@@ -18,6 +18,7 @@ from ..eval.report import PICTURES, write_metrics, write_predictions, write_repo
 from ..eval.runs import circumstances, new_run, write_csv, write_json, write_jsonl
 from ..eval.tasks.table import kind_of_labels, task_for
 from ..eval.tasks.task import Task
+from ..eval.yardsticks import YARDSTICKS, yardstick_line
 from ..model.initialisation import initialise
 from ..model.precision import choose_device, choose_precision, name_of
 from ..model.ranks import rank
@@ -99,6 +100,7 @@ def run_plan(
     # The data, the task, the recipe.
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
+    plan = plan.for_task_of(data)
     task = task_for(plan.task, data)
     settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
@@ -180,6 +182,8 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
             if run.task.classes and run.baselines:
                 beside = run.baselines.beside(judgement, run.data.labels)
                 print(comparison_line(beside, run.baselines.left_out))
+            if run.task.name in YARDSTICKS:
+                print(yardstick_line(YARDSTICKS[run.task.name](run.task, run.data.split("train"), judgement.examples)))
             if plan.recipe == "textbook" and (published := published_for(run.data.name)):
                 print(published)
     write_picture(run.folder / "curves.png", curves, run.log, best)
@@ -211,7 +215,7 @@ def wide(column: str) -> int:
 def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
     """The model to be trained, with the task's head, and its tokenizer."""
     if plan.model == "scratch":
-        texts = [text for e in data.split("train") for text in (e.text, e.pair) if text is not None]
+        texts = [text for e in data.split("train") for text in (e.text, e.pair, *(e.choices or ())) if text is not None]
         return scratch(
             task.labels, texts, plan.tokenizer, plan.revision, plan.changes(), task.head, plan.pooling, plan.attention
         )
@@ -292,14 +296,15 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
     Raises:
         ValueError: an example would not come back from the file as it is.
     """
-    names = ("id", "text", "pair", "label", "split", "votes")
+    names = ("id", "text", "pair", "choices", "label", "split", "votes")
     if task.labels_are == "number":  # of whatever type
         data = replace(data, examples=[replace(e, label=float(e.label)) for e in data.examples])
     write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
+    choices = ["choices"] if any(example.choices for example in data.examples) else None
     # The order of the classes is that of the head's rows.
     classes = list(data.labels) if task.classes or task.labels_are == "names" else None
-    plan = replace(plan, data=str(file.resolve()), pair_column=paired, classes=classes)
+    plan = replace(plan, data=str(file.resolve()), pair_column=paired, choice_columns=choices, classes=classes)
     if isinstance(plan, Plan):
         plan = replace(plan, leave_out=None)
     back = iter(replace(plan, bad_rows="skip").read_data(task.labels_are).examples)
@@ -316,4 +321,5 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
 
 def facts_of(example: Example) -> tuple[Any, ...]:
     """What a file keeps of an example: a label by its name."""
-    return example.id, example.text, example.pair, str(example.label), example.split, example.votes or None
+    e = example
+    return e.id, e.text, e.pair, e.choices, str(e.label), e.split, e.votes or None

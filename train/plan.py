@@ -17,7 +17,8 @@ from ..data.dataset import Dataset
 from ..data.label_names import with_merged_labels
 from ..data.leave_out import without
 from ..data.load import READERS, load
-from ..eval.tasks.table import kind_of_labels
+from ..eval.tasks.classify import Classify
+from ..eval.tasks.table import kind_of_labels, task_name
 from ..eval.tasks.task import Task
 from ..model.attention import KERNELS
 from ..model.precision import PRECISIONS, choose_device
@@ -41,6 +42,7 @@ def of_recipe(help: str, **more: Any) -> Any:
 
 
 MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
+CHOICES = "hold the choices: a,b,c; of JSON also one, which holds a list"
 PAGE = "page of all mistakes (report.html)"
 
 
@@ -120,6 +122,7 @@ class DataOptions(Options):
     text_column: str = option("text", "(%(default)s)", DATA, metavar="NAME")
     label_column: str = option("label", "(%(default)s)", DATA, metavar="NAME")
     pair_column: str | None = option(None, "holds a second text, for tasks about two", DATA, metavar="NAME")
+    choice_columns: Sequence[str] | None = option(None, CHOICES, DATA, names=True, metavar="NAMES")
     split_column: str | None = option(
         None, "holds train, dev, test (split, where there is one; none: drawn at random)", DATA, metavar="NAME"
     )
@@ -156,6 +159,7 @@ class DataOptions(Options):
             seed=self.split_seed,
             bad_rows=self.bad_rows,  # type: ignore[arg-type]  # one of its choices
             labels_are=labels_are,
+            choice_columns=self.choice_columns,
         )
 
     def of_memory(self, data: Dataset) -> Dataset:
@@ -165,6 +169,7 @@ class DataOptions(Options):
             "text_column",
             "label_column",
             "pair_column",
+            "choice_columns",
             "split_column",
             "id_column",
             "encoding",
@@ -196,7 +201,7 @@ class Plan(DataOptions):
     attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
 
     leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
-    task: str = option("classify", "{tasks}: what is predicted (%(default)s)", DATA)
+    task: str | None = option(None, "{tasks}: what is predicted (that of the data; of own ones classify)", DATA)
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=[*RECIPES, "textbook"])
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
@@ -237,6 +242,12 @@ class Plan(DataOptions):
     def read_data(self, labels_are: str | None = None) -> Dataset:
         """The labels are of the kind that the task has, unless another is given."""
         return self.without_listed(super().read_data(labels_are or kind_of_labels(self.task)))
+
+    def for_task_of(self, data: Dataset) -> Self:
+        """With the task that it names, or else that of the data, which is said."""
+        if self.task is None and (task := task_name(None, data)) != Classify.name:
+            print(f"task    {task}, as {data.name} is for it")
+        return replace(self, task=task_name(self.task, data))
 
     def of_memory(self, data: Dataset) -> Dataset:
         return self.without_listed(super().of_memory(data))

@@ -42,7 +42,7 @@ class Split(NamedTuple):
 
     def texts(self, task: Task) -> Texts:
         """The input of the training loop."""
-        votes, paired = None, any(example.pair is not None for example in self.examples)
+        votes, paired = None, any(e.pair is not None or e.choices for e in self.examples)
         if any(example.votes for example in self.examples):
             votes = np.array([[(e.votes or {}).get(label, 0) for label in task.labels] for e in self.examples])
         sentences = self.examples if paired else [example.text for example in self.examples]

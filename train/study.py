@@ -19,7 +19,7 @@ from ..eval.runs import write_csv, write_json, write_whole
 from ..eval.study.document import document
 from ..eval.study.pictures import comparison_curves
 from ..eval.study.study import BASELINE, Trial, accuracy, read_run, variants
-from ..eval.tasks.table import TASKS, kind_of_labels, task_for
+from ..eval.tasks.table import TASKS, kind_of_labels, task_for, task_name
 from ..weights.files import read_json
 from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
@@ -104,8 +104,9 @@ def check(study: Study, methods: Sequence[str]) -> None:
     # Each method: its options, its regularizers, the texts that it leaves out.
     usual, common = Plan(), study.plan_of(study.finetune)
     kind_of_labels(common.task)
-    if not TASKS[common.task].classes:
-        raise ValueError(f"runs are compared by accuracy and F1 of classes, which --task {common.task} has not")
+    task = task_name(common.task, common.read_data())
+    if not TASKS[task].classes:
+        raise ValueError(f"runs are compared by accuracy and F1 of classes, which --task {task} has not")
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
         changed = [name for name in OWN if getattr(given, name) != getattr(usual, name)]
@@ -118,7 +119,6 @@ def check(study: Study, methods: Sequence[str]) -> None:
         regularizers_of(given.settings().regularizers)
         if given.leave_out:
             given.read_data()
-    common.read_data()
     # Each run needs a folder of its own.
     folders: dict[str, Cell] = {}
     for cell in cells(study, methods):

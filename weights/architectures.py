@@ -46,7 +46,12 @@ LUKE_WRITTEN = {"entity_vocab_size": 1, "entity_emb_size": 1, "use_entity_aware_
 
 def classes(name: str) -> dict[str, str]:
     """The names of the hub's classes for one architecture."""
-    return {"encode": f"{name}Model", "classify": f"{name}ForSequenceClassification", "fill-mask": f"{name}ForMaskedLM"}
+    return {
+        "encode": f"{name}Model",
+        "classify": f"{name}ForSequenceClassification",
+        "choose": f"{name}ForMultipleChoice",
+        "fill-mask": f"{name}ForMaskedLM",
+    }
 
 
 ARCHITECTURES = {
@@ -107,8 +112,10 @@ def config_json(model: Any) -> dict[str, Any]:
 
 
 def use_of(model: Any) -> str:
-    """What a model is for: `classify`, `fill-mask`, or `encode`."""
-    return {Model: "classify", MaskedLM: "fill-mask"}.get(type(model), "encode")
+    """What a model is for: `fill-mask`, `encode`, or what its head is for."""
+    if isinstance(model, Model):
+        return model.classifier.use
+    return "fill-mask" if isinstance(model, MaskedLM) else "encode"
 
 
 def architecture_of(model: Any) -> tuple[str, Architecture]:

@@ -5,24 +5,34 @@ from typing import Any
 
 from ...data.dataset import Dataset
 from ...model.heads import Head
+from .choose import Choose
 from .classify import Classify
 from .multilabel import Multilabel
 from .score import Score
 from .task import Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel, Choose)}
 
 
-def kind_of_labels(name: str) -> str:
-    """Which of data/label_kinds.py the labels of a task are; ValueError where there is no such task."""
+def kind_of_labels(name: str | None) -> str:
+    """Which of data/label_kinds.py the labels of a task are, by default names; ValueError where there is no such
+    task."""
+    name = name or Classify.name
     if name not in TASKS:
         raise ValueError(f"task {name!r} is not known; choose one of {', '.join(TASKS)}")
     return TASKS[name].labels_are
 
 
-def task_for(name: str, data: Dataset) -> Task:
-    """The task of that name for some data; ValueError where there is none, or the data have not what it needs."""
+def task_name(asked: str | None, data: Dataset) -> str:
+    """The name of the task that was asked for, or else of that of the data, where it is known here."""
+    return asked or (data.task if data.task in TASKS else Classify.name)
+
+
+def task_for(name: str | None, data: Dataset) -> Task:
+    """The task of that name (see `task_name`) for some data; ValueError where there is none, or the data have not what
+    it needs."""
     kind_of_labels(name)
+    name = task_name(name, data)
     require_labels(TASKS[name], data)
     task = TASKS[name].of(data)
     task.pairs = any(example.pair is not None for example in data.examples)

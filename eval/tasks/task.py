@@ -53,6 +53,19 @@ class Task(ABC):
         """What is strange about the labels of some splits, a sentence each; told before training or judging."""
         return []
 
+    def fault(self, example: Example) -> str:
+        """What an example lacks for this task, or has too much: the end of a sentence that begins with it, or ""."""
+        if example.choices:
+            return f"has choices, and the model answers the task {self.name}: leave them out"
+        if self.pairs in (None, example.pair is not None):
+            return ""
+        if self.pairs:
+            return (
+                "has no second text, and the model was trained on pairs: name their column (--pair-column), or give "
+                "(text, second text)"
+            )
+        return "has a second text, but the model was trained on single ones: leave it out"
+
     def encode(self, tokenizer: Any, examples: Sequence[Example], **how: Any) -> EncodedBatch:
         """n examples → n · parts sequences, those of an example together. `how`: the tokenizer's options.
 
@@ -69,6 +82,14 @@ class Task(ABC):
     @abstractmethod
     def answers(self, logits: np.ndarray) -> list[Any]:
         """(n, C) → n answers, of the kind that `Example.label` is."""
+
+    def told(self, answer: Any, example: Example) -> Any:
+        """An answer, or a label, to be read by people."""
+        return answer
+
+    def columns(self, example: Example) -> Sequence[str]:
+        """What the C columns stand for in an example, to be read by people."""
+        return self.labels
 
     def adjust(self, logits: np.ndarray, targets: np.ndarray) -> None:
         """After training: what answers need beside the logits, from those of the dev split, and targets (n, C)."""

@@ -28,6 +28,8 @@ class ClassBalanced(Regularizer):
         self.weights = torch.ones(())  # (C,) from `begin` on
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        if train.parts > 1:
+            raise ValueError("class-balanced weighs classes by their number of texts, and choices have no classes")
         counts = np.bincount(train.gold, minlength=len(model.labels))
         self.weights = class_weights(counts, self.beta).to(next(model.parameters()).device)
 

@@ -34,7 +34,8 @@ class Temperature(Regularizer):
     def finish(self, model: Model) -> None:
         if self.dev is None or sys.exc_info()[1] is not None:  # the run is breaking off
             return
-        found = best_temperature(predict(model, self.dev.encodings), torch.from_numpy(self.dev.gold))
+        logits = predict(model, self.dev.encodings, parts=self.dev.parts)
+        found = best_temperature(logits, torch.from_numpy(self.dev.gold))
         for parameter in model.classifier.parameters():
             parameter.div_(found)
 

@@ -23,6 +23,9 @@ from tezukuri.eval.inside_lines import (
 from tezukuri.eval.runs import write_whole
 from tezukuri.model.attention import attention_mask
 from tezukuri.model.packing import pack
+from tezukuri.tokenize.kinds import tokenizer_of
+from tezukuri.tokenize.unigram import UnigramTokenizer
+from tezukuri.weights.find import SHIPPED
 from tezukuri.weights.load import Loaded
 
 TOUR = Path(__file__).with_name("tour.md")
@@ -32,6 +35,12 @@ GLOSSES = {
     "食べ": "eat", "作り": "make", "買い": "buy", "飲み": "drink", "飲め": "can drink", "出し": "put out",
     "言い": "say", "選び": "choose", "は": "topic", "が": "subject", "、": "comma",
 }  # fmt: skip
+CUTS = (  # of one text, in several ways
+    "毎朝 コーヒー を 飲み ます",
+    "毎 朝 コーヒー を 飲み ます",
+    "毎 朝 コーヒー を 飲 み ます",
+    "毎 朝 コ ー ヒ ー を 飲み ます",
+)
 LAYER, HEAD = 1, 1  # what the tour looks into, counted from 1; its text says so too
 BLOCK = re.compile(r"(<!-- values: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d+")
@@ -50,6 +59,7 @@ def values(loaded: Loaded) -> dict[str, list[str]]:
         "text": list(text_lines(traced)),
         "words": word_lines(traced),
         "tokens": token_lines(traced),
+        "unigram": unigram_lines(),
         "packed": list(packed_lines(traced)),
         "embeddings": list(stage_lines(traced, embeddings, HEAD)),
         "projections": list(stage_lines(traced, layer[:4], HEAD)),
@@ -64,6 +74,22 @@ def values(loaded: Loaded) -> dict[str, list[str]]:
         "answers": answer_lines(traced),
         "loss": loss_lines(traced),
     }
+
+
+def unigram_lines() -> list[str]:
+    """Some ways to cut a text, each with the sum of its pieces' scores; and the one that small's tokenizer takes."""
+    tokenizer = tokenizer_of(SHIPPED["small"])
+    assert isinstance(tokenizer, UnigramTokenizer)
+    scores = tokenizer.recipe.scores
+    rows = [("sum", "pieces, each with log p")]
+    for cut in CUTS:
+        pieces = ["▁", *cut.split()]
+        lacking = [piece for piece in pieces if piece not in scores]
+        total = f"{sum(scores[piece] for piece in pieces):.2f}" if not lacking else "–"
+        each = [f"{piece} {scores[piece]:.2f}" if piece in scores else f"{piece} (no piece)" for piece in pieces]
+        rows.append((total, "  ".join(each)))
+    taken = " ".join(tokenizer.encode("".join(CUTS[0].split())).tokens)
+    return [*table(rows), f"taken: {taken}"]
 
 
 def members(traced: Trace, group: str) -> list[Stage]:

@@ -145,7 +145,10 @@ def test_a_pair_is_traced_as_the_model_reads_it(loaded):
     traced = trace(loaded.model, loaded.tokenizer, "駅から近い。", pair="㍿の部屋")
     encoding = loaded.tokenizer.encode("駅から近い。", "㍿の部屋")
     with torch.inference_mode():
-        assert torch.equal(traced.output.logits, loaded.model(pack([encoding]), output_attentions=True).logits)
+        assert torch.equal(
+            traced.output.logits,
+            loaded.model(pack([encoding]), output_hidden_states=True, output_attentions=True).logits,
+        )
     assert traced.encoding == encoding and {0, 1} == set(encoding.type_ids)
     assert [origin is None for origin in traced.tokens.origins] == [
         token in ("[CLS]", "[SEP]") for token in encoding.tokens

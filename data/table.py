@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from .csv_rows import csv_fields, csv_records
 from .dataset import BadRow, DataError, Example
 from .encodings import AUTO, decode
-from .label_kinds import LABEL_KINDS
+from .label_kinds import LABEL_KINDS, NOTHING
 from .label_names import look
 from .rows import RowError, collect, listed, refuse_broken_text
 
@@ -60,7 +60,7 @@ def read_table(
     # The columns.
     table = open_table(path, encoding)
     columns = table.columns
-    wanted = {"text": text_column, "label": label_column, "pair": pair_column}
+    wanted = {"text": text_column, "label": None if labels_are == NOTHING else label_column, "pair": pair_column}
     for use, column in (("split", split_column), ("id", id_column)):
         usual = use if use in columns and use not in wanted.values() else None
         wanted[use] = usual if column is None else None if column == NONE else column
@@ -82,9 +82,9 @@ def read_table(
     def parse(line: int, raw: str) -> Example:
         row = table.fields_of(line, raw)
         given: Any = row.get(label_column)
-        if not (labels_are == "names" and isinstance(given, list)):
+        if labels_are != NOTHING and not (labels_are == "names" and isinstance(given, list)):
             given = cell(row, label_column).strip()
-        if not given and labels_are != "names":
+        if not given and labels_are not in ("names", NOTHING):
             raise RowError(f"the label (column {label_column!r}) is empty")
         try:
             label = LABEL_KINDS[labels_are](given)

@@ -37,6 +37,7 @@ def write_predictions(run: Path, judgement: Judgement) -> None:
     for e, predicted, p in zip(judgement.examples, judgement.predicted, judgement.probabilities.tolist(), strict=True):
         row = {"id": e.id, "text": e.text, "label": e.label, "predicted": predicted}
         row |= {} if e.pair is None else {"pair": e.pair}
+        row |= {} if e.votes is None else {"votes": e.votes}
         rows.append(row | ({"probabilities": dict(zip(judgement.model_labels, p, strict=True))} if p else {}))
     write_jsonl(run / f"predictions-{judgement.split}.jsonl", rows)
 

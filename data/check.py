@@ -1,4 +1,4 @@
-"""Checks of labelled texts before training: balance, duplicates, contradictions, near-duplicates."""
+"""Checks of labelled texts before training: duplicates, contradictions, near-duplicates."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -7,12 +7,8 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from .dataset import Example
-
-
-def balance(examples: Sequence[Example]) -> Counter[tuple[str, str]]:
-    """(label, split) → number of texts."""
-    return Counter((example.label, example.split) for example in examples)
+from .dataset import Example, Span
+from .label_kinds import BETWEEN
 
 
 def duplicates(examples: Sequence[Example]) -> list[list[Example]]:
@@ -24,8 +20,26 @@ def duplicates(examples: Sequence[Example]) -> list[list[Example]]:
 
 
 def contradictions(groups: Sequence[list[Example]]) -> list[list[Example]]:
-    """Those groups of duplicates whose labels are not all the same."""
-    return [group for group in groups if len({example.label for example in group}) > 1]
+    """Those groups of duplicates, or of those in them with the same choices, whose labels are not all the same."""
+    found = []
+    for group in groups:
+        same: defaultdict[tuple[str, ...], list[Example]] = defaultdict(list)
+        for example in group:
+            same[tuple(sorted(example.choices or ()))].append(example)
+        found += [some for some in same.values() if len({meant(example) for example in some}) > 1]
+    return found
+
+
+def meant(example: Example) -> str:
+    """A label in words, which are the same where it means the same: of choices the right one, of spans their texts."""
+    label = example.label
+    if example.choices and isinstance(label, int):
+        return example.choices[label]
+    if not isinstance(label, tuple):
+        return f"{label:g}" if isinstance(label, float) else str(label)
+    text = example.text if example.pair is None else example.pair
+    names = [f"{text[one.start : one.end]} {one.kind}".strip() if isinstance(one, Span) else one for one in label]
+    return BETWEEN.join(sorted(dict.fromkeys(names)))
 
 
 def near_duplicates(examples: Sequence[Example], threshold: float = 0.85) -> list[tuple[float, Example, Example]]:

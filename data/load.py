@@ -113,7 +113,7 @@ def load(
         drawn = any(not example.split for example in examples)
         if drawn or {example.split for example in examples} & {"train", "dev"} == {"train"}:
             examples, of_splits = with_splits(examples, seed)
-            notes += of_splits
+            notes += of_splits[:1]  # what was drawn; what else is missing, the reader tells
     else:
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:

@@ -31,7 +31,7 @@ ON_A_PAGE: dict[Any, Any] = {
     "font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "tezukuri", "text.color": INK,
     "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.facecolor": "none",
     "figure.facecolor": "none", "savefig.facecolor": "none", "legend.framealpha": 0, "grid.alpha": 0.3,
-    "axes.grid": True,
+    "axes.grid": True, "text.parse_math": False,
 }  # fmt: skip
 
 log = logging.getLogger("tezukuri")

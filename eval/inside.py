@@ -7,7 +7,7 @@ F feed-forward size, V vocabulary, C classes, L layers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..model.attention import pad
 from ..model.model import MaskedLM, Model, most_tokens
 from ..model.packing import Output, Packed, pack
 from ..tokenize.encoding import Encoding, truncate
+from ..tokenize.kinds import tokenizer_of
 from ..tokenize.template import Template
 from ..tokenize.tokenizer import Tokenizer, Word
 from ..weights.files import read_json
@@ -183,6 +184,15 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
     if "ForSequenceClassification" in " ".join(settings.get("architectures") or []):
         return load_ready_classifier(name_or_folder, revision=revision)
     return load_with_report(name_or_folder, "fill-mask", revision=revision)
+
+
+def load_tokenizer(name_or_folder: str, revision: str | None = None) -> Tokenizer:
+    """A model's tokenizer alone, with as many segments as the model has; CheckpointError where it cannot be had."""
+    folder = find(name_or_folder, revision, weights=False).folder
+    tokenizer, file = tokenizer_of(folder), folder / "config.json"
+    if file.is_file() and read_json(file).get("type_vocab_size") == 1:
+        tokenizer.template = replace(tokenizer.template, second_type=0)
+    return tokenizer
 
 
 @torch.inference_mode()

@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tezukuri.eval import inside_lines as lines_of
-from tezukuri.eval.inside import Tokens, load, tokenize, trace
+from tezukuri.eval.inside import Tokens, load, load_tokenizer, tokenize, trace
 from tezukuri.eval.plots import attention_map
 from tezukuri.eval.predict import how_to_cut
 from tezukuri.eval.runs import write_whole
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import positive
-from tezukuri.tokenize.kinds import tokenizer_of
-from tezukuri.weights.find import find
 from tezukuri.weights.load import log
 
 PICTURES = (".png", ".svg")
@@ -57,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.tokens:
         if options.picture:
             raise ValueError("--picture draws the attention, and with --tokens there is none: leave one of them out")
-        tokenizer = tokenizer_of(find(options.model, options.revision, weights=False).folder)
+        tokenizer = load_tokenizer(options.model, options.revision)
         for note in tokenizer.notes:
             log.warning("%s", note)
         show(token_blocks(tokenize(tokenizer, options.text, options.pair, how={})))

@@ -172,11 +172,15 @@ def test_a_token_of_a_cut_pair_has_the_word_that_it_is_of(truncation):
             assert start <= place[0] < place[1] <= end
 
 
-def test_the_tokens_of_a_pair_without_segments_need_no_head(capsys):
+def test_the_tokens_of_a_pair_without_segments_need_no_head(tmp_path, capsys):
+    TOKENIZER.save(one_segment := tmp_path)
+    (one_segment / "config.json").write_text('{"type_vocab_size": 1}')
     assert command(["inside", "犬が走る。", "--pair", "動物だ。", "--model", "small", "--tokens"]) == 0
     printed = capsys.readouterr().out
     assert "(one segment: " in printed and "words of the second text" in printed and "answers" not in printed
     assert re.search(r"^  \d+ +2 +</s> +0 +0–0\n  \d+ +2 +</s> ", printed, re.MULTILINE)
+    assert command(["inside", "犬", "--pair", "猫", "--model", str(one_segment), "--tokens"]) == 0
+    assert "(one segment: " in capsys.readouterr().out
     assert command(["inside", "犬", "--tokens", "--picture", "x.svg"]) == 1
     assert "there is none" in capsys.readouterr().err
 

@@ -66,9 +66,10 @@ def read_table(
         wanted[use] = usual if column is None else None if column == NONE else column
     for use, named in wanted.items():
         if named and columns.count(named) != 1:
+            without = ", or look at texts without labels (tezukuri look --label-column none)" if use == "label" else ""
             raise DataError(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
-                f"{listed(columns)}: name one of them (--{use}-column)"
+                f"{listed(columns)}: name one of them (--{use}-column){without}"
             )
     of_split, of_id = wanted["split"], wanted["id"]
     looks = {look(label) for label in labels or ()} if merge_labels else set()

@@ -142,7 +142,7 @@ def test_q_and_the_end_of_the_input_end_the_quiz(tmp_path: Path) -> None:
 
 def test_of_a_number_the_nearer_guess_wins(tmp_path: Path) -> None:
     quiz = quiz_of(run_with(tmp_path, [score(1, 4, 1), score(2, 0, 2.5), score(3, 1, 1)]))
-    assert {q.id for q in quiz.questions} == {"1", "2"}
+    assert {q.id for q in quiz.questions} == {"1", "2"} and quiz.remarks[-1] == "scores go from 0 to 4"
     by_id = {"1": 5.0, "2": -3.0}
     lines = list(answer_lines(quiz, [by_id[q.id] for q in quiz.questions]))
     assert (

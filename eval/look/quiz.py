@@ -104,6 +104,8 @@ def quiz_of(run: Path, split: str | None = None, n: int = QUESTIONS, seed: int =
         remarks = [f"the {len(chosen)} most confident errors of the model, which is wrong on {of}: {FAIRER}"]
     if chosen and len(chosen) < n:
         remarks.append(f"there are no more than {len(chosen)}")
+    if scores:
+        remarks.append(f"scores go from {min(q.gold for q in every):g} to {max(q.gold for q in every):g}")
     draw.shuffle(chosen)
     return Quiz(f"{run.resolve().name}, {split}", chosen, remarks, accuracy, scores)
 

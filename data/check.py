@@ -1,31 +1,40 @@
-"""Checks of labelled texts before training: balance, duplicates, contradictions, near-duplicates."""
+"""Checks of labelled texts before training: duplicates, contradictions, near-duplicates."""
 
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 
-from .dataset import Example
-
-
-def balance(examples: Sequence[Example]) -> Counter[tuple[str, str]]:
-    """(label, split) → number of texts."""
-    return Counter((example.label, example.split) for example in examples)
+from .dataset import Example, Span
+from .label_kinds import BETWEEN
 
 
 def duplicates(examples: Sequence[Example]) -> list[list[Example]]:
-    """The examples of every text that occurs more than once, in the order of the file."""
-    groups: defaultdict[str, list[Example]] = defaultdict(list)
+    """The examples of every text that occurs more than once (with the same choices), in the order of the file."""
+    groups: defaultdict[tuple[Any, ...], list[Example]] = defaultdict(list)
     for example in examples:
-        groups[example.content].append(example)
+        groups[example.text, example.pair, tuple(sorted(example.choices or ()))].append(example)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def contradictions(groups: Sequence[list[Example]]) -> list[list[Example]]:
-    """Those groups of duplicates whose labels are not all the same."""
-    return [group for group in groups if len({example.label for example in group}) > 1]
+    """Those groups of duplicates whose labels do not all mean the same."""
+    return [group for group in groups if len({meant(example) for example in group}) > 1]
+
+
+def meant(example: Example) -> str:
+    """A label in words, which are the same where it means the same: of choices the right one, of spans their texts."""
+    label = example.label
+    if example.choices and isinstance(label, int):
+        return example.choices[label]
+    if not isinstance(label, tuple):
+        return f"{label:g}" if isinstance(label, float) else str(label)
+    text = example.text if example.pair is None else example.pair
+    names = [f"{text[one.start : one.end]} {one.kind}".strip() if isinstance(one, Span) else one for one in label]
+    return BETWEEN.join(sorted(dict.fromkeys(names)))
 
 
 def near_duplicates(examples: Sequence[Example], threshold: float = 0.85) -> list[tuple[float, Example, Example]]:

@@ -1,9 +1,10 @@
-"""What a label may be, and how a table says it: the name of a class, a number, any number of names, or a choice."""
+"""What a label may be, and how a table says it: the name of a class, a number, names, a choice, or nothing."""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+NOTHING = "nothing"  # there are no labels
 BETWEEN = "|"  # names of one cell
 
 
@@ -26,7 +27,13 @@ def names_of(cell: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in parts if (name := part.strip())))
 
 
-LABEL_KINDS: dict[str, Callable[[Any], Any]] = {"name": str, "number": number_of, "names": names_of, "choice": int}
+def nothing(cell: Any) -> None:
+    """Texts that are only looked at need no labels."""
+
+
+LABEL_KINDS: dict[str, Callable[[Any], Any]] = {
+    "name": str, "number": number_of, "names": names_of, "choice": int, NOTHING: nothing,
+}  # fmt: skip
 
 
 def label_cell(label: Any) -> Any:

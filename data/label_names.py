@@ -112,6 +112,17 @@ def refuse_numbers(data: Dataset) -> None:
         )
 
 
+def remarks(data: Dataset) -> list[str]:
+    """What `refuse_numbers` and `label_notes` say of the classes of some data; nothing where labels are no names."""
+    if not all(isinstance(example.label, str) for example in data.examples):
+        return []
+    try:
+        refuse_numbers(data)
+    except DataError as error:  # finetune stops there; the rest may be of use all the same
+        return [str(error), *label_notes(data)]
+    return label_notes(data)
+
+
 def counted(names: Sequence[str], counts: Counter[str] | None = None) -> str:
     """`'a' (3 texts), 'b' (1 text)`; a name whose accents stand apart says so, since it looks like another."""
     told = []

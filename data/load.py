@@ -76,7 +76,8 @@ def load(
         encoding: one of Python's; `auto` is UTF-8, UTF-16 with its mark, or cp932 where the file is Japanese in it.
         labels: names and order of the classes; by default those of the file, sorted.
         merge_labels: join those that look alike (`Positive` and `positive`).
-        seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; for files, like the columns.
+        seed: of missing splits, drawn as 80 % train, 10 % dev, 10 % test; where there is train but no dev, a tenth of
+            train is drawn for it. Columns are those of files.
         bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
         labels_are: what those of a file are: `name`s of classes, or another of LABEL_KINDS.
         choice_columns: where the choices are, if the labels are such; in JSON also one column, which holds a list.
@@ -118,9 +119,9 @@ def load(
         examples, bad, unwanted, of_reader = Rows(*reader.read(file, **options))
         notes = [*of_reader, *(f"{n:,} row{'' if n == 1 else 's'} left out: {why}" for why, n in unwanted.items())]
         drawn = any(not example.split for example in examples)
-        if drawn:
+        if drawn or {example.split for example in examples} & {"train", "dev"} == {"train"}:
             examples, of_splits = with_splits(examples, seed)
-            notes += of_splits
+            notes += of_splits[:1]  # what was drawn; what else is missing, the reader tells
     else:
         file = existing(source)
         if file.suffix.lower() not in SUFFIXES:
@@ -185,5 +186,6 @@ def with_splits(examples: list[Example], seed: int) -> tuple[list[Example], list
     if sizes["train"] and not sizes["dev"]:
         train = iter(draw_splits([example for example in examples if example.split == "train"], {"dev": 0.1}, seed))
         examples = [next(train) if example.split == "train" else example for example in examples]
-        notes[0] = f"no dev split: 10 % of train drawn for it at random{by_class} (seed {seed})"
+        if any(example.split == "dev" for example in examples):  # there are enough to draw from
+            notes[0] = f"no dev split: 10 % of train drawn for it at random{by_class} (seed {seed})"
     return examples, notes

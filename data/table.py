@@ -15,7 +15,7 @@ from .choices import meant_by, refuse_few
 from .csv_rows import csv_fields, csv_records
 from .dataset import BadRow, DataError, Example
 from .encodings import AUTO, decode
-from .label_kinds import LABEL_KINDS
+from .label_kinds import LABEL_KINDS, NOTHING
 from .label_names import look
 from .rows import RowError, collect, listed, refuse_broken_text
 
@@ -62,15 +62,16 @@ def read_table(
     # The columns.
     table = open_table(path, encoding)
     columns = table.columns
-    wanted = {"text": text_column, "label": label_column, "pair": pair_column}
+    wanted = {"text": text_column, "label": None if labels_are == NOTHING else label_column, "pair": pair_column}
     for use, column in (("split", split_column), ("id", id_column)):
         usual = use if use in columns and use not in wanted.values() else None
         wanted[use] = usual if column is None else None if column == NONE else column
     for use, named in [*wanted.items(), *(("choice", column) for column in choice_columns)]:
         if named and columns.count(named) != 1:
+            without = ", or look at texts without labels (tezukuri look --label-column none)" if use == "label" else ""
             raise DataError(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
-                f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')})"
+                f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')}){without}"
             )
     of_split, of_id = wanted["split"], wanted["id"]
     looks = {look(label) for label in labels or ()} if merge_labels else set()
@@ -90,9 +91,9 @@ def read_table(
             meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
             unsure.extend([line] * (len(meant) > 1))
             given = meant[0]
-        elif not (labels_are == "names" and isinstance(given, list)):
+        elif labels_are != NOTHING and not (labels_are == "names" and isinstance(given, list)):
             given = cell(row, label_column).strip()
-        if given == "" and labels_are != "names":
+        if given == "" and labels_are not in ("names", NOTHING):
             raise RowError(f"the label (column {label_column!r}) is empty")
         try:
             label = LABEL_KINDS[labels_are](given)

@@ -1,4 +1,4 @@
-"""The trace of one text through a model: words, tokens, the activations of every stage, attention, predictions.
+"""The trace of a text, or of a pair, through a model: words, tokens, activations of all stages, attention, answers.
 
 Forward hooks keep the inputs and outputs of all modules in a single run of the model.
 
@@ -7,7 +7,7 @@ F feed-forward size, V vocabulary, C classes, L layers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from ..model.attention import pad
-from ..model.heads import ClassHead
 from ..model.model import MaskedLM, Model, most_tokens
 from ..model.packing import Output, Packed, pack
-from ..tokenize.encoding import Encoding
+from ..tokenize.encoding import Encoding, truncate
+from ..tokenize.kinds import tokenizer_of
+from ..tokenize.template import Template
 from ..tokenize.tokenizer import Tokenizer, Word
 from ..weights.files import read_json
 from ..weights.find import find
 from ..weights.load import Loaded, load_ready_classifier, load_with_report
 from .predict import NotFiniteError
+from .tasks.table import task_of_model
 
 PACKAGE = __name__.split(".")[0]
 LIKELIEST = 5  # words for a token
@@ -59,9 +61,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Choice:
-    name: str  # of a word or a class
+    name: str  # of a word, a class or a score
     logit: float
-    probability: float
+    probability: float | None  # None for a score, which is its logit
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,49 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Read:
+    """A text as the tokenizer reads it."""
+
     text: str
     normalised: str
     words: list[Word]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text, or a pair, as tokens."""
+
+    texts: list[Read]  # one or two
     encoding: Encoding
+    origins: list[tuple[int, int] | None]  # of each token: which text, and which word of it; None for those added
+    segments: int  # how many types of tokens there are
+
+
+@dataclass(frozen=True)
+class Trace:
+    tokens: Tokens
     packed: Packed
     stages: list[Stage]
     output: Output
     answers: list[Answer]
     config: Any  # of the encoder
     labels: tuple[str, ...]
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.tokens.encoding
+
+    @property
+    def text(self) -> str:
+        return self.tokens.texts[0].text
+
+    @property
+    def normalised(self) -> str:
+        return self.tokens.texts[0].normalised
+
+    @property
+    def words(self) -> list[Word]:
+        return self.tokens.texts[0].words
 
     @property
     def token(self) -> int:
@@ -148,32 +182,58 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
     """
     settings = read_json(find(name_or_folder, revision).folder / "config.json")
     if "ForSequenceClassification" in " ".join(settings.get("architectures") or []):
-        return load_ready_classifier(name_or_folder, revision=revision, head=ClassHead)
+        return load_ready_classifier(name_or_folder, revision=revision)
     return load_with_report(name_or_folder, "fill-mask", revision=revision)
 
 
+def load_tokenizer(name_or_folder: str, revision: str | None = None) -> Tokenizer:
+    """A model's tokenizer alone, with as many segments as the model has; CheckpointError where it cannot be had."""
+    folder = find(name_or_folder, revision, weights=False).folder
+    tokenizer, file = tokenizer_of(folder), folder / "config.json"
+    if file.is_file() and read_json(file).get("type_vocab_size") == 1:
+        tokenizer.template = replace(tokenizer.template, second_type=0)
+    return tokenizer
+
+
 @torch.inference_mode()
-def trace(model: Model | MaskedLM, tokenizer: Tokenizer, text: str, how: Mapping[str, Any] | None = None) -> Trace:
-    """Run a model in evaluation mode on one text, cut to its positions, or as `how` tells (see `how_to_cut`).
+def trace(
+    model: Model | MaskedLM,
+    tokenizer: Tokenizer,
+    text: str,
+    how: Mapping[str, Any] | None = None,
+    pair: str | None = None,
+) -> Trace:
+    """Run a model in evaluation mode on one text, or a pair, cut to its positions, or as `how` tells (`how_to_cut`).
 
     "[MASK]" and the like are special tokens for a masked-language model, plain text for a classifier.
 
     Raises:
         NotFiniteError: a logit is infinite or no number.
     """
-    special = isinstance(model, MaskedLM)
-    cut = {"max_length": most_tokens(model)} | dict(how or {})
-    encoding = tokenizer.encode(text, **cut, special_tokens=special)
-    packed = pack([encoding])
+    how = {"max_length": most_tokens(model)} | dict(how or {})
+    tokens = tokenize(tokenizer, text, pair, how, special=isinstance(model, MaskedLM))
+    packed = pack([tokens.encoding])
     output, seen = capture(model, packed)
     assert output.logits is not None  # both kinds have a head
     if not output.logits.isfinite().all():
         raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
-    return Trace(
-        text, tokenizer.normalised(text, special), list(tokenizer.words(text, special)), encoding, packed,
-        list(stages(model, packed, seen)), output, list(answers(model, tokenizer, encoding, output.logits)),
-        model.config, model.labels,
-    )  # fmt: skip
+    found = list(answers(model, tokenizer, tokens, output.logits))
+    return Trace(tokens, packed, list(stages(model, packed, seen)), output, found, model.config, model.labels)
+
+
+def tokenize(tokenizer: Tokenizer, text: str, pair: str | None, how: Mapping[str, Any], special: bool = True) -> Tokens:
+    """One text, or a pair, as tokens, cut as `how` tells; `special`: "[MASK]" and the like are special tokens."""
+    given = [text] if pair is None else [text, pair]
+    texts = [Read(one, tokenizer.normalised(one, special), list(tokenizer.words(one, special))) for one in given]
+    encoding = tokenizer.encode(text, pair, **how, special_tokens=special)
+    # The places of the words are cut and joined as their tokens are.
+    own = [[(t, w) for w, word in enumerate(read.words) for _ in word.pieces] for t, read in enumerate(texts)]
+    limit, truncation = how.get("max_length"), how.get("truncation", "longest_first")
+    added = tokenizer.template.added(pair is not None)
+    first, second, _ = truncate(own[0], own[1] if pair is not None else None, limit, truncation, added)
+    template: Template[Any] = tokenizer.template.map(lambda _: None)
+    places = template.around(first, second)
+    return Tokens(texts, encoding, places, 1 + tokenizer.template.second_type)
 
 
 def capture(model: Model | MaskedLM, packed: Packed) -> tuple[Output, dict[str, tuple[Any, Any]]]:
@@ -223,13 +283,16 @@ def file_of(model: nn.Module, name: str) -> str:
     return type(model.get_submodule(name)).__module__.removeprefix(f"{PACKAGE}.").replace(".", "/") + ".py"
 
 
-def answers(model: Model | MaskedLM, tokenizer: Tokenizer, encoding: Encoding, logits: Tensor) -> Iterator[Answer]:
-    """All classes of a classifier; else the likeliest words at each [MASK], or at each token of a text without one."""
+def answers(model: Model | MaskedLM, tokenizer: Tokenizer, tokens: Tokens, logits: Tensor) -> Iterator[Answer]:
+    """All columns of a classifier; else the likeliest words at each [MASK], or at each token of texts without one."""
     if isinstance(model, Model):
-        yield Answer(0, choices(model.labels, logits[0], range(len(model.labels))))
+        task = task_of_model(model.labels, type(model.classifier), {})
+        shares = task.probabilities(logits.double().numpy())[0].tolist() or [None] * len(model.labels)
+        columns = zip(model.labels, logits[0].tolist(), shares, strict=True)
+        yield Answer(0, [Choice(*column) for column in columns])
         return
-    masks = [i for i, token_id in enumerate(encoding.ids) if token_id == tokenizer.mask_id]
-    for i in masks or tokenizer.template.inside(len(encoding)):
+    masks = [i for i, token_id in enumerate(tokens.encoding.ids) if token_id == tokenizer.mask_id]
+    for i in masks or [i for i, origin in enumerate(tokens.origins) if origin]:
         # A model may have more rows than its vocabulary has words.
         yield Answer(i, choices(tokenizer.vocabulary, logits[i], logits[i][: tokenizer.vocab_size].topk(LIKELIEST)[1]))
 

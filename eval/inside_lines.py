@@ -4,9 +4,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from .inside import Answer, Stage, Trace
+from ..tokenize.tokenizer import Word
+from .inside import Answer, Stage, Tokens, Trace
 
 VALUES = 3  # of a vector that are shown
+LONGEST_WORD = 12  # characters, beside a token: without MeCab, a word reaches to the next space
 WIDEST = 40  # tokens for which a terminal has room side by side
 
 
@@ -21,26 +23,38 @@ def size_line(trace: Trace) -> str:
     return "  ".join(f"{letter} = {size}" for letter, size in sizes.items())
 
 
-def text_lines(trace: Trace) -> Iterator[str]:
-    yield f"original    {shown(trace.text)}"
-    yield f"normalised  {shown(trace.normalised)}"
+def text_lines(tokens: Tokens) -> Iterator[str]:
+    for number, read in enumerate(tokens.texts):
+        if number:
+            yield "and the second text"
+        yield f"original    {shown(read.text)}"
+        yield f"normalised  {shown(read.normalised)}"
 
 
-def word_lines(trace: Trace) -> list[str]:
+def word_lines(words: Sequence[Word]) -> list[str]:
     """A line for each word: part of speech (品詞), place in the text, and tokens."""
-    rows = [(w.text, w.part_of_speech, f"{w.span[0]}–{w.span[1]}", " ".join(w.pieces)) for w in trace.words]
+    rows = [(w.text, w.part_of_speech, f"{w.span[0]}–{w.span[1]}", " ".join(w.pieces)) for w in words]
     return table([("word", "品詞", "place", "pieces"), *rows])
 
 
-def token_lines(trace: Trace) -> list[str]:
-    """A line for each token: id, place in the text, and the text at that place."""
-    encoding = trace.encoding
-    rows = [("", "id", "token", "place", "text")]
-    for i, token_id in enumerate(encoding.ids):
-        start, end = encoding.offsets[i]
-        rows.append((str(i), str(token_id), encoding.tokens[i], f"{start}–{end}", trace.text[start:end]))
-    cut = ["(the text was cut: it is longer than the model reads)"] if encoding.truncated else []
-    return table(rows) + cut
+def token_lines(tokens: Tokens) -> list[str]:
+    """A line for each token: id, type (segment), place in its text, the text at that place, and the word there."""
+    encoding = tokens.encoding
+    rows = [("", "id", "token", "type", "place", "text", "word")]
+    for i, (start, end) in enumerate(encoding.offsets):
+        there, word = "", ""
+        if origin := tokens.origins[i]:
+            read = tokens.texts[origin[0]]
+            there, word = read.text[start:end], read.words[origin[1]].text
+            word = word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…"
+        numbers = str(i), str(encoding.ids[i]), encoding.tokens[i], str(encoding.type_ids[i])
+        rows.append((*numbers, f"{start}–{end}", there, word))
+    notes = ["(the text was cut: it is longer than the model reads)"] if encoding.truncated else []
+    if len(tokens.texts) > 1:
+        notes.append("(places are those in the first text, and then those in the second)")
+        if tokens.segments == 1:
+            notes.append("(one segment: the two texts are told apart by the tokens between them, not by types)")
+    return table(rows) + notes
 
 
 def stage_lines(trace: Trace, stages: Iterable[Stage], head: int = 1) -> Iterator[str]:
@@ -69,7 +83,10 @@ def attention_lines(trace: Trace, layer: int, head: int) -> Iterator[str]:
 def answer_lines(trace: Trace, answers: Iterable[Answer]) -> Iterator[str]:
     for answer in answers:
         yield f"at token {answer.token}, {shown(trace.encoding.tokens[answer.token])}"
-        rows = [(c.name, f"{c.logit:8.2f}", f"{c.probability:8.3f}") for c in answer.choices]
+        rows = [
+            (c.name, f"{c.logit:8.2f}", "" if c.probability is None else f"{c.probability:8.3f}")
+            for c in answer.choices
+        ]
         yield from (f"  {line}" for line in table([("", "   logit", "probability"), *rows]))
 
 

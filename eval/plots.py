@@ -26,6 +26,14 @@ MOST_CLASSES = 20  # in a picture of confusions, which grows with their square
 LONGEST_LABEL = 40  # characters of a label in a picture
 SVG_METADATA = ("Date", "Creator", "Format", "Type")  # which matplotlib would write into a file
 
+INK = "#767676"  # of a picture on a page: has the same contrast on white and on black
+ON_A_PAGE: dict[Any, Any] = {
+    "font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "tezukuri", "text.color": INK,
+    "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.facecolor": "none",
+    "figure.facecolor": "none", "savefig.facecolor": "none", "legend.framealpha": 0, "grid.alpha": 0.3,
+    "axes.grid": True, "text.parse_math": False,
+}  # fmt: skip
+
 log = logging.getLogger("tezukuri")
 
 
@@ -189,3 +197,9 @@ def svg(figure: Figure, room: float = 0.6) -> bytes:
         warnings.simplefilter("ignore")  # of missing characters
         figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=room, metadata=dict.fromkeys(SVG_METADATA))
     return buffer.getvalue()
+
+
+def inline(figure: Figure) -> str:
+    """An SVG without the XML declaration, to stand in an HTML page; drawn with ON_A_PAGE."""
+    text = svg(figure, room=0.05).decode("utf-8")
+    return text[text.index("<svg") :]

@@ -53,6 +53,7 @@ def write_predictions(run: Path, judgement: Judgement) -> None:
     for e, (gold, predicted, p) in zip(judgement.examples, told, strict=True):
         row = {"id": e.id, "text": e.text, "label": gold, "predicted": predicted}
         row |= {} if e.pair is None else {"pair": e.pair}
+        row |= {} if e.votes is None else {"votes": e.votes}
         rows.append(row | ({"probabilities": dict(zip(columns(e), p, strict=True))} if p else {}))
     write_jsonl(run / f"predictions-{judgement.split}.jsonl", rows)
 

@@ -5,19 +5,24 @@ python scripts/check_data.py --data reviews.csv --text-column review --label-col
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tezukuri.data.check import balance, contradictions, duplicates, near_duplicates
-from tezukuri.data.dataset import SPLITS, DataError, Dataset, Example
-from tezukuri.data.label_names import label_notes, refuse_numbers
+from tezukuri.data.check import contradictions, duplicates, meant, near_duplicates
+from tezukuri.data.dataset import SPLITS, Dataset, Example
+from tezukuri.data.label_names import remarks
+from tezukuri.eval.inside_lines import columns, fill
+from tezukuri.eval.look.survey import labels_of
+from tezukuri.eval.tasks.table import kind_of_labels
 from tezukuri.scripts.command import parser_of, run_file
-from tezukuri.scripts.options import add_data_options, plan_of, positive
+from tezukuri.scripts.options import add_data_options, add_task_option, plan_of, positive
 from tezukuri.train.plan import DataOptions
 
 
 def parser() -> argparse.ArgumentParser:
     options = parser_of("check_data", __doc__)
     add_data_options(options)
+    add_task_option(options)
     options.add_argument("--threshold", type=ratio, default=0.85, help="difflib's ratio of near texts (%(default)s)")
     options.add_argument("--show", type=positive, default=10, help="list so many of each finding (%(default)s)")
     return options
@@ -32,15 +37,9 @@ def ratio(text: str) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    data = plan_of(DataOptions, options).read_data()
+    data = plan_of(DataOptions, options).read_data(kind_of_labels(options.task))
     print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
-    strange = label_notes(data) if data.task == "classify" else []
-    try:
-        if data.task == "classify":
-            refuse_numbers(data)
-    except DataError as error:  # finetune stops there; the rest may be of use all the same
-        strange.insert(0, str(error))
-    print("\n".join([*data.notes, *strange, "", *table(data)]))
+    print("\n".join([*data.notes, *remarks(data), "", *table(data)]))
     for row in data.bad_rows[: options.show]:
         print(f"bad row  {row}")
     same = duplicates(data.examples)
@@ -62,19 +61,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def table(data: Dataset) -> Iterator[str]:
-    """A line a class, and one for all: how many texts of each split, and what share of the split that is."""
-    found = balance(data.examples)
-    classes = data.labels if data.task == "classify" else ()
-    every = tuple({label for label, _ in found})
-    columns = [(split,) for split in SPLITS] + [SPLITS]
-    yield f"{'':<12}" + "".join(f"{name:>17}" for name in (*SPLITS, "all"))
-    for labels, name in [*(((label,), label) for label in classes), (every, "all")]:
-        row = f"{name:<12}"
-        for column in columns:
-            count = sum(found[label, split] for label in labels for split in column)
-            whole = sum(found[label, split] for label in every for split in column)
-            row += f"{count:>7} ({100 * count / max(whole, 1):5.1f} %)"
-        yield row
+    """A line a name of labels, and one for all texts: how many of each split, and what share of its texts that is."""
+    of_splits = {split: [example for example in data.examples if example.split == split] for split in SPLITS}
+    texts = {split: len(some) for split, some in of_splits.items()}
+    found = labels_of(of_splits, data.labels)
+    values = found.values if found else {split: [] for split in SPLITS}
+    names = found.order if found else ()
+    counts = {split: Counter(own) for split, own in values.items()}
+    rows = {name: {split: counts[split][name] for split in SPLITS} for name in names} | {"all": texts}
+    title = found.title if found and names else ""
+    wide = max(12, *(columns(printable(name)) + 2 for name in [title, *names]))
+    yield fill(title, wide) + "".join(f"{name:>17}" for name in (*SPLITS, "all"))
+    for name, row in rows.items():
+        cells = [(row[split], texts[split]) for split in SPLITS] + [(sum(row.values()), sum(texts.values()))]
+        yield fill(printable(name), wide) + "".join(
+            f"{count:>7} ({100 * count / max(whole, 1):5.1f} %)" for count, whole in cells
+        )
+    if found and not found.order:
+        every = [number for own in values.values() for number in own]
+        yield f"{found.title}: {min(every):g} to {max(every):g}, mean {sum(every) / len(every):.3g}"
 
 
 def show(title: str, lines: Sequence[str], count: int) -> None:
@@ -86,11 +91,15 @@ def show(title: str, lines: Sequence[str], count: int) -> None:
 
 
 def together(group: list[Example]) -> str:
-    return f"{printable(group[0].content)}  " + ", ".join(f"{e.id} ({e.split}, {e.label})" for e in group)
+    return f"{printable(group[0].content)}  " + ", ".join(map(place, group))
 
 
 def line(example: Example) -> str:
-    return f"{example.id} ({example.split}, {example.label})  {printable(example.content)}"
+    return f"{place(example)}  {printable(example.content)}"
+
+
+def place(example: Example) -> str:
+    return f"{example.id} ({example.split}, {printable(meant(example)) or 'no label'})"
 
 
 def printable(text: str) -> str:

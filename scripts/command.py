@@ -25,6 +25,8 @@ SCRIPTS = {
     "inside": "show every computation of a model on a sentence",
     "failures": "show all mistakes of a run on one page",
     "probe": "try a classifier on texts made from templates",
+    "look": "look at labelled texts on a page: lengths, labels, unknown tokens",
+    "quiz": "guess the labels of the most confident errors of a run",
     "data": "list the data sets that have a name",
     "check_data": "check labelled texts before training",
     "verify": "check a downloaded model against its published answers",

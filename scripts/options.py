@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.table import TASKS
 from tezukuri.train.plan import DATA, DataOptions, Options
 
@@ -62,6 +63,12 @@ def add_options(options: argparse.ArgumentParser, plan: type[Options], only: Seq
 
 def add_data_options(options: argparse.ArgumentParser) -> None:
     add_options(options, DataOptions, only=[DATA])
+
+
+def add_task_option(options: argparse.ArgumentParser) -> None:
+    """What the labels of a file of one's own are; data sets with a name say it themselves."""
+    told = "what the labels of a file are for (%(default)s)"
+    options.add_argument("--task", choices=list(TASKS), default=Classify.name, help=told)
 
 
 def add_classifier_options(options: argparse.ArgumentParser) -> None:

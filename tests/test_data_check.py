@@ -1,5 +1,6 @@
 """Looking through labelled texts, and the command that does it."""
 
+import re
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tezukuri.data.check import balance, contradictions, duplicates, near_duplicates
-from tezukuri.data.dataset import Example
+from tezukuri.data.check import contradictions, duplicates, meant, near_duplicates
+from tezukuri.data.dataset import Example, Span
 from tezukuri.scripts import check_data
 from tezukuri.scripts.command import main as command
 
@@ -31,7 +32,6 @@ def ids(group: list[Example]) -> list[str]:
 def test_nothing_is_found_where_there_is_nothing() -> None:
     examples = examples_of(*CLEAN)
     assert duplicates(examples) == [] and contradictions([]) == [] and near_duplicates(examples) == []
-    assert balance(examples)["positive", "train"] == 1 and balance(examples).total() == 4
     assert near_duplicates([]) == []
 
 
@@ -77,7 +77,7 @@ def test_the_flags_of_the_command_are_these() -> None:
     options = {name for action in check_data.parser()._actions for name in action.option_strings}
     expected = """
         --data --data-path --pair-column --choice-columns --id-column --encoding --classes --merge-labels
-        --text-column --label-column --split-column --split-seed --bad-rows --threshold --show"""
+        --text-column --label-column --split-column --split-seed --bad-rows --threshold --show --task"""
     assert options - {"-h", "--help"} == set(expected.split())
 
 
@@ -108,3 +108,40 @@ def test_the_list_is_cut_where_asked(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_threshold_is_from_0_to_1(threshold: str) -> None:
     with pytest.raises(SystemExit):
         command(["check_data", "--data", "sample", "--threshold", threshold])
+
+
+def test_choices_and_spans_are_compared_by_what_they_mean() -> None:
+    def question(id_: str, label: int, *choices: str) -> Example:
+        return Example(id_, "首都は？", label, "train", choices=choices)
+
+    same = [question("1", 0, "東京", "大阪"), question("2", 1, "大阪", "東京"), question("3", 0, "京都", "奈良")]
+    assert contradictions(duplicates(same)) == []
+    wrong = [*same, question("4", 0, "大阪", "東京")]
+    assert [ids(group) for group in contradictions(duplicates(wrong))] == [["1", "2", "4"]]
+    assert meant(Example("1", "誰？", (Span(0, 2), Span(3, 5)), "dev", pair="太郎と花子")) == "太郎|花子"
+    assert meant(Example("1", "東京", (Span(0, 2, "地名"),), "dev")) == "東京 地名"
+    several = [Example(str(n), "駅", label, "train") for n, label in enumerate([("a", "b"), ("b", "a"), ("a",)])]
+    assert contradictions(duplicates(several[:2])) == [] != contradictions(duplicates(several))
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "expected"),
+    [
+        ("score", ("0.5", "2"), "scores: 0.5 to 2, mean 1.25"),
+        ("multilabel", ("joy|trust", ""), r"joy +0 \(  0\.0 %\) +0 \(  0\.0 %\) +1 \( 50\.0 %\)"),
+    ],
+)
+def test_labels_of_other_tasks_are_read_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, labels: tuple[str, ...], expected: str
+) -> None:
+    file = tmp_path / "mine.csv"
+    rows = (f"{text},{label},test\n" for (text, *_), label in zip(CLEAN, labels, strict=False))
+    file.write_text("text,label,split\n" + "".join(rows), encoding="utf-8")
+    assert command(["check_data", "--data", str(file), "--task", task]) == 0
+    told = capsys.readouterr().out
+    assert (
+        re.search(f"^{expected}", told, re.MULTILINE)
+        and "look like" not in told
+        and "labels of a single text" not in told
+    )
+    assert command(["check_data", "--data", str(file), "--bad-rows", "skip"]) == 0

@@ -91,7 +91,7 @@ def test_wrime_by_the_strongest_feeling(tmp_path: Path) -> None:
     data = load("wrime:label=emotion", path=path)
     assert data.labels == ("joy", "sadness", "anticipation", "surprise", "anger", "fear", "disgust", "trust")
     assert [(e.label, e.votes) for e in data.examples] == [("joy", {"joy": 2, "trust": 1})]
-    assert data.notes == ["2 rows left out: no feeling that is the strongest"]
+    assert data.notes == ["2 rows left out: no feeling that is the strongest", "no dev split"]
     assert [e.label for e in load("wrime:label=emotion,view=writer", path=path).examples] == ["anger"]
 
 

@@ -117,3 +117,13 @@ def test_a_file_of_one_split_stays_whole(tmp_path: Path) -> None:
     assert corpus.notes == ["no train split", "no dev split"]
     corpus = load(table(tmp_path / "b.tsv", ("train", 20)))
     assert [note[:13] for note in corpus.notes] == ["no dev split:", "no test split"]
+
+
+def test_a_named_data_set_that_has_only_train_gets_a_dev_split_by_the_seed(tmp_path: Path) -> None:
+    path = tmp_path / "train-v1.3.json"
+    row = '{{"sentence_pair_id": "{0}", "sentence1": "犬が{0}匹", "sentence2": "猫が{0}匹", "label": "neutral"}}\n'
+    path.write_text("".join(map(row.format, range(40))), encoding="utf-8")
+    corpus = load("jnli", path=path)
+    assert len(corpus.split("dev")) == 4 and len(corpus.split("train")) == 36 and not corpus.drawn
+    assert corpus.notes[0].startswith("no dev split: 10 % of train drawn for it at random, class by class (seed 0)")
+    assert load("jnli", path=path, seed=1).split("dev") != corpus.split("dev")

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "eval/tasks": {"tokenize", "data", "model"},
     "eval": {"tokenize", "data", "model", "weights", "eval/tasks"},
     "eval/failures": {"tokenize", "data", "model", "weights", "eval/tasks", "eval"},
+    "eval/look": {"tokenize", "data", "model", "weights", "eval/tasks", "eval"},
     "eval/study": {"tokenize", "data", "model", "weights", "eval/tasks", "eval"},
     "train/batch": {"model"},
     "train/regularizers": {"tokenize", "data", "model", "weights", "eval/tasks", "eval", "train/batch"},

@@ -14,7 +14,7 @@ from checkout import ROOT
 from tiny_checkpoint import SIZES, TOKENIZER, checkpoint
 
 from tezukuri.eval import inside_lines
-from tezukuri.eval.inside import load, trace
+from tezukuri.eval.inside import load, tokenize, trace
 from tezukuri.eval.plots import attention_map
 from tezukuri.eval.predict import NotFiniteError
 from tezukuri.model.model import MaskedLM
@@ -138,6 +138,61 @@ def test_a_text_longer_than_the_model_is_cut_and_said_to_be(folders, capsys):
     assert "(64 tokens are too many for a table: --picture FILE.svg draws it)" in printed
 
 
+# --- pairs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_pair_is_traced_as_the_model_reads_it(loaded):
+    traced = trace(loaded.model, loaded.tokenizer, "駅から近い。", pair="㍿の部屋")
+    encoding = loaded.tokenizer.encode("駅から近い。", "㍿の部屋")
+    with torch.inference_mode():
+        assert torch.equal(
+            traced.output.logits,
+            loaded.model(pack([encoding]), output_hidden_states=True, output_attentions=True).logits,
+        )
+    assert traced.encoding == encoding and {0, 1} == set(encoding.type_ids)
+    assert [origin is None for origin in traced.tokens.origins] == [
+        token in ("[CLS]", "[SEP]") for token in encoding.tokens
+    ]
+    lines = inside_lines.token_lines(traced.tokens)
+    assert lines[0].split() == ["id", "token", "type", "place", "text", "word"]
+    rows = [line.split() for line in lines[1 : len(encoding) + 1]]
+    second = rows[encoding.type_ids.index(1)]
+    assert second[3:6] == ["1", "0–1", "㍿"] and [row[3] for row in rows] == [str(i) for i in encoding.type_ids]
+    assert lines[-1].startswith("(places") and "one segment" not in "".join(lines)
+
+
+@pytest.mark.parametrize("truncation", ["longest_first", "only_first", "only_second", "head_tail"])
+def test_a_token_of_a_cut_pair_has_the_word_that_it_is_of(truncation):
+    how = {"max_length": 13, "truncation": truncation}
+    found = tokenize(TOKENIZER, "駅から近くて便利でした。", "部屋が狭くて最悪でした。", how)
+    assert found.encoding == TOKENIZER.encode("駅から近くて便利でした。", "部屋が狭くて最悪でした。", **how)
+    for origin, place in zip(found.origins, found.encoding.offsets, strict=True):
+        if origin:
+            start, end = found.texts[origin[0]].words[origin[1]].span
+            assert start <= place[0] < place[1] <= end
+
+
+def test_the_tokens_of_a_pair_without_segments_need_no_head(tmp_path, capsys):
+    TOKENIZER.save(one_segment := tmp_path)
+    (one_segment / "config.json").write_text('{"type_vocab_size": 1}')
+    assert command(["inside", "犬が走る。", "--pair", "動物だ。", "--model", "small", "--tokens"]) == 0
+    printed = capsys.readouterr().out
+    assert "(one segment: " in printed and "words of the second text" in printed and "answers" not in printed
+    assert re.search(r"^  \d+ +2 +</s> +0 +0–0\n  \d+ +2 +</s> ", printed, re.MULTILINE)
+    assert command(["inside", "犬", "--pair", "猫", "--model", str(one_segment), "--tokens"]) == 0
+    assert "(one segment: " in capsys.readouterr().out
+    assert command(["inside", "犬", "--tokens", "--picture", "x.svg"]) == 1
+    assert "there is none" in capsys.readouterr().err
+
+
+def test_a_score_has_no_probability(tmp_path):
+    checkpoint(tmp_path, "BertForSequenceClassification", id2label={0: "score"}, problem_type="regression")
+    loaded = load(str(tmp_path))
+    (answer,) = trace(loaded.model, loaded.tokenizer, "駅から近い。", pair="狭い。").answers
+    (choice,) = answer.choices
+    assert choice.probability is None and choice.name == "score"
+
+
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +311,8 @@ def test_arguments_that_cannot_be_are_refused_at_once(arguments, message, capsys
 
 def test_the_flags_are_these():
     options = {name for action in inside.parser()._actions for name in action.option_strings}
-    assert options == {"-h", "--help", "--model", "--revision", "--layer", "--head", "--picture"}
+    expected = {"--model", "--revision", "--layer", "--head", "--picture", "--pair", "--tokens"}
+    assert options == {"-h", "--help"} | expected
     assert inside.parser().parse_args([TEXT]).model == "mini"
 
 

@@ -25,7 +25,7 @@ NAMED = re.compile(
     rf"(?:tezukuri |^)({'|'.join(SCRIPTS)}) |\b(finetune|evaluate|pretrain|check_data|build_vocab|encode)\b"
 )
 # File or folder → the commands that can print its messages, the longest name first; of scripts each its own.
-READERS = {"finetune", "evaluate", "check_data", "failures"}
+READERS = {"finetune", "evaluate", "check_data", "failures", "look"}
 PRINTED_BY = {
     "data": READERS,
     # failures reads what was read before with the same options, and so is told none of these.
@@ -37,6 +37,8 @@ PRINTED_BY = {
     "eval/tasks": {"finetune"},  # a trained model has its task
     "eval/inside_lines.py": {"inside"},
     "eval/labelled.py": {"predict"},
+    "eval/look": {"look"},
+    "eval/look/quiz.py": {"quiz"},
     "eval/neutral.py": {"evaluate"},  # of a model with the data's labels there is nothing to say
     "model": set(SCRIPTS) - {"check_data", "data", "build_vocab"},
     "scripts/options.py": {"finetune", "pretrain"},

@@ -21,9 +21,11 @@ from tezukuri.scripts import (
     failures,
     finetune,
     inside,
+    look,
     predict,
     pretrain,
     probe,
+    quiz,
     verify,
 )
 from tezukuri.train.evaluation import EvaluationPlan
@@ -43,6 +45,8 @@ SCRIPTS = {
         encode,
         inside,
         data,
+        look,
+        quiz,
         check_data,
         verify,
     )

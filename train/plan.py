@@ -139,7 +139,7 @@ class DataOptions(Options):
         None, "all labels, in order: bad,good (those of the file, sorted)", DATA, names=True, metavar="NAMES"
     )
     merge_labels: bool = option(False, "join labels that look alike (Good and good)", DATA)
-    split_seed: int = option(0, "for a file without splits (%(default)s)", DATA)
+    split_seed: int = option(0, "for data without splits, or without dev (%(default)s)", DATA)
     bad_rows: str = option("error", "stop, or go on without them", DATA, choices=["error", "skip"])
     report: bool = option(True, "make it at the end", PAGE)
     language: str = option("en", "of the page (%(default)s)", PAGE, choices=list(LANGUAGES))

@@ -7,16 +7,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..plots import plot_losses, svg
+from ..plots import INK, ON_A_PAGE, inline, plot_losses
 from ..tasks.metrics import bin_of
-
-INK = "#767676"  # has the same contrast on white and on black
-ON_A_PAGE: dict[Any, Any] = {
-    "font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "tezukuri", "text.color": INK,
-    "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.facecolor": "none",
-    "figure.facecolor": "none", "savefig.facecolor": "none", "legend.framealpha": 0, "grid.alpha": 0.3,
-    "axes.grid": True,
-}  # fmt: skip
 
 
 def page_curves(rows: Sequence[dict[str, Any]], translate: Callable[[str], str] = str) -> str:
@@ -77,9 +69,3 @@ def reliability(
         beside.set(xlabel=translate("confidence"), ylabel=translate("texts"), xlim=(0, 1))
         beside.legend()
         return inline(figure)
-
-
-def inline(figure: Figure) -> str:
-    """An SVG without the XML declaration, to stand in an HTML page."""
-    text = svg(figure, room=0.05).decode("utf-8")
-    return text[text.index("<svg") :]

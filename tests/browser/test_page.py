@@ -21,12 +21,16 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from test_failures import CONFIG, LABELS, ROWS
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
-from tezukuri.data.dataset import Example
+from tezukuri.data.dataset import Dataset, Example
 from tezukuri.eval.failures.analysis import Analysis, Failure, analyse
 from tezukuri.eval.failures.page import page
 from tezukuri.eval.failures.slices import Rule
 from tezukuri.eval.judge import judge
+from tezukuri.eval.look.page import write_look
+from tezukuri.eval.look.quiz import quiz_of, write_quiz
+from tezukuri.eval.look.survey import survey
 from tezukuri.eval.predict import Scorer
+from tezukuri.eval.runs import write_jsonl
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
@@ -581,3 +585,33 @@ def test_many_thousand_errors_are_borne(show, huge):
     timed("next", lambda: shown.keyboard.press("Escape"))
     print(" ".join(f"{name} {seconds:.2f}" for name, seconds in times.items()))
     assert times.pop("open") < 40 and max(times.values()) < 8, times
+
+
+# --- data at a look, and the quiz -------------------------------------------------------------------------------
+
+
+def test_hostile_data_are_only_texts_at_a_look(show, tmp_path: Path):
+    examples = [Example(text, text, label, split) for text in HOSTILE for label in HOSTILE_LABELS
+                for split in ("train", "test")]  # fmt: skip
+    found = survey(Dataset(HOSTILE[0], HOSTILE_LABELS, examples), TOKENIZER, HOSTILE[1])
+    for width in (1000, 390):
+        shown = show(write_look(tmp_path, found), viewport={"width": width, "height": 800})
+        assert shown.locator("article").count() == 10 and shown.locator("svg").count() == 3
+        assert shown.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_the_quiz_tells_its_answers_and_the_score_at_the_button(show, tmp_path: Path):
+    rows = [
+        {"id": str(n), "text": text, "label": HOSTILE_LABELS[0], "predicted": HOSTILE_LABELS[1],
+         "probabilities": dict(zip(HOSTILE_LABELS, (0.1, 0.8, 0.1), strict=True))} for n, text in enumerate(HOSTILE[:4])
+    ]  # fmt: skip
+    write_jsonl(tmp_path / "predictions-test.jsonl", rows)
+    shown = show(write_quiz(tmp_path, quiz_of(tmp_path)))
+    expect(shown.locator("#answers")).to_be_hidden()
+    for number, choice in enumerate((0, 0, 1), start=1):
+        shown.locator(f"[name=q{number}]").nth(choice).check()
+    shown.get_by_role("button", name="Show the answers").click()
+    expect(shown.locator("#score")).to_have_text("You 2 of 3, the model 0 of 3: these are its errors; 1 not answered.")
+    assert [cell.rsplit(", ", 1)[-1] for cell in shown.locator(".you").all_inner_texts()] == [
+        "right", "right", "wrong", "–",
+    ]  # fmt: skip

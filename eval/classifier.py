@@ -94,10 +94,10 @@ class Classifier:
         loaded = load_ready_classifier(name_or_folder, labels, revision)
         if loaded.report.notes:
             log.warning("%s", loaded.report)
-        how, said = how_to_cut(loaded.model, loaded.cut, max_length, truncation)
+        task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
+        how, said = how_to_cut(loaded.model, loaded.cut, max_length, truncation, task.windows)
         for sentence in said:
             log.warning("%s", sentence)
-        task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
         return cls(loaded.model, loaded.tokenizer, device, precision, task, how)
 
     @overload
@@ -134,11 +134,9 @@ class Classifier:
         while batch := list(islice(texts, read_ahead * batch_size)):
             encodings = scorer.encode(batch)
             logits = scorer.logits(encodings)
-            cut = np.asarray(encodings.truncated.reshape(len(batch), -1).any(axis=1))  # (B,) in any of its sequences
-            assert encodings.whole is not None
-            tokens = encodings.whole.reshape(len(batch), -1).max(axis=1).tolist()  # of the longest of its sequences
+            cut, tokens = (of_each.tolist() for of_each in encodings.by_text(len(batch)))  # (B,) both
             rows = self.task.probabilities(logits).tolist()  # (B, C), or (B, 0)
-            for answer, row, one, length in zip(self.task.answers(logits), rows, map(bool, cut), tokens, strict=True):
+            for answer, row, one, length in zip(self.task.answers(logits), rows, cut, tokens, strict=True):
                 by_label = dict(zip(self.labels, row, strict=False))
                 if top_k:
                     by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])

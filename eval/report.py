@@ -5,21 +5,39 @@ from pathlib import Path
 
 from sklearn.metrics import classification_report
 
+from ..data.label_kinds import label_json
 from .judge import Judgement
-from .plots import confusion_matrix, scatter, write_picture
+from .plots import confusion_matrix, f1_of_kinds, scatter, write_picture
 from .runs import write_json, write_jsonl, write_whole
+from .tasks.tag import counts_by_kind
 
 # Task → its picture, drawn of gold and predicted answers, the labels and a title.
 PICTURES: dict[str, tuple[str, Callable[..., bytes]]] = {
     "classify": ("confusion_matrix.png", confusion_matrix),
     "score": ("scatter.png", scatter),
+    "tag": ("kinds.png", f1_of_kinds),
 }
+
+
+def kinds_table(judgement: Judgement) -> str:
+    """A line for each kind of entities."""
+    lines = [f"{'kind':<20}{'precision':>11}{'recall':>9}{'F1':>9}{'entities':>10}{'told':>7}{'right':>7}"]
+    for kind, one in counts_by_kind(judgement.gold, judgement.predicted).items():
+        shares = f"{one.precision:>11.4f}{one.recall:>9.4f}{one.f1:>9.4f}"
+        lines.append(f"{kind:<20}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
+    return "\n".join(lines)
+
+
+# Task → what its report has beside its scores.
+TABLES: dict[str, Callable[[Judgement], str]] = {"tag": kinds_table}
 
 
 def classification_table(judgement: Judgement) -> str:
     """scikit-learn's report and the remarks; of another task its scores."""
     if not judgement.labels:
-        return "\n".join(f"{name:<12}{value:>10.4f}" for name, value in judgement.metrics.items() if value is not None)
+        scores = [f"{name:<12}{value:>10.4f}" for name, value in judgement.metrics.items() if value is not None]
+        more = ["", TABLES[judgement.task](judgement)] if judgement.task in TABLES else []
+        return "\n".join(scores + more)
     labels = list(judgement.labels)
     table = classification_report(judgement.gold, judgement.predicted, labels=labels, digits=4, zero_division=0)
     return "\n".join([table, *judgement.remarks])
@@ -35,7 +53,8 @@ def write_predictions(run: Path, judgement: Judgement) -> None:
     """`predictions-<split>.jsonl`, a line for each example."""
     rows = []
     for e, predicted, p in zip(judgement.examples, judgement.predicted, judgement.probabilities.tolist(), strict=True):
-        row = {"id": e.id, "text": e.text, "label": e.label, "predicted": predicted}
+        own, told = (label_json(label, e.text, e.pair) for label in (e.label, predicted))
+        row = {"id": e.id, "text": e.text, "label": own, "predicted": told}
         row |= {} if e.pair is None else {"pair": e.pair}
         rows.append(row | ({"probabilities": dict(zip(judgement.model_labels, p, strict=True))} if p else {}))
     write_jsonl(run / f"predictions-{judgement.split}.jsonl", rows)

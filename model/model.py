@@ -1,6 +1,7 @@
 """An encoder with a head: what is trained, what predicts, and what regularizers are given.
 
-Letters: B sequences, T tokens in the packed batch, M of them masked, H hidden size, V vocabulary, C columns of logits.
+Letters: B sequences, T tokens in the packed batch, M of them masked, S tokens of the longest sequence, H hidden size,
+V vocabulary, C columns of logits.
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ class Model(nn.Module):
         if self.reads != "tokens":
             output.pooled = vectors
         output.logits = self.classifier(self.dropout(vectors))  # (B, H) -> (B, C)
+        if self.reads == "tokens":
+            output.logits = packed.padded(output.logits)  # (T, C) -> (B, S, C)
         return output
 
     def depths(self) -> dict[str, int]:

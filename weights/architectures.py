@@ -46,7 +46,12 @@ LUKE_WRITTEN = {"entity_vocab_size": 1, "entity_emb_size": 1, "use_entity_aware_
 
 def classes(name: str) -> dict[str, str]:
     """The names of the hub's classes for one architecture."""
-    return {"encode": f"{name}Model", "classify": f"{name}ForSequenceClassification", "fill-mask": f"{name}ForMaskedLM"}
+    return {
+        "encode": f"{name}Model",
+        "classify": f"{name}ForSequenceClassification",
+        "tag": f"{name}ForTokenClassification",
+        "fill-mask": f"{name}ForMaskedLM",
+    }
 
 
 ARCHITECTURES = {
@@ -99,7 +104,7 @@ def config_json(model: Any) -> dict[str, Any]:
     if labels:
         settings["id2label"] = {str(i): label for i, label in enumerate(labels)}
         settings["label2id"] = {label: i for i, label in enumerate(labels)}
-    if isinstance(model, Model) and not isinstance(model.classifier, ClassHead):
+    if isinstance(model, Model) and model.classifier.use == "classify" and not isinstance(model.classifier, ClassHead):
         settings["problem_type"] = model.classifier.problem_type
     if isinstance(model, Model) and model.reads != model.classifier.reads:
         settings[POOLING] = model.reads
@@ -107,8 +112,8 @@ def config_json(model: Any) -> dict[str, Any]:
 
 
 def use_of(model: Any) -> str:
-    """What a model is for: `classify`, `fill-mask`, or `encode`."""
-    return {Model: "classify", MaskedLM: "fill-mask"}.get(type(model), "encode")
+    """What a model is for: `fill-mask`, `encode`, or what its head is for."""
+    return model.classifier.use if isinstance(model, Model) else {MaskedLM: "fill-mask"}.get(type(model), "encode")
 
 
 def architecture_of(model: Any) -> tuple[str, Architecture]:

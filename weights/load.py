@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..model.heads import HEADS, ClassHead, Head
+from ..model.heads import HEADS, ClassHead, Head, TagHead
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
 from ..tokenize.encoding import TRUNCATIONS
@@ -30,7 +30,9 @@ from .find import find
 from .names import Names
 
 Use = Literal["encode", "classify", "fill-mask"]
-OTHER_CLASSIFIERS = ("TokenClassification", "MultipleChoice", "MaskedLM", "Entity")  # whose `classifier` is not ours
+# Classes of the hub's libraries that call different heads `classifier`.
+CLASSIFIERS = ("SequenceClassification", "TokenClassification", "MultipleChoice", "MaskedLM", "Entity")
+HEADS_OF_CLASSES: dict[str, type[Head]] = {"ForTokenClassification": TagHead}
 FROM_POSITION_0 = ("rinna/japanese-roberta-base",)  # RoBERTas that were trained so, which config.json cannot say
 PADDING = 128  # rows of an embedding that no token has: many models are filled up to a multiple of 8, 64 or 128
 PLACEHOLDER = re.compile(r"LABEL_\d+")
@@ -149,9 +151,10 @@ def load_with_report(
     settings = read_json(files.folder / "config.json")
     head = head or head_of(settings)
     architecture, config, unknown = read_config(settings)
-    if task not in architecture.classes:
+    use = head.use if task == "classify" else task
+    if use not in architecture.classes:
         known = " or ".join(architecture.classes)
-        raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {task}: choose {known}")
+        raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {use}: choose {known}")
     if unknown:
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
     if name_or_folder in FROM_POSITION_0:
@@ -160,13 +163,14 @@ def load_with_report(
     config = replace(config, **(changes or {}))
 
     # The tensors, and which of the head are used.
-    names = architecture.names.of(task)
+    names = architecture.names.of(use)
     tensors = read_tensors(files, names, report)
     check_sizes(config, tensors, names, report)
     if task == "classify":
-        labels = settle_labels(settings, tensors, names, labels, reset_head, head, report)
-    if reset_head and task in names.heads:
-        for name in [name for name in tensors if name.startswith(names.heads[task])]:
+        others = [kind for kind in CLASSIFIERS if not architecture.classes[use].endswith(f"For{kind}")]
+        labels = settle_labels(settings, tensors, names, labels, reset_head, head, others, report)
+    if reset_head and use in names.heads:
+        for name in [name for name in tensors if name.startswith(names.heads[use])]:
             del tensors[name]
             report.left_out[name] = "its head was reset"
     if task == "fill-mask":
@@ -225,6 +229,10 @@ def load_ready_classifier(
 
 def head_of(settings: Mapping[str, Any]) -> type[Head]:
     """The head that a `config.json` speaks of, as the hub's libraries read it."""
+    for name in settings.get("architectures") or []:
+        for ending, head in HEADS_OF_CLASSES.items():
+            if name.endswith(ending):
+                return head
     alone = len(settings.get("id2label") or "..") == 1
     return HEADS.get(settings.get("problem_type") or ("regression" if alone else ""), ClassHead)
 
@@ -298,21 +306,25 @@ def settle_labels(
     wanted: Sequence[str] | None,
     reset_head: bool,
     head: type[Head],
+    others: Sequence[str],
     report: LoadReport,
 ) -> tuple[str, ...]:
-    """The names of the C columns; the checkpoint's head is brought into their order."""
+    """The names of the C columns; the checkpoint's head is brought into their order.
+
+    others: classes of the hub's libraries whose head is another one.
+    """
     # What is wanted, and what the checkpoint has: a head without a linear layer has the columns of config.json.
     own = [name for leaf in ("weight", "bias") for name in names.on_hub(f"classifier.{leaf}") if name in tensors]
     if isinstance(wanted, str):
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
-    named = label_names(settings, None if reset_head else head)
     architecture = " ".join(settings.get("architectures") or [])
+    of_another_kind = any(kind in architecture for kind in others)
+    named = label_names(settings, None if reset_head or of_another_kind else head)
     another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
-    of_another_kind = any(kind in architecture for kind in OTHER_CLASSIFIERS)
     if of_another_kind or not (own or another):
-        for name in [name for name in tensors if of_another_kind and name.startswith(names.heads["classify"])]:
+        for name in [name for name in tensors if of_another_kind and name.startswith(names.heads[head.use])]:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
         if wanted is None:

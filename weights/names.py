@@ -23,7 +23,7 @@ class Names:
 
     modules: our module → the canonical modules whose weights, one below the other, make it up; # is a layer's number.
     heads: what a model is loaded for → the prefix of tensors that a checkpoint may lack; for `encode` the pooler's.
-    in_classifier: those of `modules` that are other ones in a model for `classify`.
+    in_use: what a model is for → those of `modules` that are other ones in it.
     left_out: patterns of how canonical tensors begin that no model of ours has, and why.
     tied: canonical tensors that must equal another, which we keep once.
     copied: those of `tied` that the hub's libraries do not tie, so that a file must have them.
@@ -33,7 +33,7 @@ class Names:
 
     modules: Mapping[str, Sequence[str]]
     heads: Mapping[str, str]
-    in_classifier: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    in_use: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
     copied: Sequence[str] = ()
@@ -41,8 +41,8 @@ class Names:
     sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def of(self, use: str) -> "Names":
-        """The names in a model for `encode`, `classify` or `fill-mask`."""
-        return replace(self, modules={**self.modules, **self.in_classifier}) if use == "classify" else self
+        """The names in a model for `encode`, `fill-mask`, or what its head is for."""
+        return replace(self, modules={**self.modules, **self.in_use.get(use, {})})
 
     def unwrapped(self, name: str) -> tuple[str, str]:
         """The wrappers' part of a checkpoint's name (`module._orig_mod.`, mostly empty), and the rest."""
@@ -115,7 +115,12 @@ BERT_LEFT_OUT = {
 }
 BERT = Names(
     modules=BERT_MODULES,
-    heads={"encode": "bert.pooler.", "classify": "classifier.", "fill-mask": "cls.predictions."},
+    heads={
+        "encode": "bert.pooler.",
+        "classify": "classifier.",
+        "tag": "classifier.",
+        "fill-mask": "cls.predictions.",
+    },
     left_out=BERT_LEFT_OUT,
     tied={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -160,12 +165,13 @@ def like_bert(encoder: str) -> Names:
     return renamed(BERT, change)
 
 
-# The classifier is a linear map with tanh, as BERT's pooler is, and another; a pooler of the encoder is not used.
+# The classifier is a linear map with tanh, as BERT's pooler is, and another; a pooler of the encoder is not used. Tags
+# are told by one map, as BERT's are.
 ROBERTA = like_bert("roberta")
 ROBERTA = replace(
     ROBERTA,
     modules={**ROBERTA.modules, "classifier": ["classifier.out_proj"]},
-    in_classifier={"bert.pooler.dense": ["classifier.dense"]},
+    in_use={"classify": {"bert.pooler.dense": ["classifier.dense"]}, "tag": {"classifier": ["classifier"]}},
 )
 NO_ENTITIES = "of LUKE's entities: text alone is read here"
 LUKE = like_bert("luke")

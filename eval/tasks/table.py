@@ -8,9 +8,10 @@ from ...model.heads import Head
 from .classify import Classify
 from .multilabel import Multilabel
 from .score import Score
+from .tag import Tag
 from .task import Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel, Tag)}
 
 
 def kind_of_labels(name: str) -> str:

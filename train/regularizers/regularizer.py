@@ -144,6 +144,12 @@ def require_pooled(model: Model, name: str) -> None:
         raise ValueError(f"{name} compares vectors of whole texts, and this model gives one of each token")
 
 
+def require_one_vector(model: Model, why: str) -> None:
+    """ValueError where the head reads each token, and not a vector of each text."""
+    if model.reads == "tokens":
+        raise ValueError(f"{why}, and this model answers for each token")
+
+
 def shown(value: float | str) -> str:
     """A value as the command line takes it."""
     if isinstance(value, bool):

@@ -55,6 +55,8 @@ def dataset_of(
             except RowError as error:
                 raise DataError(f"{what}[{i}]: {error}") from error
     kind = LABEL_KINDS[labels_are]
+    if "pair" in kind.columns and pairs is None:
+        raise DataError("answers are stretches of a context: give each text as (question, context)")
     for i, label in enumerate(columns["labels"]):
         if not isinstance(label, str) and hasattr(label, "__len__") and not (kind.listed and listing(label)):
             raise DataError(f"labels[{i}] is {label!r}, and not {kind.is_a}: give such, or choose another task")

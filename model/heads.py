@@ -28,6 +28,7 @@ class Head(nn.Module, ABC):
     reads = "first"
     problem_type = ""  # its name in `config.json`
     use = "classify"  # which class of the hub's libraries does the same, see weights/architectures.py
+    drops = True  # whether dropout stands before it
 
     def begin(self, targets: Tensor) -> None:
         """Before a new head is trained: what it takes from the (n, C) targets of the training texts."""
@@ -132,6 +133,25 @@ class TagHead(Head, nn.Linear):
         """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p): a mean over all tokens."""
         there = p[:, :, 0] != NOTHING  # (B, S)
         return divergence(p[there], q[there], both_ways)
+
+
+class SpanHead(Head, nn.Linear):
+    """Where an answer begins and where it ends: two logits a token; targets (B, 2) are two places in the sequence.
+
+    Each softmax is over all tokens of a sequence, and the loss is the mean of the two cross-entropies, as on the hub.
+    """
+
+    reads = "tokens"
+    use = "span"
+    drops = False
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        places = targets.long()[:, None]  # (B, 1, 2)
+        return -logits.log_softmax(dim=1).gather(1, places)[:, 0] / 2  # (B, S, 2) -> (B, 2)
+
+    def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
+        """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p): the mean of those of start and end."""
+        return divergence(p.transpose(1, 2).flatten(0, 1), q.transpose(1, 2).flatten(0, 1), both_ways)
 
 
 HEADS: dict[str, type[Head]] = {head.problem_type: head for head in (ClassHead, ScoreHead, LabelsHead)}

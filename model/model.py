@@ -39,7 +39,8 @@ class Model(nn.Module):
         self.bert: Any = encoder
         self.labels = tuple(labels)
         rate = getattr(self.config, "classifier_dropout", None)
-        self.dropout = Dropout(self.config.hidden_dropout_prob if rate is None else rate)
+        rate = self.config.hidden_dropout_prob if rate is None else rate
+        self.dropout = Dropout(rate if head.drops else 0.0)
         self.classifier = head(self.config.hidden_size, len(labels))
         self.reads = reads or self.classifier.reads  # kept, since int8 puts another layer in the head's place
         self.classifier.apply(lambda module: initialise(module, self.config.initializer_range))

@@ -50,6 +50,7 @@ def classes(name: str) -> dict[str, str]:
         "encode": f"{name}Model",
         "classify": f"{name}ForSequenceClassification",
         "tag": f"{name}ForTokenClassification",
+        "span": f"{name}ForQuestionAnswering",
         "fill-mask": f"{name}ForMaskedLM",
     }
 

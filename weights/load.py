@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..model.heads import HEADS, ClassHead, Head, TagHead
+from ..model.heads import HEADS, ClassHead, Head, SpanHead, TagHead
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
 from ..tokenize.encoding import TRUNCATIONS
@@ -32,7 +32,7 @@ from .names import Names
 Use = Literal["encode", "classify", "fill-mask"]
 # Classes of the hub's libraries that call different heads `classifier`.
 CLASSIFIERS = ("SequenceClassification", "TokenClassification", "MultipleChoice", "MaskedLM", "Entity")
-HEADS_OF_CLASSES: dict[str, type[Head]] = {"ForTokenClassification": TagHead}
+HEADS_OF_CLASSES: dict[str, type[Head]] = {"ForTokenClassification": TagHead, "ForQuestionAnswering": SpanHead}
 FROM_POSITION_0 = ("rinna/japanese-roberta-base",)  # RoBERTas that were trained so, which config.json cannot say
 PADDING = 128  # rows of an embedding that no token has: many models are filled up to a multiple of 8, 64 or 128
 PLACEHOLDER = re.compile(r"LABEL_\d+")

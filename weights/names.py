@@ -119,8 +119,10 @@ BERT = Names(
         "encode": "bert.pooler.",
         "classify": "classifier.",
         "tag": "classifier.",
+        "span": "qa_outputs.",
         "fill-mask": "cls.predictions.",
     },
+    in_use={"span": {"classifier": ["qa_outputs"]}},
     left_out=BERT_LEFT_OUT,
     tied={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -143,10 +145,11 @@ BERT = Names(
 
 
 def renamed(names: Names, change: Callable[[str], str]) -> Names:
-    """The same table with `change` made to every name on the hub."""
+    """The same table with `change` made to every name of the encoder, and of its pretraining, on the hub."""
     return Names(
         modules={ours: [change(part) for part in parts] for ours, parts in names.modules.items()},
         heads={use: change(prefix) for use, prefix in names.heads.items()},
+        in_use=names.in_use,
         left_out={change(pattern): why for pattern, why in names.left_out.items()},
         tied={change(name): change(twin) for name, twin in names.tied.items()},
         old={pattern: change(replacement) for pattern, replacement in names.old.items()},
@@ -171,7 +174,11 @@ ROBERTA = like_bert("roberta")
 ROBERTA = replace(
     ROBERTA,
     modules={**ROBERTA.modules, "classifier": ["classifier.out_proj"]},
-    in_use={"classify": {"bert.pooler.dense": ["classifier.dense"]}, "tag": {"classifier": ["classifier"]}},
+    in_use={
+        **ROBERTA.in_use,
+        "classify": {"bert.pooler.dense": ["classifier.dense"]},
+        "tag": {"classifier": ["classifier"]},
+    },
 )
 NO_ENTITIES = "of LUKE's entities: text alone is read here"
 LUKE = like_bert("luke")

@@ -8,10 +8,11 @@ from ...model.heads import Head
 from .classify import Classify
 from .multilabel import Multilabel
 from .score import Score
+from .span import Extract
 from .tag import Tag
 from .task import Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel, Tag)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel, Tag, Extract)}
 
 
 def kind_of_labels(name: str) -> str:

@@ -144,8 +144,9 @@ def label_cell(label: Any, text: str = "", pair: str | None = None) -> Any:
 
 
 def label_line(label: Any, text: str, pair: str | None = None) -> str:
-    """A label for people."""
+    """A label for people, on one line."""
     found = label_json(label, text, pair)
-    if isinstance(found, list):
-        return ", ".join(f"{one['text']} ({one['kind']})" if "kind" in one else one["text"] for one in found)
-    return str(label_cell(label))
+    if not isinstance(found, list):
+        return str(label_cell(label))
+    said = ", ".join(f"{one['text']} ({one['kind']})" if "kind" in one else one["text"] for one in found)
+    return "".join(character if character.isprintable() else " " for character in said)

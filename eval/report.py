@@ -9,7 +9,7 @@ from ..data.label_kinds import label_json
 from .judge import Judgement
 from .plots import confusion_matrix, f1_of_kinds, scatter, write_picture
 from .runs import write_json, write_jsonl, write_whole
-from .tasks.tag import counts_by_kind
+from .tasks.tag import counts_by_kind, mistakes
 
 # Task → its picture, drawn of gold and predicted answers, the labels and a title.
 PICTURES: dict[str, tuple[str, Callable[..., bytes]]] = {
@@ -19,12 +19,22 @@ PICTURES: dict[str, tuple[str, Callable[..., bytes]]] = {
 }
 
 
+SHOWN = 6  # kinds of one sort of mistakes
+
+
 def kinds_table(judgement: Judgement) -> str:
-    """A line for each kind of entities."""
+    """A line for each kind of entities, then one for each sort of mistakes."""
     lines = [f"{'kind':<20}{'precision':>11}{'recall':>9}{'F1':>9}{'entities':>10}{'told':>7}{'right':>7}"]
     for kind, one in counts_by_kind(judgement.gold, judgement.predicted).items():
         shares = f"{one.precision:>11.4f}{one.recall:>9.4f}{one.f1:>9.4f}"
         lines.append(f"{kind:<20}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
+    wrong = mistakes(judgement.gold, judgement.predicted)
+    lines += [""] if wrong else []
+    for what in dict.fromkeys(what for (what, _), _ in wrong.most_common()):
+        some = [f"{kinds} {number}" for (own, kinds), number in wrong.most_common() if own == what]
+        shown = ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
+        total = sum(number for (own, _), number in wrong.items() if own == what)
+        lines.append(f"{what} ({total}): {shown}")
     return "\n".join(lines)
 
 

@@ -118,7 +118,7 @@ class LabelsHead(Head, nn.Linear):
 class TagHead(Head, nn.Linear):
     """Which of C tags each token has; targets (B, S or more) are their numbers, -1 where a token has none.
 
-    The loss is a mean over all tokens of the batch that have a tag, as on the hub.
+    The loss is a mean over all tokens of the micro-batch that have a tag, as on the hub.
     """
 
     reads = "tokens"

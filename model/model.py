@@ -27,7 +27,7 @@ class Model(nn.Module):
     `first_position` where positions do not begin at 0.
 
     Raises:
-        ValueError: there are fewer than two classes.
+        ValueError: there are fewer than two classes, or the head cannot read what it is told to.
     """
 
     def __init__(
@@ -36,6 +36,8 @@ class Model(nn.Module):
         super().__init__()
         if len(labels) < 2 and head is ClassHead:
             raise ValueError(f"a classifier needs at least two labels, not {list(labels)}")
+        if "tokens" in (head.reads, reads or head.reads) and reads not in (None, head.reads):
+            raise ValueError(f"a {head.__name__} reads {head.reads}, and not {reads}: leave out the pooling")
         self.bert: Any = encoder
         self.labels = tuple(labels)
         rate = getattr(self.config, "classifier_dropout", None)

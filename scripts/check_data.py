@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tezukuri.data.check import balance, contradictions, duplicates, near_duplicates
 from tezukuri.data.dataset import SPLITS, DataError, Dataset, Example
+from tezukuri.data.label_kinds import label_line
 from tezukuri.data.label_names import label_notes, refuse_numbers
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_data_options, plan_of, positive
@@ -86,11 +87,15 @@ def show(title: str, lines: Sequence[str], count: int) -> None:
 
 
 def together(group: list[Example]) -> str:
-    return f"{printable(group[0].content)}  " + ", ".join(f"{e.id} ({e.split}, {e.label})" for e in group)
+    return f"{printable(group[0].content)}  {', '.join(map(named, group))}"
 
 
 def line(example: Example) -> str:
-    return f"{example.id} ({example.split}, {example.label})  {printable(example.content)}"
+    return f"{named(example)}  {printable(example.content)}"
+
+
+def named(example: Example) -> str:
+    return f"{example.id} ({example.split}, {label_line(example.label, example.text, example.pair)})"
 
 
 def printable(text: str) -> str:

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 
 import tezukuri
 from tezukuri.data.dataset import Dataset, Example, Found, Span
+from tezukuri.data.label_kinds import label_line
 from tezukuri.data.load import load
 from tezukuri.eval.predict import predict
-from tezukuri.eval.tasks.tag import Counts, Tag, best_tags, counts_by_kind
+from tezukuri.eval.tasks.tag import Counts, Tag, best_tags, counts_by_kind, mistakes
 from tezukuri.eval.tasks.tokens import TokenLogits
 from tezukuri.model.bert import Bert
 from tezukuri.model.heads import TagHead
@@ -159,6 +160,7 @@ def test_right_tags_give_back_all_entities_through_windows_of_any_size(max_lengt
     assert answers == [e.label for e in examples] and len(logits) == 40
     assert all(one.probability > 0.99 for spans in answers for one in spans)
     windows = logits.windows
+    assert not any("\n" in label_line(e.label, e.text) for e in examples)
     assert np.diff(windows.boundaries).max() <= (max_length or 99)
     assert (len(windows) > 40) == (max_length is not None)
     scores = TASK.measure(logits, examples)
@@ -222,6 +224,16 @@ def test_entities_are_counted_as_seqeval_does():
     assert Found.of(0, 2, "a", 0.5) == Span(0, 2, "a")
 
 
+def test_mistakes_are_sorted():
+    gold = [(Span(0, 2, "a"), Span(3, 5, "b"), Span(6, 8, "a"), Span(9, 10, "b"), Span(11, 12, "a"))]
+    told = [(Span(0, 2, "b"), Span(3, 4, "b"), Span(4, 5, "b"), Span(7, 9, "b"), Span(11, 12, "a"), Span(20, 22, "b"))]
+    assert mistakes(gold, told) == {
+        ("another kind", "a → b"): 1, ("other borders", "b"): 1, ("other borders", "a → b"): 1, ("missed", "b"): 1,
+        ("invented", "b"): 1,
+    }  # fmt: skip
+    assert mistakes(gold, gold) == {}
+
+
 def test_tags_of_models_on_the_hub_are_read_or_refused():
     bare = Tag(("O", "PER", "ORG"))
     assert bare.kinds == ("PER", "ORG") and bare.may_begin().all()
@@ -232,6 +244,8 @@ def test_tags_of_models_on_the_hub_are_read_or_refused():
         Tag(("a", "b"))
     with pytest.raises(ValueError, match="in windows, and cuts none: leave out --truncation head_tail"):
         TASK.encode(TOKENIZER, EXAMPLES, truncation="head_tail")
+    with pytest.raises(ValueError, match="a TagHead reads tokens, and not mean: leave out the pooling"):
+        Model(Bert(tiny()), LABELS, TagHead, "mean")
     with pytest.raises(ValueError, match="max_length 3 has no room for a text and 2 special tokens"):
         TASK.encode(TOKENIZER, EXAMPLES, max_length=3)
 
@@ -354,6 +368,9 @@ def test_entities_in_memory_come_back_from_the_runs_folder(tmp_path):
         tezukuri.finetune(texts=[e.text for e in some], labels=[[] for _ in some], **told)
     with pytest.raises(ValueError, match=r"labels\[1\] .* has a stretch from 0 to 99, but the text has 1 characters"):
         tezukuri.finetune(texts=["犬", "猫"], labels=[[], [(0, 99, "a")]], **told)
+    pair = Dataset("x", ("a",), [Example("1", "犬", (Span(0, 1, "a"),), "train", pair="猫")])
+    with pytest.raises(ValueError, match=r"x has pairs \('1'\), and entities are those of single texts"):
+        tezukuri.finetune(pair, **told)
     whole = Dataset("x", ("a",), [Example("1", "犬", "a", "train")])
     with pytest.raises(ValueError, match="x has a label 'a', which is none of the task tag"):
         tezukuri.finetune(whole, **told)

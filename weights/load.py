@@ -182,7 +182,7 @@ def load_with_report(
     with torch.device("meta"):  # shapes only
         if task == "classify":
             # A new pooler is made only for a head that reads it.
-            reads = pooling or str(settings.get(POOLING, head.reads))
+            reads = pooling or (head.reads if head.reads == "tokens" else str(settings.get(POOLING, head.reads)))
             model: Any = Model(architecture.encoder(config, reads == "first"), labels or (), head, reads)
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())

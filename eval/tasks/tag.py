@@ -65,6 +65,8 @@ class Tag(TokenTask):
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
+        if paired := next((e for e in data.examples if e.pair is not None), None):
+            raise ValueError(f"{data.name} has pairs ({paired.id!r}), and entities are those of single texts")
         if not data.labels or not any(e.label for e in data.split("train")):
             raise ValueError(f"no training text of {data.name} has an entity: there is nothing to learn")
         return cls([OUTSIDE, *(f"{mark}-{kind}" for kind in data.labels for mark in "BI")])
@@ -210,6 +212,31 @@ def counts_by_kind(gold: Sequence[Sequence[Span]], told: Sequence[Sequence[Span]
     kinds = [kind for kind, _ in there.most_common()]
     kinds += [kind for kind, _ in found.most_common() if kind not in there]
     return {kind: Counts(there[kind], found[kind], right[kind]) for kind in kinds}
+
+
+def mistakes(gold: Sequence[Sequence[Span]], told: Sequence[Sequence[Span]]) -> Counter[tuple[str, str]]:
+    """What became of entities that were not told rightly, and of what was told wrongly: (what, kinds) → how many.
+
+    What: `another kind` in the same borders, `other borders` of an entity that it overlaps, `missed`, or `invented`.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+    for own, some in zip(gold, told, strict=True):
+        left = [span for span in some if span not in own]
+        for span in own:
+            if span in some:
+                continue
+            near = [one for one in left if one.start < span.end and one.end > span.start]
+            same = next((one for one in near if one[:2] == span[:2]), None)
+            if same:
+                found["another kind", f"{span.kind} → {same.kind}"] += 1
+            elif near:
+                kind = near[0].kind
+                found["other borders", span.kind if kind == span.kind else f"{span.kind} → {kind}"] += 1
+            else:
+                found["missed", span.kind] += 1
+            left = [one for one in left if one not in near]
+        found.update(("invented", one.kind) for one in left)
+    return found
 
 
 def best_tags(rows: np.ndarray, lengths: np.ndarray, follow: np.ndarray, begin: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ Letters: n texts, W windows, S tokens of the longest window, K tokens of all tex
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,41 +63,41 @@ def windows_of(
 
     A question is cut to half of the room. ValueError where there is no room for a token.
     """
-    template, added = tokenizer.template.map(without_place), tokenizer.template.added(questions is not None)
+    template, added = tokenizer.template, tokenizer.template.added(questions is not None)
     if max_length is not None and max_length < added + 2:
         raise ValueError(f"max_length {max_length} has no room for a text and {added} special tokens: make it larger")
-    laid: list[Piece] = []
+    special = (template.before, template.between, template.after)
+    before, between, after = (table_of([without_place(token) for token in some]) for some in special)
+    pieces_of = cache(lambda text: table_of(tokenizer.tokens_of(text)))  # a context may have many questions
+    parts: list[np.ndarray] = []  # of all windows, end to end
     rows: list[tuple[int, ...]] = []  # a row for each window, the columns of `table`
     for number, text in enumerate(texts):
-        pieces = tokenizer.tokens_of(text)
-        asked = None if questions is None else tokenizer.tokens_of(questions[number])
-        whole = added + len(pieces) + len(asked or ())
-        before, shortened = len(template.before), False
+        pieces, start, asked = pieces_of(text), [before], 0
         room = max(1, len(pieces)) if max_length is None else max_length - added
-        if asked is not None:
-            kept = asked if max_length is None else asked[: room // 2]
-            shortened, asked = len(kept) < len(asked), kept
-            before += len(asked) + len(template.between)
-            room -= len(asked) if max_length is not None else 0
+        question = before[:0] if questions is None else pieces_of(questions[number])
+        whole = added + len(pieces) + len(question)
+        if questions is not None:
+            kept = question if max_length is None else question[: room // 2]
+            asked, start = len(kept), [before, kept, between]
+            room -= asked if max_length is not None else 0
+        place = sum(map(len, start))
         for first in starts_of(len(pieces), room):
-            some, begin = pieces[first : first + room], len(laid)
-            if asked is None:
-                template.lay(laid, some, None)
-            else:
-                template.lay(laid, asked, some)
-            of_first = len(laid) - begin if asked is None else before
-            rows.append((number, first, before, len(some), len(laid) - begin, of_first, shortened, whole))
-    numbers = np.array(laid, dtype=np.int64).reshape(-1, 3)
+            some = pieces[first : first + room]
+            parts += [*start, some, after]
+            length = place + len(some) + len(after)
+            of_first = length if questions is None else place
+            rows.append((number, first, place, len(some), length, of_first, asked < len(question), whole))
+    numbers = np.concatenate([before[:0], *parts])
     table = np.array(rows, dtype=np.int64).reshape(-1, 8)
     owners, begins, places, counts, lengths, firsts, cut, wholes = table.T
     by_type = np.stack([firsts, lengths - firsts], axis=1)  # (W, 2)
     return Windows(
         ids=np.ascontiguousarray(numbers[:, 0]),
-        type_ids=np.repeat(np.tile(np.array([0, tokenizer.template.second_type]), len(table)), by_type.ravel()),
+        type_ids=np.repeat(np.tile(np.array([0, template.second_type]), len(table)), by_type.ravel()),
         boundaries=np.concatenate([np.zeros(1, dtype=np.int64), lengths.cumsum()]),
         truncated=cut.astype(bool),
         offsets=numbers[:, 1:],
-        special_ids=tokenizer.template.special,
+        special_ids=template.special,
         whole=wholes,
         texts=texts,
         owners=owners,
@@ -104,6 +105,11 @@ def windows_of(
         places=places,
         counts=counts,
     )
+
+
+def table_of(pieces: Sequence[Piece]) -> np.ndarray:
+    """(·, 3): ids and offsets."""
+    return np.array(pieces, dtype=np.int64).reshape(-1, 3)
 
 
 def starts_of(tokens: int, room: int) -> Iterable[int]:

@@ -106,7 +106,8 @@ class Regularizer:
     def penalty(self, output: Output, batch: Batch) -> Tensor | None:
         """After the forward pass: a scalar, a mean per text, that is added to the task loss and logged.
 
-        `output.logits` are (B, C), in half precision where the run is: compute with `.float()`.
+        `output.logits` are (B, C), in half precision where the run is: compute with `.float()`. Of tokens they are
+        (B, S, C), and NOTHING (model/packing.py) behind the shorter texts.
         """
         return None
 

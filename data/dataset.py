@@ -19,6 +19,21 @@ class Span(NamedTuple):
     kind: str = ""  # of an entity
 
 
+class Found(Span):
+    """A stretch that a model has found; it is equal to the Span of the same place and kind."""
+
+    probability: float = 1.0
+
+    @classmethod
+    def of(cls, start: int, end: int, kind: str, probability: float) -> "Found":
+        found = cls(start, end, kind)
+        found.probability = probability
+        return found
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, probability={self.probability:.4f})"
+
+
 @dataclass(frozen=True)
 class Example:
     """One labelled text.

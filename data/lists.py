@@ -6,9 +6,9 @@ from typing import Any
 
 from .choices import meant_by, refuse_few
 from .dataset import SPLITS, DataError, Dataset, Example
-from .label_kinds import LABEL_KINDS
+from .label_kinds import LABEL_KINDS, names_in
 from .label_names import merged
-from .load import names_in, refuse_classes, with_splits
+from .load import names_of, refuse_classes, with_splits
 from .rows import RowError, listed, refuse_broken_text
 from .table import class_order
 
@@ -58,12 +58,14 @@ def dataset_of(
                 refuse_broken_text(text)
             except RowError as error:
                 raise DataError(f"{what}[{i}]: {error}") from error
-    kind = {"names": "names of labels", "number": "a number"}.get(labels_are, "the name of a class")
+    kind = LABEL_KINDS[labels_are]
+    if "pair" in kind.columns and pairs is None:
+        raise DataError("answers are stretches of a context: give each text as (question, context)")
     for i, label in enumerate(columns["labels"]):
-        if not isinstance(label, str) and hasattr(label, "__len__") and not (labels_are == "names" and listing(label)):
-            raise DataError(f"labels[{i}] is {label!r}, and not {kind}: give such, or choose another task")
+        if not isinstance(label, str) and hasattr(label, "__len__") and not (kind.listed and listing(label)):
+            raise DataError(f"labels[{i}] is {label!r}, and not {kind.is_a}: give such, or choose another task")
         missing = label is None or (not isinstance(label, str) and str(label).lower() in ("nan", "nat", "<na>"))
-        if missing or (labels_are != "names" and not str(label).strip()):
+        if missing or (not kind.listed and not str(label).strip()):
             raise DataError(f"labels[{i}] is {label!r}: leave its text out, or give it a label")
     for i, split in enumerate(columns.get("splits", ())):
         if split not in SPLITS:
@@ -80,12 +82,13 @@ def dataset_of(
             except RowError as error:
                 raise DataError(f"texts[{i}]: {error}") from error
             continue
-        if labels_are == "names" and listing(label):
+        text = columns["texts" if pairs is None else "pairs"][i] if kind.columns else ""
+        if kind.listed and listing(label):
             own: Any = sorted(label) if isinstance(label, set | frozenset) else list(label)
         else:
             own = str(label).strip()
         try:
-            read.append(LABEL_KINDS[labels_are](own))
+            read.append(kind.read(own, text))
         except ValueError as error:
             raise DataError(f"labels[{i}] ({label!r}) {error}") from error
     pairs, splits = columns.get("pairs", [None] * n), columns.get("splits", [""] * n)
@@ -95,13 +98,13 @@ def dataset_of(
         for i, text, label, split, pair, own in zip(count(1), columns["texts"], read, splits, pairs, columns["choices"])
     ]
     # Their classes and splits.
-    names = class_order(names_in(examples)) if classes is None else tuple(classes)
+    names = class_order(names_of(examples)) if classes is None else tuple(classes)
     joined: list[str] = []
     if merge_labels:
         examples, names, joined = merged(examples, names, own=classes or ())
         names = names if classes is not None else class_order(names)
     for i, example in enumerate(examples):
-        for label in names_in([example]):
+        for label in names_in(example.label):
             if label not in names:
                 raise DataError(f"labels[{i}] is {example.label!r}, which is not one of {listed(names)}")
     drawn = any(not example.split for example in examples)

@@ -15,6 +15,7 @@ from .jrte import CARD as JRTE
 from .jrte import LABELS, fetch, read_jrte
 from .jrte_rte import JRTE_RTE
 from .jsick import JSICK
+from .label_kinds import LABEL_KINDS, names_in
 from .label_names import merged
 from .marc_ja import MARC_JA
 from .ner_wikipedia import NER_WIKIPEDIA
@@ -132,7 +133,7 @@ def load(
             file, text_column, label_column, split_column, labels, pair_column, id_column, encoding, merge_labels,
             labels_are, choice_columns or (),
         )  # fmt: skip
-        classes = tuple(labels) if labels is not None else class_order(names_in(examples))
+        classes = tuple(labels) if labels is not None else class_order(names_of(examples))
         if merge_labels:
             examples, classes, joined = merged(examples, classes, own=labels or ())
             classes = classes if labels is not None else class_order(classes)
@@ -150,21 +151,20 @@ def load(
     return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn, task)
 
 
-def names_in(examples: Iterable[Example]) -> Iterator[str]:
-    """The names in the labels of examples; numbers have none."""
-    for example in examples:
-        if isinstance(example.label, str):
-            yield example.label
-        elif isinstance(example.label, tuple):
-            yield from example.label
+def names_of(examples: Iterable[Example]) -> Iterator[str]:
+    """The names in the labels of examples."""
+    return (name for example in examples for name in names_in(example.label))
 
 
 def refuse_classes(labels_are: str, labels: Sequence[str] | None, merge_labels: bool) -> None:
+    kind = LABEL_KINDS[labels_are]
     if labels_are == "number" and (labels is not None or merge_labels):
         raise DataError("scores are numbers, and have no classes: leave out --classes and --merge-labels")
     if labels_are == "choice" and (labels is not None or merge_labels):
         raise DataError("choices have no classes: leave out --classes and --merge-labels")
-    if labels_are == "names" and merge_labels:
+    if not kind.named and labels is not None:
+        raise DataError(f"a label is {kind.is_a}, and has no classes: leave out --classes")
+    if kind.listed and merge_labels:
         raise DataError("--merge-labels is for texts of one label each: leave it out")
 
 

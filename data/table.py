@@ -15,7 +15,7 @@ from .choices import meant_by, refuse_few
 from .csv_rows import csv_fields, csv_records
 from .dataset import BadRow, DataError, Example
 from .encodings import AUTO, decode
-from .label_kinds import LABEL_KINDS, NOTHING
+from .label_kinds import LABEL_KINDS, NOTHING, names_in
 from .label_names import look
 from .rows import RowError, collect, listed, refuse_broken_text
 
@@ -60,9 +60,17 @@ def read_table(
     DataError where a column is missing.
     """
     # The columns.
-    table = open_table(path, encoding)
+    kind, table = LABEL_KINDS[labels_are], open_table(path, encoding)
     columns = table.columns
-    wanted = {"text": text_column, "label": None if labels_are == NOTHING else label_column, "pair": pair_column}
+    wanted: dict[str, Any] = {
+        "text": text_column,
+        "label": None if labels_are == NOTHING else label_column,
+        "pair": pair_column,
+    }
+    for use, name in kind.columns.items():
+        if wanted[use] in (None, use) and wanted[use] not in columns:
+            wanted[use] = name
+    text_column, label_column, pair_column = wanted.values()
     for use, column in (("split", split_column), ("id", id_column)):
         usual = use if use in columns and use not in wanted.values() else None
         wanted[use] = usual if column is None else None if column == NONE else column
@@ -91,15 +99,16 @@ def read_table(
             meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
             unsure.extend([line] * (len(meant) > 1))
             given = meant[0]
-        elif labels_are != NOTHING and not (labels_are == "names" and isinstance(given, list)):
+        elif labels_are != NOTHING and not (kind.listed and isinstance(given, list)):
             given = cell(row, label_column).strip()
-        if given == "" and labels_are not in ("names", NOTHING):
+        if given == "" and not kind.listed:
             raise RowError(f"the label (column {label_column!r}) is empty")
+        spans_of = text_of(row, pair_column or text_column) if kind.columns else ""
         try:
-            label = LABEL_KINDS[labels_are](given)
+            label = kind.read(given, spans_of)
         except ValueError as error:
-            raise RowError(f"the label {given!r} (column {label_column!r}) {error}") from error
-        for name in label if isinstance(label, tuple) else [label]:
+            raise RowError(f"the label {given!r:.80} (column {label_column!r}) {error}") from error
+        for name in names_in(label):
             if labels is not None and name not in labels and look(name) not in looks:
                 raise RowError(f"label {name!r} (column {label_column!r}) is not one of {listed(labels)}")
         split = ""

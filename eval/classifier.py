@@ -93,10 +93,10 @@ class Classifier:
         loaded = load_ready_classifier(name_or_folder, labels, revision)
         if loaded.report.notes:
             log.warning("%s", loaded.report)
-        how, said = how_to_cut(loaded.model, loaded.cut, max_length, truncation)
+        task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
+        how, said = how_to_cut(loaded.model, loaded.cut, max_length, truncation, task.windows)
         for sentence in said:
             log.warning("%s", sentence)
-        task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
         return cls(loaded.model, loaded.tokenizer, device, precision, task, how)
 
     @overload
@@ -134,14 +134,12 @@ class Classifier:
             examples = examples_of(batch)
             encodings = scorer.encode(examples)
             logits = scorer.logits(encodings)
-            cut = np.asarray(encodings.truncated.reshape(len(batch), -1).any(axis=1))  # (B,) in any of its sequences
-            assert encodings.whole is not None
-            tokens = encodings.whole.reshape(len(batch), -1).max(axis=1).tolist()  # of the longest of its sequences
+            cut, tokens = (of_each.tolist() for of_each in encodings.by_text(len(batch)))  # (B,) both
             rows = self.task.probabilities(logits).tolist()  # (B, C), or (B, 0)
             answers = zip(self.task.answers(logits), examples, strict=True)
             told = [self.task.told(answer, example) for answer, example in answers]
             names = map(self.task.columns, examples)
-            for answer, columns, row, one, length in zip(told, names, rows, map(bool, cut), tokens, strict=True):
+            for answer, columns, row, one, length in zip(told, names, rows, cut, tokens, strict=True):
                 by_label = dict(zip(columns, row, strict=False))
                 if top_k:
                     by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.dataset import DataError
-from ..data.label_kinds import label_cell
+from ..data.label_kinds import label_cell, label_json, label_line
 from ..data.rows import SHOWN
 from ..data.texts import Row, Texts
 from ..tokenize.encoding import what_was_cut
@@ -87,7 +87,7 @@ def table(rows: Labelled) -> Iterator[str]:
             continue
         mark = f"  (cut: it has {prediction.tokens} tokens)" if prediction.truncated else ""
         share = f"{prediction.probability:.3f}" if prediction.label in prediction.probabilities else ""
-        yield f"{label_cell(prediction.label)!s:<10} {share:<5}  {shown}{mark}"
+        yield f"{label_line(prediction.label, row.text, row.pair):<10} {share:<5}  {shown}{mark}"
 
 
 def jsonl(rows: Labelled) -> Iterator[str]:
@@ -101,7 +101,7 @@ def answer(row: Row, prediction: Prediction | None) -> dict[str, Any]:
     if prediction is None:
         return {"predicted": None, "probabilities": {}, "truncated": None, "not_labelled": row.reason}
     return {
-        "predicted": prediction.label,
+        "predicted": label_json(prediction.label, row.text, row.pair),
         "probabilities": prediction.probabilities,
         "truncated": prediction.truncated,
     }
@@ -131,7 +131,7 @@ def file_lines(path: Path, rows: Labelled, columns: list[str] | None, labels: Se
             told += [None] * (len(added) - 1) + [row.reason]
         else:
             shares = [f"{share:.6f}" for share in prediction.probabilities.values()]
-            told += [label_cell(prediction.label), *shares, prediction.truncated, None]
+            told += [label_cell(prediction.label, row.text, row.pair), *shares, prediction.truncated, None]
         yield line_of(suffix, told, row.place)
 
 

@@ -15,8 +15,10 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 from torch import Tensor
 
+from ..data.dataset import Span
 from ..weights.files import first_line
 from .runs import write_whole
+from .tasks.tag import counts_by_kind
 
 JAPANESE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "Meiryo", "MS Gothic",
@@ -106,6 +108,23 @@ def scatter(gold: Sequence[float], predicted: Sequence[float], labels: Sequence[
         residuals.set(xlabel="prediction - score", ylabel="texts", title="Residuals")
         for axes in (points, residuals):
             axes.grid(alpha=0.3)
+        return png(figure)
+
+
+def f1_of_kinds(
+    gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: Sequence[str], title: str
+) -> bytes:
+    """A PNG with a bar for each kind of entities, the most frequent first, as long as its F1; `labels` are not used."""
+    counts = list(counts_by_kind(gold, predicted).items())[:MOST_CLASSES]
+    with rc_context(style()):
+        figure = Figure(figsize=(7, 0.4 * len(counts) + 1.5))
+        axes = figure.add_subplot()
+        names = [f"{kind[:LONGEST_LABEL]} ({one.gold})" for kind, one in counts]
+        bars = axes.barh(names, [one.f1 for _, one in counts])
+        axes.bar_label(bars, fmt="%.3f", padding=3)
+        axes.invert_yaxis()
+        axes.set(xlabel="F1", xlim=(0, 1.12), title=f"{title}, F1 of each kind (and how many there are)")
+        axes.grid(alpha=0.3, axis="x")
         return png(figure)
 
 

@@ -1,6 +1,6 @@
 """Texts → logits, in batches.
 
-Letters: n texts, B texts in a batch, C columns of logits.
+Letters: n texts, B texts in a batch, S tokens of the longest, C columns of logits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..data.dataset import Example
 from ..model.model import Model, most_tokens
-from ..model.packing import Encodings, Packed, pack_some
+from ..model.packing import NOTHING, Encodings, Packed, pack_some
 from ..model.precision import autocast, round_size
 from ..model.ranks import rank, ranks, sum_over_ranks
 from ..tokenize.encoding import EncodedBatch
@@ -23,11 +24,16 @@ from .tasks.task import Task
 
 
 def how_to_cut(
-    model: Model, kept: Mapping[str, Any], max_length: int | None = None, truncation: str | None = None
+    model: Model,
+    kept: Mapping[str, Any],
+    max_length: int | None = None,
+    truncation: str | None = None,
+    windows: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
     """How texts are cut: as asked, else as in training, else only to what the model can read.
 
     kept: how it was in training, `Loaded.cut`.
+    windows: whether they are not cut but read in windows.
 
     Returns it as arguments of the tokenizer, and a sentence for each thing that somebody may not expect.
     """
@@ -36,18 +42,20 @@ def how_to_cut(
     trained = usual | dict(kept)
     asked = {"max_length": max_length or trained["max_length"], "truncation": truncation or trained["truncation"]}
     how = asked | {"max_length": min(asked["max_length"], room)}
-    said = []
+    said: list[str] = []
+    read = "read in windows" if windows else "cut"
     if max_length and max_length > room:
         said.append(f"max_length {max_length} is more than the model can read: {room} tokens")
     if kept and how != trained:
-        said.append(f"texts are cut {in_words(how)}, but in training they were cut {in_words(trained)}")
+        before = in_words(trained, windows)
+        said.append(f"texts are {read} {in_words(how, windows)}, but in training they were {read} {before}")
     elif how != usual and how == trained:
-        said.append(f"texts are cut as in training: {in_words(how)}")
+        said.append(f"texts are {read} as in training: {in_words(how, windows)}")
     return how, said
 
 
-def in_words(how: Mapping[str, Any]) -> str:
-    return f"to {how['max_length']} tokens, {how['truncation']}"
+def in_words(how: Mapping[str, Any], windows: bool = False) -> str:
+    return f"of {how['max_length']} tokens" if windows else f"to {how['max_length']} tokens, {how['truncation']}"
 
 
 class NotFiniteError(ValueError):
@@ -115,9 +123,10 @@ class Scorer:
                 raise ValueError(f"text {number} {fault}")
         return self.task.encode(self.tokenizer, examples, **self.cut)
 
-    def logits(self, encodings: Encodings, progress: str | None = None) -> np.ndarray:
-        """(n, C), fp32."""
-        return predict(self.model, encodings, self.batch_size, self.precision, progress, self.task.parts).numpy()
+    def logits(self, encodings: Encodings, progress: str | None = None) -> Any:
+        """(n, C), fp32, or what else the task reads answers from."""
+        found = predict(self.model, encodings, self.batch_size, self.precision, progress, self.task.parts)
+        return self.task.read(found.numpy(), encodings)
 
 
 def texts_at_once(device: torch.device) -> int:
@@ -133,7 +142,7 @@ def predict(
     progress: str | None = None,
     parts: int = 1,
 ) -> Tensor:
-    """Logits (n, C) of n texts: fp32, on the CPU, in the order of the texts.
+    """Logits (n, C) of n texts: fp32, on the CPU, in the order of the texts; of all tokens (n, S, C).
 
     Args:
         model: on the device to compute on; evaluated in evaluation mode, left in its own.
@@ -144,9 +153,17 @@ def predict(
     Raises:
         NotFiniteError: a logit is infinite or no number.
     """
-    width = len(model.labels)
-    logits = in_batches(model, lambda p: model(p).logits, width, encodings, batch_size, precision, progress, parts)
-    require_finite(logits.isfinite().all(dim=1), range(len(logits)))
+    shape: tuple[int, ...] = (len(model.labels),)
+    if of_tokens := model.reads == "tokens":
+        longest = max((len(encodings[i].ids) for i in range(len(encodings))), default=0)
+        shape = (longest, *shape)
+
+    def compute(packed: Packed) -> Tensor:
+        logits = model(packed).logits
+        return F.pad(logits, (0, 0, 0, longest - logits.shape[1]), value=NOTHING) if of_tokens else logits
+
+    logits = in_batches(model, compute, shape, encodings, batch_size, precision, progress, parts)
+    require_finite(logits.flatten(1).isfinite().all(dim=1), range(len(logits)))
     return logits
 
 
@@ -154,14 +171,14 @@ def predict(
 def in_batches(
     model: nn.Module,
     compute: Callable[[Packed], Tensor],
-    width: int,
+    shape: tuple[int, ...],
     encodings: Encodings,
     batch_size: int | None,
     precision: torch.dtype,
     progress: str | None,
     parts: int = 1,
 ) -> Tensor:
-    """What `compute`, a function that runs the model, makes of n texts: packed batch → (B, width), all → (n, width).
+    """What `compute`, a function that runs the model, makes of n texts: packed batch → (B, *shape), all → (n, *shape).
 
     Texts of similar length share a batch; processes share the texts. All else is as in `predict`.
     """
@@ -182,10 +199,10 @@ def in_batches(
         for batch in progress_bar(batches, progress, "batch"):
             sequences = (batch[:, None] * parts + np.arange(parts)).ravel()
             packed = pack_some(encodings, sequences, round_size(precision)).to(device)
-            outputs.append(compute(packed).float())  # (B, width)
+            outputs.append(compute(packed).float())  # (B, *shape)
     model.train(was_training)
     # Back into the order of the texts, and the shares of all processes together.
-    found = torch.zeros(len(lengths), width, device=device)
+    found = torch.zeros(len(lengths), *shape, device=device)
     if outputs:
         found[torch.from_numpy(share).to(device)] = torch.cat(outputs)
     sum_over_ranks([found])

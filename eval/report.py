@@ -7,21 +7,49 @@ from pathlib import Path
 from scipy.stats import binomtest
 from sklearn.metrics import classification_report
 
+from ..data.label_kinds import label_json
 from .judge import Judgement
-from .plots import confusion_matrix, scatter, write_picture
+from .plots import confusion_matrix, f1_of_kinds, scatter, write_picture
 from .runs import write_json, write_jsonl, write_whole
+from .tasks.tag import counts_by_kind, mistakes
 
 # Task → its picture, drawn of gold and predicted answers, the labels and a title.
 PICTURES: dict[str, tuple[str, Callable[..., bytes]]] = {
     "classify": ("confusion_matrix.png", confusion_matrix),
     "score": ("scatter.png", scatter),
+    "tag": ("kinds.png", f1_of_kinds),
 }
+
+
+SHOWN = 6  # kinds of one sort of mistakes
+
+
+def kinds_table(judgement: Judgement) -> str:
+    """A line for each kind of entities, then one for each sort of mistakes."""
+    lines = [f"{'kind':<20}{'precision':>11}{'recall':>9}{'F1':>9}{'entities':>10}{'told':>7}{'right':>7}"]
+    for kind, one in counts_by_kind(judgement.gold, judgement.predicted).items():
+        shares = f"{one.precision:>11.4f}{one.recall:>9.4f}{one.f1:>9.4f}"
+        lines.append(f"{kind:<20}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
+    wrong = mistakes(judgement.gold, judgement.predicted)
+    lines += [""] if wrong else []
+    for what in dict.fromkeys(what for (what, _), _ in wrong.most_common()):
+        some = [f"{kinds} {number}" for (own, kinds), number in wrong.most_common() if own == what]
+        shown = ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
+        total = sum(number for (own, _), number in wrong.items() if own == what)
+        lines.append(f"{what} ({total}): {shown}")
+    return "\n".join(lines)
+
+
+# Task → what its report has beside its scores.
+TABLES: dict[str, Callable[[Judgement], str]] = {"tag": kinds_table}
 
 
 def classification_table(judgement: Judgement) -> str:
     """scikit-learn's report and the remarks; of another task its scores."""
     if not judgement.labels:
-        return "\n".join(score_line(name, judgement) for name in judgement.metrics)
+        scores = [score_line(name, judgement) for name, value in judgement.metrics.items() if value is not None]
+        more = ["", TABLES[judgement.task.name](judgement)] if judgement.task.name in TABLES else []
+        return "\n".join(scores + more)
     labels = list(judgement.labels)
     table = classification_report(judgement.gold, judgement.predicted, labels=labels, digits=4, zero_division=0)
     return "\n".join([table, *judgement.remarks])
@@ -51,7 +79,8 @@ def write_predictions(run: Path, judgement: Judgement) -> None:
     rows, columns = [], judgement.task.columns
     told = zip(judgement.gold, judgement.predicted, judgement.probabilities.tolist(), strict=True)
     for e, (gold, predicted, p) in zip(judgement.examples, told, strict=True):
-        row = {"id": e.id, "text": e.text, "label": gold, "predicted": predicted}
+        own, found = (label_json(label, e.text, e.pair) for label in (gold, predicted))
+        row = {"id": e.id, "text": e.text, "label": own, "predicted": found}
         row |= {} if e.pair is None else {"pair": e.pair}
         row |= {} if e.votes is None else {"votes": e.votes}
         rows.append(row | ({"probabilities": dict(zip(columns(e), p, strict=True))} if p else {}))

@@ -1,8 +1,9 @@
 """Heads: an encoder's vectors → logits and their loss, of a class or a number for a sequence, or a word for a mask.
 
-Devlin et al. 2019 (arXiv:1810.04805), sections 3.1 (masked language model) and 4.1 (classification).
+Devlin et al. 2019 (arXiv:1810.04805), sections 3.1 (masked language model), 4.1 (classification), 4.2 (start and end of
+an answer) and 5.3 (a tag for each token).
 
-Letters: B sequences, M masked tokens, H hidden size, V vocabulary, C columns of logits.
+Letters: B sequences, S tokens of the longest, M masked tokens, H hidden size, V vocabulary, C columns of logits.
 """
 
 from abc import ABC, abstractmethod
@@ -13,19 +14,22 @@ from torch.nn import functional as F
 
 from .bert import ACTIVATIONS, BertConfig
 from .initialisation import initialise
+from .packing import NOTHING
 
 
 class Head(nn.Module, ABC):
     """Vectors → logits, and logits → loss. It is made as `Head(hidden_size, C)`.
 
     reads: its input of each sequence: the `first` token (or the pooler's vector), the `last`, the `mean`, or all
-        `tokens`.
+        `tokens`. Of these it makes (T, C), and its loss is given (B, S, C), with NOTHING (packing.py) behind the
+        shorter sequences.
     """
 
     reads = "first"
     problem_type = ""  # its name in `config.json`
     use = "classify"  # which class of the hub's libraries does the same, see weights/architectures.py
     row_each = True  # whether each of the C columns has parameters of its own
+    drops = True  # whether dropout stands before it
 
     def begin(self, targets: Tensor) -> None:
         """Before a new head is trained: what it takes from the (n, C) targets of the training texts."""
@@ -52,9 +56,14 @@ class ClassHead(Head, nn.Linear):
 
     def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
         """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p)."""
-        p, q = p.float().log_softmax(dim=-1), q.float().log_softmax(dim=-1)
-        there = F.kl_div(q, p, log_target=True, reduction="batchmean")
-        return there + F.kl_div(p, q, log_target=True, reduction="batchmean") if both_ways else there
+        return divergence(p, q, both_ways)
+
+
+def divergence(p: Tensor, q: Tensor, both_ways: bool) -> Tensor:
+    """KL(p ‖ q) of softmax, from logits (B, C), or KL(p ‖ q) + KL(q ‖ p): a mean over B."""
+    p, q = p.float().log_softmax(dim=-1), q.float().log_softmax(dim=-1)
+    there = F.kl_div(q, p, log_target=True, reduction="batchmean")
+    return there + F.kl_div(p, q, log_target=True, reduction="batchmean") if both_ways else there
 
 
 class ScoreHead(Head, nn.Linear):
@@ -119,6 +128,45 @@ class ChoiceHead(ClassHead):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).view(-1, self.columns)  # (B·C, H) -> (B·C, 1) -> (B, C)
+
+
+class TagHead(Head, nn.Linear):
+    """Which of C tags each token has; targets (B, S or more) are their numbers, -1 where a token has none.
+
+    The loss is a mean over all tokens of the micro-batch that have a tag, as on the hub.
+    """
+
+    reads = "tokens"
+    use = "tag"
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        tags = targets[:, : logits.shape[1]].long()  # (B, S)
+        each = F.cross_entropy(logits.transpose(1, 2), tags, ignore_index=-1, reduction="none")  # (B, C, S) -> (B, S)
+        return each * (len(tags) / (tags >= 0).sum().clamp(min=1))
+
+    def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
+        """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p): a mean over all tokens."""
+        there = p[:, :, 0] != NOTHING  # (B, S)
+        return divergence(p[there], q[there], both_ways)
+
+
+class SpanHead(Head, nn.Linear):
+    """Where an answer begins and where it ends: two logits a token; targets (B, 2) are two places in the sequence.
+
+    Each softmax is over all tokens of a sequence, and the loss is the mean of the two cross-entropies, as on the hub.
+    """
+
+    reads = "tokens"
+    use = "span"
+    drops = False
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        places = targets.long()[:, None]  # (B, 1, 2)
+        return -logits.log_softmax(dim=1).gather(1, places)[:, 0] / 2  # (B, S, 2) -> (B, 2)
+
+    def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
+        """KL(p ‖ q), or KL(p ‖ q) + KL(q ‖ p): the mean of those of start and end."""
+        return divergence(p.transpose(1, 2).flatten(0, 1), q.transpose(1, 2).flatten(0, 1), both_ways)
 
 
 HEADS: dict[str, type[Head]] = {head.problem_type: head for head in (ClassHead, ScoreHead, LabelsHead)}

@@ -1,6 +1,7 @@
 """An encoder with a head: what is trained, what predicts, and what regularizers are given.
 
-Letters: B sequences, T tokens in the packed batch, M of them masked, H hidden size, V vocabulary, C columns of logits.
+Letters: B sequences, T tokens in the packed batch, M of them masked, S tokens of the longest sequence, H hidden size,
+V vocabulary, C columns of logits.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class Model(nn.Module):
     `first_position` where positions do not begin at 0.
 
     Raises:
-        ValueError: there are fewer than two classes.
+        ValueError: there are fewer than two classes, or the head cannot read what it is told to.
     """
 
     def __init__(
@@ -35,10 +36,13 @@ class Model(nn.Module):
         super().__init__()
         if len(labels) < 2 and issubclass(head, ClassHead):
             raise ValueError(f"a classifier needs at least two labels, not {list(labels)}")
+        if "tokens" in (head.reads, reads or head.reads) and reads not in (None, head.reads):
+            raise ValueError(f"a {head.__name__} reads {head.reads}, and not {reads}: leave out the pooling")
         self.bert: Any = encoder
         self.labels = tuple(labels)
         rate = getattr(self.config, "classifier_dropout", None)
-        self.dropout = Dropout(self.config.hidden_dropout_prob if rate is None else rate)
+        rate = self.config.hidden_dropout_prob if rate is None else rate
+        self.dropout = Dropout(rate if head.drops else 0.0)
         self.classifier = head(self.config.hidden_size, len(labels))
         self.reads = reads or self.classifier.reads  # kept, since int8 puts another layer in the head's place
         self.classifier.apply(lambda module: initialise(module, self.config.initializer_range))
@@ -56,6 +60,8 @@ class Model(nn.Module):
         if self.reads != "tokens":
             output.pooled = vectors
         output.logits = self.classifier(self.dropout(vectors))  # (B, H) -> (B, C)
+        if self.reads == "tokens":
+            output.logits = packed.padded(output.logits)  # (T, C) -> (B, S, C)
         return output
 
     def depths(self) -> dict[str, int]:

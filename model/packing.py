@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NOTHING = -8192.0  # the logit of a token that is not there: half precision has it exactly, and its share is 0
+
 
 class Encoded(Protocol):
     """One encoded text: two equally long sequences of integers."""
@@ -85,6 +87,11 @@ class Packed:
         found = x.new_zeros(len(self.boundaries) - 1, *x.shape[1:], dtype=torch.float32)
         return found.index_add(0, self.sequence, x.float())[: len(self)]
 
+    def padded(self, x: Tensor) -> Tensor:
+        """(T, C) → (B, S, C), a row for each sequence, with NOTHING behind those that are shorter than the longest."""
+        found = x.new_full((len(self.boundaries) - 1, self.longest, x.shape[1]), NOTHING)
+        return found.index_put((self.sequence, self.positions), x)[: len(self)]
+
     def to(self, device: torch.device | str) -> "Packed":
         """The same batch on another device; nothing waits for the copy to a GPU."""
         return self.map(lambda tensor: sent(tensor, device))
@@ -101,7 +108,7 @@ class Output:
 
     hidden: Tensor  # (T, H) the last layer; (B, H) with `first_only`
     pooled: Tensor | None = None  # (B, H) one vector a sequence; of a Model, its head's input
-    logits: Tensor | None = None  # (B, C) of a classifier, (T, V) of a masked-language model
+    logits: Tensor | None = None  # (B, C) of a classifier, (B, S, C) of tokens, (T, V) of a masked-language model
     class_logits: Tensor | None = None  # (B, C) of a masked-language model with labels
     hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (T, H): embeddings, then every layer
     attentions: tuple[Tensor, ...] | None = None  # L of (B, N, S, S): query × key, zero outside a sequence

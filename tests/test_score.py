@@ -162,7 +162,6 @@ def test_evaluate_judges_it(run, table, tmp_path, capsys):
         ("failures", str(judged), "the page of mistakes is for classes; the task of"),
         ("failures", str(run.folder), "the page of mistakes is for classes; the task of"),
         ("probe", "--model", str(run.folder / "model"), "problem_type is regression"),
-        ("inside", "犬", "--model", str(run.folder / "model"), "problem_type is regression"),
         ("compare", "--method", "fgm", "--", "--task", "score", "by accuracy and F1 of classes, which --task score"),
     ):
         assert command([name, *given]) == 1

@@ -75,6 +75,13 @@ class EncodedBatch:
         """The share of texts that were truncated, 0 to 1."""
         return float(self.truncated.mean()) if len(self) else 0.0
 
+    def by_text(self, texts: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of each of n texts, with equally many sequences: whether one of them was truncated, and how many tokens the
+        longest had before; (n,) both."""
+        assert self.whole is not None
+        truncated, whole = self.truncated.reshape(texts, -1), self.whole.reshape(texts, -1)
+        return np.asarray(truncated.any(axis=1)), whole.max(axis=1)
+
     def cut(self, max_length: int) -> str:
         """What was truncated to `max_length` tokens, in words; "" where nothing was."""
         lengths = self.whole[self.truncated] if self.whole is not None else np.zeros(0, dtype=np.int64)

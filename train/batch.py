@@ -1,5 +1,7 @@
 """The input of the training loop, and of the model and the regularizers in it.
 
+A task about tokens counts each window of a long text as a text.
+
 Letters: n texts of a split, B texts in a micro-batch, C columns of logits.
 """
 
@@ -22,6 +24,7 @@ class Texts(NamedTuple):
     sentences: Sequence[Any] | None = None  # n, as they were before the tokenizer; of pairs the examples
     votes: np.ndarray | None = None  # (n, C) how many judges chose each class, where the corpus has votes
     parts: int = 1  # sequences of a text
+    against: Any = None  # what the task measures logits against, where that is something else than the targets
 
     @property
     def gold(self) -> np.ndarray:

@@ -208,7 +208,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
         print(f"data    {note}")
     plan = replace(plan, split=split)
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
-    how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation)
+    how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation, task.windows)
     for sentence in [*said, *[COSTS] * (plan.precision == "int8")]:
         print(f"note    {sentence}")
     batch_size = plan.batch_size or classifier.batch_size
@@ -217,7 +217,8 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     def logits_of(examples: Sequence[Example], title: str) -> np.ndarray:
         encodings = scorer.encode(examples)
         cut = encodings.cut(how["max_length"])
-        print(f"{title:<7} {len(examples)} texts{f'; {cut}' if cut else ''}")
+        told = "" if task.classes else task.summary(task.targets(examples), encodings)
+        print(f"{title:<7} {len(examples)} texts{told}{f'; {cut}' if cut else ''}")
         return scorer.logits(encodings, progress=title)
 
     # The neutral band: its label, and its width.

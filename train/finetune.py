@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..data.dataset import Dataset, Example
+from ..data.label_kinds import LABEL_KINDS, label_json
 from ..data.lists import dataset_of
 from ..eval.baselines import comparison_line
 from ..eval.plots import curves, write_picture
@@ -119,11 +120,11 @@ def run_plan(
     if not resume:
         settings = replace(settings, lr=plan.settings(task, hidden_size=model.config.hidden_size).lr)
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
-    for sentence in how_to_cut(model, {}, plan.max_length)[1]:
+    for sentence in how_to_cut(model, {}, plan.max_length, windows=task.windows)[1]:
         print(f"note    {sentence}")
     splits = run.splits()
     if is_new(loaded.report) or plan.random_weights:
-        model.classifier.begin(torch.from_numpy(splits["train"].targets))
+        model.classifier.begin(torch.from_numpy(splits["train"].texts(task).targets))
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")
     run.folder = begin(run, splits, loaded, regularizers, code, given is not None, resume)
@@ -233,10 +234,7 @@ def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
 
 def summary_of(split: Split, run: Run) -> str:
     """How many texts a split has, of which classes, and what was truncated."""
-    counts = ""
-    if run.task.classes:
-        numbers = split.targets.sum(axis=0).astype(int)
-        counts = f" ({', '.join(f'{number} {label}' for number, label in zip(numbers, run.task.labels, strict=True))})"
+    counts = run.task.summary(split.targets, split.encodings)
     cut = split.encodings.cut(run.scorer.cut["max_length"])
     return f"{len(split.examples)} texts{counts}{f'; {cut}' if cut else ''}"
 
@@ -299,11 +297,13 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
     names = ("id", "text", "pair", "choices", "label", "split", "votes")
     if task.labels_are == "number":  # of whatever type
         data = replace(data, examples=[replace(e, label=float(e.label)) for e in data.examples])
-    write_jsonl(file, [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples])
+    rows = [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples]
+    write_jsonl(file, [row | {"label": label_json(row["label"], row["text"], row.get("pair"))} for row in rows])
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
     choices = ["choices"] if any(example.choices for example in data.examples) else None
     # The order of the classes is that of the head's rows.
-    classes = list(data.labels) if task.classes or task.labels_are == "names" else None
+    kind = LABEL_KINDS[task.labels_are]
+    classes = list(data.labels) if task.classes or (kind.named and kind.listed) else None
     plan = replace(plan, data=str(file.resolve()), pair_column=paired, choice_columns=choices, classes=classes)
     if isinstance(plan, Plan):
         plan = replace(plan, leave_out=None)

@@ -29,13 +29,15 @@ Step = Callable[[Packed, Batch, int, int], dict[str, Tensor]]
 Record = Callable[[Callable[[], dict[str, Tensor]]], tuple[Callable[[], None], dict[str, Tensor]]]
 
 
-def why_not(settings: Settings, device: torch.device, precision: torch.dtype, team: Team) -> str:
-    """Why steps cannot be replayed, or ""."""
+def why_not(settings: Settings, device: torch.device, precision: torch.dtype, team: Team, reads: str = "first") -> str:
+    """Why steps cannot be replayed, or ""; `reads` is the head's."""
     others = [member.name for member in team.members if not member.replayable]
     if device.type != "cuda":
         return f"they are CUDA's, and this is {device}"
     if precision == torch.float16:
         return "the scaler of fp16 decides at every step whether it counts"
+    if reads == "tokens":
+        return "batches differ in what the head reads, all tokens"
     if settings.accumulate > 1 or ranks() > 1:
         return "a step is more than one batch of one process"
     return f"{', '.join(others)} may do something else at every step" if others else ""

@@ -228,7 +228,9 @@ def require_finite(
 def evaluate_dev(model: Model, task: Task, dev: Texts, precision: torch.dtype) -> dict[str, float]:
     """The scores of the dev split, by the task's own loss, whatever the training loss is."""
     logits = predict(model, dev.encodings, precision=precision, progress="dev", parts=task.parts)
-    return {f"dev_{name}": value for name, value in task.measure(logits.numpy(), dev.targets).items()}
+    against = dev.targets if dev.against is None else dev.against
+    found = task.measure(task.read(logits.numpy(), dev.encodings), against)
+    return {f"dev_{name}": value for name, value in found.items()}
 
 
 def score_of(row: dict[str, Any], select: str, task: Task) -> float:

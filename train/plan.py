@@ -119,9 +119,17 @@ class DataOptions(Options):
 
     data: str = option("sample", f"{', '.join(READERS)}, or a .tsv, .csv or .jsonl file (%(default)s)", DATA)
     data_path: str | None = option(None, "file or folder of a data set, instead of a download", DATA, metavar="PATH")
-    text_column: str = option("text", "(%(default)s)", DATA, metavar="NAME")
-    label_column: str = option("label", "(%(default)s)", DATA, metavar="NAME")
-    pair_column: str | None = option(None, "holds a second text, for tasks about two", DATA, metavar="NAME")
+    text_column: str = option("text", "(%(default)s; to answer questions, also question)", DATA, metavar="NAME")
+    label_column: str = option(
+        "label",
+        '(%(default)s; for --task tag also entities, a list of {"start": 0, "end": 2, "kind": "…"}, for span also '
+        'answers, a list of {"start": 0, "text": "…"}; in a .csv as JSON)',
+        DATA,
+        metavar="NAME",
+    )
+    pair_column: str | None = option(
+        None, "holds a second text, for tasks about two (to answer questions, context)", DATA, metavar="NAME"
+    )
     choice_columns: Sequence[str] | None = option(None, CHOICES, DATA, names=True, metavar="NAMES")
     split_column: str | None = option(
         None, "holds train, dev, test (split, where there is one; none: drawn at random)", DATA, metavar="NAME"

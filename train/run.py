@@ -38,7 +38,7 @@ class Split(NamedTuple):
 
     examples: Sequence[Example]  # n
     encodings: EncodedBatch  # n · parts
-    targets: np.ndarray  # (n, C)
+    targets: Any  # (n, C), or what else the task measures logits against
 
     def texts(self, task: Task) -> Texts:
         """The input of the training loop."""
@@ -46,7 +46,8 @@ class Split(NamedTuple):
         if any(example.votes for example in self.examples):
             votes = np.array([[(e.votes or {}).get(label, 0) for label in task.labels] for e in self.examples])
         sentences = self.examples if paired else [example.text for example in self.examples]
-        return Texts(self.encodings, self.targets, sentences, votes, task.parts)
+        laid = task.laid(self.targets, self.encodings)
+        return Texts(self.encodings, laid, sentences, votes, task.parts, self.targets)
 
 
 @dataclass

@@ -34,7 +34,7 @@ class Step:
         self.model, self.team, self.device = model, team, device
         self.max_norm = settings.max_grad_norm
         self.precision = choose_precision(settings.precision, device)
-        reason = why_not(settings, device, self.precision, team) if settings.graphs else ""
+        reason = why_not(settings, device, self.precision, team, model.reads) if settings.graphs else ""
         if reason:
             log.warning("steps cannot be replayed as CUDA graphs (%s): going on without", reason)
         graphs = settings.graphs and not reason

@@ -50,6 +50,8 @@ def classes(name: str) -> dict[str, str]:
         "encode": f"{name}Model",
         "classify": f"{name}ForSequenceClassification",
         "choose": f"{name}ForMultipleChoice",
+        "tag": f"{name}ForTokenClassification",
+        "span": f"{name}ForQuestionAnswering",
         "fill-mask": f"{name}ForMaskedLM",
     }
 
@@ -104,7 +106,7 @@ def config_json(model: Any) -> dict[str, Any]:
     if labels:
         settings["id2label"] = {str(i): label for i, label in enumerate(labels)}
         settings["label2id"] = {label: i for i, label in enumerate(labels)}
-    if isinstance(model, Model) and not isinstance(model.classifier, ClassHead):
+    if isinstance(model, Model) and model.classifier.use == "classify" and not isinstance(model.classifier, ClassHead):
         settings["problem_type"] = model.classifier.problem_type
     if isinstance(model, Model) and model.reads != model.classifier.reads:
         settings[POOLING] = model.reads
@@ -113,9 +115,7 @@ def config_json(model: Any) -> dict[str, Any]:
 
 def use_of(model: Any) -> str:
     """What a model is for: `fill-mask`, `encode`, or what its head is for."""
-    if isinstance(model, Model):
-        return model.classifier.use
-    return "fill-mask" if isinstance(model, MaskedLM) else "encode"
+    return model.classifier.use if isinstance(model, Model) else {MaskedLM: "fill-mask"}.get(type(model), "encode")
 
 
 def architecture_of(model: Any) -> tuple[str, Architecture]:

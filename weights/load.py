@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..model.heads import HEADS, ChoiceHead, ClassHead, Head
+from ..model.heads import HEADS, ChoiceHead, ClassHead, Head, SpanHead, TagHead
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
 from ..tokenize.encoding import TRUNCATIONS
@@ -32,6 +32,9 @@ from .names import Names
 Use = Literal["encode", "classify", "fill-mask"]
 # Classes of the hub's libraries that call different heads `classifier`.
 CLASSIFIERS = ("SequenceClassification", "TokenClassification", "MultipleChoice", "MaskedLM", "Entity")
+HEADS_OF_CLASSES: dict[str, type[Head]] = {
+    "ForMultipleChoice": ChoiceHead, "ForTokenClassification": TagHead, "ForQuestionAnswering": SpanHead,
+}  # fmt: skip
 FROM_POSITION_0 = ("rinna/japanese-roberta-base",)  # RoBERTas that were trained so, which config.json cannot say
 PADDING = 128  # rows of an embedding that no token has: many models are filled up to a multiple of 8, 64 or 128
 PLACEHOLDER = re.compile(r"LABEL_\d+")
@@ -181,7 +184,7 @@ def load_with_report(
     with torch.device("meta"):  # shapes only
         if task == "classify":
             # A new pooler is made only for a head that reads it.
-            reads = pooling or str(settings.get(POOLING, head.reads))
+            reads = pooling or (head.reads if head.reads == "tokens" else str(settings.get(POOLING, head.reads)))
             model: Any = Model(architecture.encoder(config, reads == "first"), labels or (), head, reads)
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
@@ -228,8 +231,10 @@ def load_ready_classifier(
 
 def head_of(settings: Mapping[str, Any]) -> type[Head]:
     """The head that a `config.json` speaks of, as the hub's libraries read it."""
-    if any(name.endswith("ForMultipleChoice") for name in settings.get("architectures") or []):
-        return ChoiceHead
+    for name in settings.get("architectures") or []:
+        for ending, head in HEADS_OF_CLASSES.items():
+            if name.endswith(ending):
+                return head
     alone = len(settings.get("id2label") or "..") == 1
     return HEADS.get(settings.get("problem_type") or ("regression" if alone else ""), ClassHead)
 
@@ -316,10 +321,10 @@ def settle_labels(
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
-    named = label_names(settings, None if reset_head else head)
     architecture = " ".join(settings.get("architectures") or [])
-    another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
     of_another_kind = any(kind in architecture for kind in others)
+    named = label_names(settings, None if reset_head or of_another_kind else head)
+    another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type
     if of_another_kind or not (own or another):
         for name in [name for name in tensors if of_another_kind and name.startswith(names.heads[head.use])]:
             del tensors[name]

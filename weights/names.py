@@ -41,7 +41,7 @@ class Names:
     sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def of(self, use: str) -> "Names":
-        """The names in a model for `encode`, `classify`, `choose` or `fill-mask`."""
+        """The names in a model for `encode`, `fill-mask`, or what its head is for."""
         return replace(self, modules={**self.modules, **self.in_use.get(use, {})})
 
     def unwrapped(self, name: str) -> tuple[str, str]:
@@ -119,8 +119,11 @@ BERT = Names(
         "encode": "bert.pooler.",
         "classify": "classifier.",
         "choose": "classifier.",
+        "tag": "classifier.",
+        "span": "qa_outputs.",
         "fill-mask": "cls.predictions.",
     },
+    in_use={"span": {"classifier": ["qa_outputs"]}},
     left_out=BERT_LEFT_OUT,
     tied={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -143,10 +146,11 @@ BERT = Names(
 
 
 def renamed(names: Names, change: Callable[[str], str]) -> Names:
-    """The same table with `change` made to every name on the hub."""
+    """The same table with `change` made to every name of the encoder, and of its pretraining, on the hub."""
     return Names(
         modules={ours: [change(part) for part in parts] for ours, parts in names.modules.items()},
         heads={use: change(prefix) for use, prefix in names.heads.items()},
+        in_use=names.in_use,
         left_out={change(pattern): why for pattern, why in names.left_out.items()},
         tied={change(name): change(twin) for name, twin in names.tied.items()},
         old={pattern: change(replacement) for pattern, replacement in names.old.items()},
@@ -165,13 +169,18 @@ def like_bert(encoder: str) -> Names:
     return renamed(BERT, change)
 
 
-# The classifier is a linear map with tanh, as BERT's pooler is, and another; a pooler of the encoder is not used. To
-# choose, it is one map of what that pooler gives, as BERT's is.
+# The classifier is a linear map with tanh, as BERT's pooler is, and another; a pooler of the encoder is not used. A
+# choice is told by one map of what that pooler gives, and tags by one map, as BERT's are.
 ROBERTA = like_bert("roberta")
 ROBERTA = replace(
     ROBERTA,
     modules={**ROBERTA.modules, "classifier": ["classifier.out_proj"]},
-    in_use={"classify": {"bert.pooler.dense": ["classifier.dense"]}, "choose": {"classifier": ["classifier"]}},
+    in_use={
+        **ROBERTA.in_use,
+        "classify": {"bert.pooler.dense": ["classifier.dense"]},
+        "choose": {"classifier": ["classifier"]},
+        "tag": {"classifier": ["classifier"]},
+    },
 )
 NO_ENTITIES = "of LUKE's entities: text alone is read here"
 LUKE = like_bert("luke")

@@ -34,7 +34,7 @@ def representations(
         return packed.sums(encoder(packed).hidden)  # (T, H) -> (B, H)
 
     # The sum has the direction of the mean.
-    found = in_batches(encoder, sums, encoder.config.hidden_size, encodings, batch_size, precision, progress)
+    found = in_batches(encoder, sums, (encoder.config.hidden_size,), encodings, batch_size, precision, progress)
     return F.normalize(found, dim=1)
 
 

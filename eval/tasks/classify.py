@@ -38,6 +38,11 @@ class Classify(Task):
         """One-hot."""
         return np.eye(len(self.labels), dtype=np.float32)[[self.labels.index(str(e.label)) for e in examples]]
 
+    def summary(self, targets: np.ndarray, encodings: Any) -> str:
+        """How many texts each class has."""
+        numbers = targets.sum(axis=0).astype(int)
+        return f" ({', '.join(f'{number} {label}' for number, label in zip(numbers, self.labels, strict=True))})"
+
     def answers(self, logits: np.ndarray) -> list[str]:
         return [self.labels[column] for column in logits.argmax(axis=1)]
 

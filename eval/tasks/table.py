@@ -9,9 +9,11 @@ from .choose import Choose
 from .classify import Classify
 from .multilabel import Multilabel
 from .score import Score
+from .span import Extract
+from .tag import Tag
 from .task import Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel, Choose)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classify, Score, Multilabel, Choose, Tag, Extract)}
 
 
 def kind_of_labels(name: str | None) -> str:

@@ -27,6 +27,7 @@ class Task(ABC):
     adjusts = False  # whether `adjust` is called after training
     labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
+    windows = False  # whether texts that are too long are read in windows, and not cut
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
@@ -76,11 +77,23 @@ class Task(ABC):
         return tokenizer.encode_batch([e.text for e in examples], [p or "" for p in pairs] if paired else None, **how)
 
     @abstractmethod
-    def targets(self, examples: Sequence[Example]) -> np.ndarray:
-        """(n, C) float32, as the head's loss takes them."""
+    def targets(self, examples: Sequence[Example]) -> Any:
+        """(n, C) float32, as `measure` takes them, and the head's loss."""
+
+    def laid(self, targets: Any, encodings: Any) -> np.ndarray:
+        """What the head's loss takes, a row for each sequence, where that depends on the tokens."""
+        return targets
+
+    def read(self, logits: np.ndarray, encodings: Any) -> Any:
+        """Logits as `answers` and `measure` take them: with their tokens, where answers depend on those."""
+        return logits
+
+    def summary(self, targets: Any, encodings: Any) -> str:
+        """What is to be known of the targets of a split before it is learned, for the line about it; or ""."""
+        return ""
 
     @abstractmethod
-    def answers(self, logits: np.ndarray) -> list[Any]:
+    def answers(self, logits: Any) -> list[Any]:
         """(n, C) → n answers, of the kind that `Example.label` is."""
 
     def told(self, answer: Any, example: Example) -> Any:
@@ -96,7 +109,7 @@ class Task(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    def measure(self, logits: Any, targets: Any) -> dict[str, float]:
         """Logits and targets (n, C) → all scores by name, the loss first. ValueError without an example."""
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...eval.predict import Scorer, how_to_cut
 from ...eval.tasks.classify import Classify
 from ...weights.load import load_ready_classifier
-from .regularizer import ABOVE_0, AT_LEAST_0, Batch, Model, Output, Regularizer, Texts
+from .regularizer import ABOVE_0, AT_LEAST_0, Batch, Model, Output, Regularizer, Texts, require_one_vector
 
 
 class Distillation(Regularizer):
@@ -33,6 +33,7 @@ class Distillation(Regularizer):
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         if not self.teacher:
             raise ValueError("distillation needs a teacher: distillation:teacher=FOLDER of a fine-tuned model")
+        require_one_vector(model, "distillation asks a teacher about whole texts")
         if train.sentences is None:
             raise ValueError("distillation needs the sentences of the training texts, for the teacher's own tokenizer")
         if train.parts > 1:

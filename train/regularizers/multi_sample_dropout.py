@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from .regularizer import AT_LEAST_1, Batch, Model, Regularizer, Texts
+from .regularizer import AT_LEAST_1, Batch, Model, Regularizer, Texts, require_one_vector
 
 
 class MultiSampleDropout(Regularizer):
@@ -26,6 +26,7 @@ class MultiSampleDropout(Regularizer):
         self.samples = samples
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        require_one_vector(model, "multi-sample-dropout repeats one vector of each text")
         if train.parts > 1:
             raise ValueError("multi-sample-dropout repeats one vector of each text, and these texts have several")
         self.hooks = [model.dropout.register_forward_pre_hook(self.repeat)]

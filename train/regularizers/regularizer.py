@@ -106,7 +106,8 @@ class Regularizer:
     def penalty(self, output: Output, batch: Batch) -> Tensor | None:
         """After the forward pass: a scalar, a mean per text, that is added to the task loss and logged.
 
-        `output.logits` are (B, C), in half precision where the run is: compute with `.float()`.
+        `output.logits` are (B, C), in half precision where the run is: compute with `.float()`. Of tokens they are
+        (B, S, C), and NOTHING (model/packing.py) behind the shorter texts.
         """
         return None
 
@@ -142,6 +143,12 @@ def require_pooled(model: Model, name: str) -> None:
     """ValueError where the model gives no vector of a whole sequence, for a penalty to compare."""
     if model.reads == "tokens":
         raise ValueError(f"{name} compares vectors of whole texts, and this model gives one of each token")
+
+
+def require_one_vector(model: Model, why: str) -> None:
+    """ValueError where the head reads each token, and not a vector of each text."""
+    if model.reads == "tokens":
+        raise ValueError(f"{why}, and this model answers for each token")
 
 
 def shown(value: float | str) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from ...model.packing import Encoded
 from ...tokenize.encoding import EncodedText
-from .regularizer import FROM_0_BELOW_1, Batch, Model, Regularizer, Texts
+from .regularizer import FROM_0_BELOW_1, Batch, Model, Regularizer, Texts, require_one_vector
 
 
 class WordNoise(Regularizer):
@@ -32,6 +32,7 @@ class WordNoise(Regularizer):
         self.special_ids: list[int] = []
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
+        require_one_vector(model, "word-noise moves and deletes tokens")
         self.special_ids = train.special_ids
 
     def change_batch(self, batch: Batch) -> Batch:

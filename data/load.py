@@ -148,6 +148,8 @@ def load(
         raise DataError(f"{file} has no examples{reason}")
     name = file.name if reader is None else str(source)
     task = reader.card.task if reader is not None and reader.card else "choose" if choice_columns else "classify"
+    if reader is not None and task == "classify" and isinstance(examples[0].label, tuple):  # by an option
+        task = "multilabel"
     return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn, task)
 
 

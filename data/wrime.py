@@ -20,6 +20,7 @@ from .table import cell, text_of
 
 FEELINGS = ("Joy", "Sadness", "Anticipation", "Surprise", "Anger", "Fear", "Disgust", "Trust")
 THREE = ("Reader1", "Reader2", "Reader3")
+WEAK = 1  # strength of a feeling: 0 none, 1 weak, 2 medium, 3 strong
 SENTIMENTS = ("negative", "neutral", "positive")
 REPOSITORY = Repository(
     "ids-cv/wrime",
@@ -28,18 +29,18 @@ REPOSITORY = Repository(
 )
 CARD = Card(
     "classify",
-    "sentiment of posts or their strongest feeling, by readers or the writer (version 2)",
+    "sentiment of posts, their strongest feeling or all of them, by readers or the writer (version 2)",
     "30,000 / 2,500 / 2,500",
     "CC BY-NC-ND 4.0",
     "Kajiwara et al., NAACL 2021; Suzuki et al., LREC 2022; https://github.com/ids-cv/wrime",
 )
-Label = Literal["sentiment", "emotion"]
+Label = Literal["sentiment", "emotion", "emotions"]
 View = Literal["readers", "writer"]
 Neutral = Literal["drop", "keep"]
 
 
 def labels(label: Label = "sentiment", view: View = "readers", neutral: Neutral = "drop") -> tuple[str, ...]:
-    if label == "emotion":
+    if label != "sentiment":
         return tuple(feeling.lower() for feeling in FEELINGS)
     return SENTIMENTS if neutral == "keep" else (SENTIMENTS[0], SENTIMENTS[2])
 
@@ -49,12 +50,13 @@ def read_wrime(path: Path, label: Label = "sentiment", view: View = "readers", n
 
     Args:
         label: `sentiment`: positive above 0, negative below. `emotion`: the strongest of eight feelings, which a post
-            without a feeling, or with two that are strongest, has not; of version 1 too.
-        view: by the readers' average sentiment, or the sum of their strengths; or by what the writer said.
+            without a feeling, or with two that are strongest, has not; of version 1 too. `emotions`: all feelings of at
+            least strength 1 ("weak"), a set of labels, which may be empty.
+        view: by the readers' average sentiment, or the sum or mean of their strengths; or by what the writer said.
         neutral: leave out posts of sentiment 0, or keep them as a class.
     """
     judges = THREE if view == "readers" else ("Writer",)
-    kinds = FEELINGS if label == "emotion" else ("Sentiment",)
+    kinds = ("Sentiment",) if label == "sentiment" else FEELINGS
     columns = [f"{judge}_{kind}" for judge in judges for kind in kinds]
     if label == "sentiment" and view == "readers":
         columns.append("Avg. Readers_Sentiment")
@@ -65,8 +67,13 @@ def read_wrime(path: Path, label: Label = "sentiment", view: View = "readers", n
         if split not in SPLITS:
             raise RowError(f"split {split!r} (column 'Train/Dev/Test') is not one of {listed(SPLITS)}")
         number = {column: number_of(row, column) for column in columns}
-        if label == "emotion":
+        text = text_of(row, "Sentence")
+        if label != "sentiment":
             strengths = [[number[f"{judge}_{feeling}"] for feeling in FEELINGS] for judge in judges]
+            if label == "emotions":
+                means = [sum(of_one) / len(judges) for of_one in zip(*strengths, strict=True)]
+                felt = tuple(name for name, mean in zip(names, means, strict=True) if mean >= WEAK)
+                return Example(f"wrime-{line}", text, felt, split)
             each = [strongest(one) for one in strengths]
             whole = strongest([sum(of_one) for of_one in zip(*strengths, strict=True)])
         else:
@@ -75,7 +82,7 @@ def read_wrime(path: Path, label: Label = "sentiment", view: View = "readers", n
         if whole not in names:
             raise Unwanted("sentiment 0" if label == "sentiment" else "no feeling that is the strongest")
         votes = {name: each.count(name) for name in names if name in each} if view == "readers" else {}
-        return Example(f"wrime-{line}", text_of(row, "Sentence"), whole, split, votes or None)
+        return Example(f"wrime-{line}", text, whole, split, votes or None)
 
     return read_each(path, REPOSITORY.paths(), tables(".tsv", ["Sentence", "Train/Dev/Test", *columns], parse))
 

@@ -68,7 +68,7 @@ def test_what_is_downloaded_is_told(
 def test_one_data_set_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["data", "wrime"]) == 0
     printed = capsys.readouterr().out
-    assert "\n    label=sentiment or emotion (sentiment)\n" in printed and "CC BY-NC-ND 4.0" in printed
+    assert "\n    label=sentiment or emotion or emotions (sentiment)\n" in printed and "CC BY-NC-ND 4.0" in printed
     assert "https://github.com/ids-cv/wrime" in printed and "jnli" not in printed
 
 

@@ -93,6 +93,10 @@ def test_wrime_by_the_strongest_feeling(tmp_path: Path) -> None:
     assert [(e.label, e.votes) for e in data.examples] == [("joy", {"joy": 2, "trust": 1})]
     assert data.notes == ["2 rows left out: no feeling that is the strongest", "no dev split"]
     assert [e.label for e in load("wrime:label=emotion,view=writer", path=path).examples] == ["anger"]
+    felt = load("wrime:label=emotions", path=path)
+    assert felt.task == "multilabel" and felt.labels == data.labels
+    assert [e.label for e in felt.examples] == [("joy", "trust"), (), ()], "a mean of the three of at least 1"
+    assert load("wrime:label=emotions,view=writer", path=path).examples[2].label == ("anger",)
 
 
 def test_the_feelings_of_version_1_which_has_no_sentiment(data_folder: Path) -> None:
@@ -277,6 +281,13 @@ def test_what_macos_adds_to_an_archive_is_left_out(tmp_path: Path) -> None:
         archive.writestr("__MACOSX/chABSA-dataset/._e1_ann.json", b"\0\5\x16\7")
         archive.writestr("chABSA-dataset/e1_ann.json", f'{{"sentences": [{sentence}]}}')
     assert [e.text for e in load("chabsa", path=tmp_path / "a.zip").examples] == ["増収となった"]
+
+
+def test_chabsa_with_all_polarities_of_a_sentence(data_folder: Path) -> None:
+    data = load("chabsa:label=polarities", path=data_folder / "data" / "chabsa" / "chABSA-dataset.zip")
+    assert data.task == "multilabel" and data.labels == ("negative", "neutral", "positive")
+    assert len(data.examples) == 6119 and sum(e.label == ("negative", "positive") for e in data.examples) > 700
+    assert sum(not e.label for e in data.examples) > 2000
 
 
 def test_a_bad_sentence_of_chabsa_is_named_by_its_line(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_it_is_learned_at_its_scale_and_chosen_by_spearman(run):
     assert scores["spearman"] == pytest.approx(max(row["dev_spearman"] for row in log[1:]), abs=1e-6)
     assert run.judge("dev").metrics == pytest.approx(scores, abs=1e-4)
     assert {"curves.png", "scatter.png"} <= {path.name for path in run.folder.iterdir()}
-    assert (run.folder / "scatter.png").read_bytes()[1:4] == b"PNG" and not (run.folder / "report.html").exists()
+    assert (run.folder / "scatter.png").read_bytes()[1:4] == b"PNG" and (run.folder / "report.html").exists()
 
 
 def test_answers_are_numbers_in_the_range_of_the_data(run, table, tmp_path, capsys):
@@ -156,11 +156,13 @@ def test_evaluate_judges_it(run, table, tmp_path, capsys):
     arguments = ["evaluate", "--model", str(run.folder / "model"), "--output-dir", str(tmp_path), "--precision", "fp32"]
     assert command([*arguments, "--data", str(table), "--label-column", "points"]) == 0
     printed = capsys.readouterr().out
-    assert "spearman" in printed and "the page of mistakes is for classes, not yet for the task score" in printed
     (judged,) = {path.parent for path in tmp_path.rglob("scatter.png")}
+    assert "spearman" in printed and f"page    {judged / 'report.html'}" in printed
+    before = (judged / "failures.jsonl").read_bytes()
+    assert command(["failures", str(judged), "--language", "ja"]) == 0
+    assert (judged / "failures.jsonl").read_bytes() == before and (run.folder / "report.html").is_file()
     for name, *given, what in (
-        ("failures", str(judged), "the page of mistakes is for classes; the task of"),
-        ("failures", str(run.folder), "the page of mistakes is for classes; the task of"),
+        ("failures", str(run.folder), "--retrain", "2", "--retrain is for labels of classes, and the task of"),
         ("probe", "--model", str(run.folder / "model"), "problem_type is regression"),
         ("compare", "--method", "fgm", "--", "--task", "score", "by accuracy and F1 of classes, which --task score"),
     ):

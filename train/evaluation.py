@@ -13,6 +13,7 @@ from ..data.label_names import refuse_numbers, with_merged_labels
 from ..data.lists import dataset_of
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
+from ..eval.failures.kinds import kind_of
 from ..eval.failures.page import write_page
 from ..eval.judge import Judgement, judge
 from ..eval.neutral import neutral_label, tune_width
@@ -85,10 +86,6 @@ class Evaluation:
 
         Nearest texts are of the training split, unless that is judged too, or was drawn only now.
         """
-        if not self.scorer.task.classes:
-            raise ValueError(
-                f"the page of mistakes is for classes; the task of {self.folder} is {self.scorer.task.name}"
-            )
         apart = self.judgement.split != "all" and not self.data.drawn
         train = [example for example in self.data.examples if example.split == "train"] if apart else []
         analysis = analyse(self.scorer, [self.judgement], train, self.data.labels, **extras)
@@ -144,10 +141,10 @@ def evaluate(
         write_jsonl(found.folder / "bad-rows.jsonl", [asdict(row) for row in found.data.bad_rows])
         print(f"data    {len(found.data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
     print(f"\n{write_report(found.folder, found.judgement)}\n\nrun     {found.folder}")
-    if plan.report and found.scorer.task.classes:
+    if plan.report and kind_of(found.scorer.task):
         found.page()
     elif plan.report:
-        print(f"page    none: the page of mistakes is for classes, not yet for the task {found.scorer.task.name}")
+        print(f"page    none: there is no page of mistakes for the task {found.scorer.task.name} yet")
     return found
 
 
@@ -235,7 +232,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     logits = logits_of(examples, split)
     judgement = judge(classifier.task, split, examples, logits, data.labels, neutral, width)
     band = {"label": neutral, "width": width} if neutral else None
-    explained = Scorer(whole.to(classifier.device), loaded.tokenizer, classifier.task, how)
+    explained = replace(scorer, model=whole.to(classifier.device))
     return Evaluation(Path(), plan, data, judgement, band, explained, loaded.report, notes)
 
 

@@ -13,6 +13,7 @@ from ..data.dataset import Dataset, Example
 from ..data.label_kinds import LABEL_KINDS, label_json
 from ..data.lists import dataset_of
 from ..eval.baselines import comparison_line
+from ..eval.failures.kinds import kind_of
 from ..eval.plots import curves, write_picture
 from ..eval.predict import how_to_cut
 from ..eval.report import PICTURES, write_metrics, write_predictions, write_report
@@ -194,9 +195,9 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
         print(f"model   {run.folder / 'model'}")
 
     # The page of mistakes, which `tezukuri failures` can make again where the model is saved.
-    with_page = plan.report and run.task.classes
+    with_page = plan.report and kind_of(run.task) is not None
     if plan.report and not with_page:
-        print(f"page    none: the page of mistakes is for classes, not yet for the task {run.task.name}")
+        print(f"page    none: there is no page of mistakes for the task {run.task.name} yet")
     if plan.judge_train or with_page:
         run.judge("train", splits["train"])
     if plan.judge_train:

@@ -26,8 +26,10 @@ def retrain(run: Run, folds: int, trust: bool = False) -> Retrained:
     test texts are never trained on. `trust` runs code of the run's regularizers whatever became of it.
 
     Raises:
-        ValueError: there are more folds than texts, or the code is not trusted.
+        ValueError: there are more folds than texts, the code is not trusted, or the task is not about classes.
     """
+    if not run.task.classes:
+        raise ValueError(f"--retrain is for labels of classes, and the task of {run.folder} is {run.task.name}")
     require_trusted(run.folder, run.settings.regularizers, trust)
     # Folds with equal shares of every class and split.
     data, settings = run.data, run.settings

@@ -1,13 +1,12 @@
 """A finished run of fine-tuning, in memory or read from its folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from ..data.dataset import SPLITS, Dataset, Example
 from ..eval.baselines import Baselines, learn
@@ -139,14 +138,12 @@ class Run:
     def analysis(
         self, own_rules: Sequence[Rule] = (), retrained: Retrained | None = None, probes: Sequence[Probe] | None = None
     ) -> Analysis:
-        """The content of the page; args are those of `analyse`. ValueError where the task is not about classes."""
-        if not self.task.classes:
-            raise ValueError(f"the page of mistakes is for classes; the task of {self.folder} is {self.task.name}")
+        """The content of the page; args are those of `analyse`. ValueError where the task has no page."""
         there = [name for name in SPLITS if any(example.split == name for example in self.data.examples)]
         judgements = [self.judgements.get(name) or self.judge(name) for name in there]
         train, labels = self.data.split("train"), self.data.labels
-        scorer = replace(self.scorer, precision=torch.float32)  # to explain, not to be fast
-        return analyse(scorer, judgements, train, labels, own_rules, retrained, probes, self.baselines)
+        baselines = self.baselines if self.task.classes else None
+        return analyse(self.scorer, judgements, train, labels, own_rules, retrained, probes, baselines)
 
     def page(self, language: str | None = None, against: str | Path | None = None, **extras: Any) -> Path:
         """Write the page of all mistakes, also those of the run `against`; `extras` are arguments of `analysis`."""

@@ -1,20 +1,22 @@
-"""The analysis of a classifier's errors: attribution, neighbours, slices, label suspects, probes, human votes.
+"""The analysis of a model's mistakes: attribution, neighbours, slices; of classes also label suspects, probes, votes.
 
 Letters: n texts of a split, C classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...data.dataset import Example
+from ...model.packing import Encodings
 from ...tokenize.normalize import Span
 from ...tokenize.template import Template
+from ...tokenize.tokenizer import Tokenizer
 from ...weights.load import load
 from ..baselines import Baselines, Standing, learn
 from ..judge import Judgement
@@ -23,15 +25,19 @@ from ..progress import progress_bar
 from ..runs import write_csv, write_json, write_jsonl
 from ..statistics import intervals
 from ..tasks.metrics import softmax
+from ..tasks.task import Task
+from ..yardsticks import YARDSTICKS, Scores
 from .attribution import integrated_gradients, occlusion, rollout_to_cls
+from .kinds import Kind, page_of
 from .neighbours import nearest, representations
 from .probes import Probe, ProbeRow, answerable, read_probes, run_probes
-from .slices import Rule, SliceRow, built_in, read, search, table, tag
+from .slices import ResidualRow, Rule, SliceRow, Text, built_in, read, read_pairs, tag
 from .suspects import Competence, competence, out_of_sample, suspects, unanimous
 from .votes import Agreement, agreement
 
 NEIGHBOURS = 3
 MOST = 500  # errors of a split with an attribution, the most confident ones
+MOST_OF_TRAIN = 50  # the same of the training split, which says least of other texts
 AT_ONCE = 64  # of them, for one step of the progress bar
 
 
@@ -57,7 +63,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Failure:
-    """A text that was classified wrongly."""
+    """A text that was answered wrongly; label and answer as people read them."""
 
     split: str
     id: str
@@ -65,13 +71,16 @@ class Failure:
     length: int  # in tokens, without special ones, after truncation
     gold: str
     predicted: str
-    probabilities: dict[str, float]
+    probabilities: dict[str, float]  # empty where the task has none
     votes: dict[str, int] | None
     explained: str | None  # the label whose logit is attributed to the tokens; None beyond MOST
     tokens: list[Token]
     complete: bool  # whether the integrated gradients add up
     neighbours: list[Neighbour]
     slices: list[str]  # names of the rules that hold
+    second: int | None = None  # of a pair, where the second text begins in `text`
+    weight: float = 0.0  # by which the most serious are chosen (`Kind.weight`)
+    more: Mapping[str, Any] = field(default_factory=dict)  # what is said beyond this of the task (`Kind.more`)
 
 
 @dataclass(frozen=True)
@@ -95,27 +104,29 @@ class Retrained(NamedTuple):
     folds: int  # the number of fine-tunings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Analysis:
     """All that the page shows and its data files hold."""
 
     judgements: list[Judgement]
     data_labels: Sequence[str]
     intervals: dict[str, dict[str, tuple[float, float]]]  # split → metric → its 95 % interval
-    agreements: dict[str, Agreement]  # by split; empty where the data has no votes
     failures: list[Failure]
     rules: list[Rule]
     sliced: list[str]  # the splits of `slices` and `found`
-    slices: list[SliceRow]
+    slices: Sequence[SliceRow | ResidualRow]
     found: list[SliceRow]
-    baselines: dict[str, dict[str, Standing]]  # of the splits but train: its name → that of the baseline
-    majority: str | None  # the most frequent training label; None without training texts
-    left_out: str | None  # why there is no TF-IDF
-    suspects: list[SuspectText]
-    judge: Competence | None  # the model that named them; None where no label was looked at
-    spared: int  # suspects that are none, since all judges chose their label
-    folds: int  # of the fine-tunings that named the suspects; 0 for a logistic regression
-    probes: list[ProbeRow]
+    beside: dict[str, dict[str, Scores]] = field(default_factory=dict)  # split but train → simple answer → its scores
+    # Of classes alone.
+    agreements: dict[str, Agreement] = field(default_factory=dict)  # by split; empty where the data has no votes
+    baselines: dict[str, dict[str, Standing]] = field(default_factory=dict)  # split but train → baseline → its scores
+    majority: str | None = None  # the most frequent training label; None without training texts
+    left_out: str | None = None  # why there is no TF-IDF
+    suspects: list[SuspectText] = field(default_factory=list)
+    judge: Competence | None = None  # the model that named them; None where no label was looked at
+    spared: int = 0  # suspects that are none, since all judges chose their label
+    folds: int = 0  # of the fine-tunings that named the suspects; 0 for a logistic regression
+    probes: list[ProbeRow] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -132,6 +143,7 @@ def analyse(
     """Analyse the errors of judgements. All processes must call it, since they share the work.
 
     Args:
+        scorer: its precision is that of vectors and probes; attributions are in fp32.
         judgements: of one split each.
         train: the texts of the training split, among which neighbours are sought; may be empty.
         labels: those of the data.
@@ -139,55 +151,88 @@ def analyse(
         retrained: what label suspects are named by, instead of a logistic regression.
         probes: by default those of the package, where the model has their labels and reads single texts.
         baselines: of the training texts; by default they are learned here.
+
+    Raises:
+        ValueError: the task has no page, or there are probes for another task than classes.
     """
-    # Probes.
+    task, kind = scorer.task, page_of(scorer.task)
+    if probes and not task.classes:
+        raise ValueError(f"probes ask for classes, and the model answers the task {task.name}: leave them out")
+    # Slices, of all splits but the training split if there is another.
+    held_out = [j for j in judgements if j.split != "train"] or list(judgements)
+    texts = {j.split: texts_of(kind, j.examples, scorer.tokenizer) for j in judgements}
+    pooled = [text for j in held_out for text in texts[j.split]]
+    rules = [*built_in([text.length for text in pooled]), *kind.rules(pooled), *own_rules]
+    tags = {split: tag(of_split, rules) for split, of_split in texts.items()}
+    pooled_tags = {rule.name: np.concatenate([tags[j.split][rule.name] for j in held_out]) for rule in rules}
+    rows, found = kind.slices(held_out, pooled, pooled_tags)
+    # Errors, those of the training split last, with the training texts that are neighbours.
+    wrong = {j.split: np.flatnonzero(kind.wrong(j)) for j in judgements}
+    train_vectors = None
+    if len(train) > 1 and any(len(some) for some in wrong.values()):
+        read_train = [kind.seen(example, example.label) for example in train]
+        encodings = kind.encode(task, scorer.tokenizer, read_train, **scorer.cut)
+        train_vectors = vectors_of(scorer, encodings, "training texts as vectors")
+    failures = {}
+    for j in sorted(judgements, key=lambda j: j.split == "train"):
+        failures[j.split] = list(explain_errors(scorer, j, wrong[j.split], tags[j.split], train, train_vectors))
+    compared = [j for j in judgements if j.split != "train"] if train else []
+    simple = YARDSTICKS.get(task.name)
+    analysis = Analysis(
+        judgements=list(judgements),
+        data_labels=tuple(labels),
+        intervals={j.split: intervals(j, labels) if task.classes else kind.intervals(j) for j in judgements},
+        failures=[failure for j in judgements for failure in failures[j.split]],
+        rules=rules,
+        sliced=[j.split for j in held_out],
+        slices=rows,
+        found=found,
+        beside={j.split: simple(task, train, j.examples) for j in compared} if simple else {},
+    )
+    if not task.classes:
+        return analysis
+    return replace(analysis, **of_classes(scorer, judgements, train, labels, retrained, probes, baselines))
+
+
+def of_classes(
+    scorer: Scorer,
+    judgements: Sequence[Judgement],
+    train: Sequence[Example],
+    labels: Sequence[str],
+    retrained: Retrained | None,
+    probes: Sequence[Probe] | None,
+    baselines: Baselines | None,
+) -> dict[str, Any]:
+    """What an Analysis has of classes alone, by its names."""
     if probes is None:
         bundled = [] if any(e.pair is not None for j in judgements for e in j.examples) else read_probes()
         probes = bundled if answerable(bundled, scorer.model.labels) else []
-    probe_rows = score_probes(scorer, probes)
-    # Slices, of all splits but the training split if there is another.
-    held_out = [j for j in judgements if j.split != "train"] or list(judgements)
-    texts = {j.split: read([e.content for e in j.examples], scorer.tokenizer) for j in judgements}
-    pooled = [text for j in held_out for text in texts[j.split]]
-    rules = [*built_in([text.length for text in pooled]), *own_rules]
-    tags = {split: tag(of_split, rules) for split, of_split in texts.items()}
-    wrong = {j.split: np.array(j.predicted) != np.array(j.gold) for j in judgements}
-    pooled_tags = {rule.name: np.concatenate([tags[j.split][rule.name] for j in held_out]) for rule in rules}
-    pooled_wrong = np.concatenate([wrong[j.split] for j in held_out])
-    # Errors, with the training texts that are neighbours.
-    train_vectors = None
-    if len(train) > 1 and any(some.any() for some in wrong.values()):
-        encodings = scorer.encode(train)
-        train_vectors = representations(scorer.model.bert, encodings, progress="training texts as vectors")
-    failures = [
-        failure
-        for j in judgements
-        for failure in explain_errors(scorer, j, np.flatnonzero(wrong[j.split]), tags[j.split], train, train_vectors)
-    ]
     has_votes = any(example.votes for j in judgements for example in j.examples)
-    voted = judgements if has_votes else []
     baselines = baselines or learn(train)
-    compared = [j for j in judgements if j.split != "train"] if baselines else []
+    compared = [j for j in judgements if j.split != "train"]
     named, judge, spared = label_suspects(judgements, train, labels, retrained)
-    return Analysis(
-        judgements=list(judgements),
-        data_labels=tuple(labels),
-        intervals={j.split: intervals(j, labels) for j in judgements},
-        agreements={j.split: agreement([e.votes for e in j.examples], j.gold, j.predicted) for j in voted},
-        failures=failures,
-        rules=rules,
-        sliced=[j.split for j in held_out],
-        slices=[row for row in table(pooled_tags, pooled_wrong) if row.n],
-        found=search(pooled, pooled_wrong, pooled_tags),
-        baselines={j.split: baselines.beside(j, labels) for j in compared if baselines},
-        majority=baselines.majority if baselines else None,
-        left_out=baselines.left_out if baselines else None,
-        suspects=named,
-        judge=judge,
-        spared=spared,
-        folds=retrained.folds if retrained else 0,
-        probes=probe_rows,
-    )
+    return {
+        "agreements": {
+            j.split: agreement([e.votes for e in j.examples], j.gold, j.predicted) for j in judgements if has_votes
+        },
+        "baselines": {j.split: baselines.beside(j, labels) for j in compared} if baselines else {},
+        "majority": baselines.majority if baselines else None,
+        "left_out": baselines.left_out if baselines else None,
+        "suspects": named,
+        "judge": judge,
+        "spared": spared,
+        "folds": retrained.folds if retrained else 0,
+        "probes": score_probes(scorer, probes),
+    }
+
+
+def texts_of(kind: Kind, examples: Sequence[Example], tokenizer: Tokenizer) -> list[Text]:
+    """What rules read of n examples."""
+    texts = read([kind.text(example) for example in examples], tokenizer)
+    pairs = [kind.two(example) for example in examples]
+    if any(pairs):
+        texts = read_pairs(texts, pairs, tokenizer)
+    return [replace(text, gold=example.label) for text, example in zip(texts, examples, strict=True)]
 
 
 def score_probes(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
@@ -213,41 +258,54 @@ def explain_errors(
     """
     if not len(wrong):
         return
-    examples = [judgement.examples[i] for i in wrong]
+    kind, task = page_of(scorer.task), scorer.task
+    weights, columns = kind.weight(judgement)[wrong], kind.column(judgement)[wrong]
+    seen = [kind.seen(judgement.examples[i], column) for i, column in zip(wrong, columns.tolist(), strict=True)]
     # Attributions of the most confident errors.
-    probabilities = judgement.probabilities[wrong]
-    classes = probabilities.argmax(axis=1)  # also where a neutral band decided otherwise
-    confident = np.sort(np.argsort(-probabilities.max(axis=1), kind="stable")[:MOST])
-    attributed = token_by_token(scorer, [examples[i] for i in confident], classes[confident], judgement.split)
+    most = min(MOST, MOST_OF_TRAIN) if judgement.split == "train" else MOST
+    confident = np.sort(np.argsort(-weights, kind="stable")[:most])
+    attributed = token_by_token(scorer, [seen[i] for i in confident], columns[confident], judgement.split)
     explained = dict(zip(confident.tolist(), attributed, strict=True))
     # Neighbours.
     near: list[list[Neighbour]] = [[] for _ in wrong]
-    encodings = scorer.encode(examples)
+    encodings = kind.encode(task, scorer.tokenizer, seen, **scorer.cut)
     if train_vectors is not None:
-        vectors = representations(scorer.model.bert, encodings, progress=f"errors of {judgement.split} as vectors")
-        near = neighbours(vectors, train_vectors, train, wrong if judgement.split == "train" else None)
-    for place, (number, example) in enumerate(zip(wrong, examples, strict=True)):
+        vectors = vectors_of(scorer, encodings, f"errors of {judgement.split} as vectors")
+        near = neighbours(kind, task, vectors, train_vectors, train, wrong if judgement.split == "train" else None)
+    for place, (number, text) in enumerate(zip(wrong, seen, strict=True)):
         tokens, complete = explained.get(place, ([], True))
-        own = dict(zip(judgement.model_labels, probabilities[place].round(4).tolist(), strict=True))
-        length = len(encodings[place].ids) - scorer.tokenizer.template.added(example.pair is not None)
+        example, names = judgement.examples[number], task.columns(judgement.examples[number])
+        probabilities = judgement.probabilities[number].round(4).tolist()
+        length = len(encodings[place].ids) - scorer.tokenizer.template.added(text.pair is not None)
         yield Failure(
-            judgement.split, example.id, example.content, length, example.label, judgement.predicted[number], own,
+            judgement.split, example.id, text.content, length, kind.told(judgement.gold[number]),
+            kind.told(judgement.predicted[number]),
+            dict(zip(names, probabilities, strict=True)) if probabilities else {},
             votes=dict(example.votes) if example.votes else None,
-            explained=judgement.model_labels[classes[place]] if place in explained else None, tokens=tokens,
+            explained=names[columns[place]] if place in explained else None, tokens=tokens,
             complete=complete, neighbours=near[place], slices=[name for name, has in tags.items() if has[number]],
+            second=None if text.pair is None else len(text.text) + 1, weight=round(float(weights[place]), 6),
+            more=kind.more(judgement, int(number)),
         )  # fmt: skip
 
 
+def vectors_of(scorer: Scorer, encodings: Encodings, progress: str) -> Tensor:
+    return representations(scorer.model.bert, encodings, scorer.batch_size, scorer.precision, progress)
+
+
 def token_by_token(
-    scorer: Scorer, examples: Sequence[Example], classes: np.ndarray, split: str
+    scorer: Scorer, examples: Sequence[Example], columns: np.ndarray, split: str
 ) -> Iterator[tuple[list[Token], bool]]:
-    """For each text its tokens with the attributions of its class (n,), and whether integrated gradients add up."""
-    model, tokenizer = scorer.model, scorer.tokenizer
-    template = tokenizer.template
-    with progress_bar(None, f"errors of {split}", "text", total=len(examples)) as bar:
+    """For each text its tokens with the attributions of its column (n,), and whether integrated gradients add up.
+
+    examples: those that `Kind.seen` gives.
+    """
+    model, tokenizer, kind = scorer.model, scorer.tokenizer, page_of(scorer.task)
+    template, columns = tokenizer.template, kind.explained(columns)
+    with progress_bar(None, f"errors of {split}", "text", total=len(examples)) as bar, kind.explaining(model):
         for start in range(0, len(examples), AT_ONCE):
-            some, chosen = examples[start : start + AT_ONCE], classes[start : start + AT_ONCE]
-            encodings = scorer.task.encode(tokenizer, some, offsets=True, **scorer.cut)
+            some, chosen = examples[start : start + AT_ONCE], columns[start : start + AT_ONCE]
+            encodings = kind.encode(scorer.task, tokenizer, some, offsets=True, **scorer.cut)
             assert encodings.offsets is not None  # they were asked for
             offsets = np.split(encodings.offsets, encodings.boundaries[1:-1])
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, template.special)
@@ -290,14 +348,19 @@ def tokens_of(text: str, inside: range, offsets: Sequence[Span] | np.ndarray, *v
 
 
 def neighbours(
-    vectors: Tensor, train_vectors: Tensor, train: Sequence[Example], itself: np.ndarray | None
+    kind: Kind,
+    task: Task,
+    vectors: Tensor,
+    train_vectors: Tensor,
+    train: Sequence[Example],
+    itself: np.ndarray | None,
 ) -> list[list[Neighbour]]:
     """For each text the training texts with the most similar vectors, without the one whose number is in `itself`."""
     exclude = None if itself is None else torch.from_numpy(itself)
     found, cosines = nearest(vectors, train_vectors, NEIGHBOURS, exclude)
     return [
         [
-            Neighbour(train[i].id, train[i].content, train[i].label, round(c, 4))
+            Neighbour(train[i].id, kind.text(train[i]), kind.told(task.told(train[i].label, train[i])), round(c, 4))
             for i, c in zip(row, values, strict=True)
         ]
         for row, values in zip(found.tolist(), cosines.tolist(), strict=True)
@@ -350,16 +413,27 @@ def label_suspects(
 
 
 def write_data(run: Path, analysis: Analysis) -> None:
-    """Write `failures.jsonl`, `slices.csv`, `suspects.csv`, and `probes.json` where there are probes."""
-    write_jsonl(run / "failures.jsonl", [asdict(failure) for failure in analysis.failures])
+    """Write `failures.jsonl`, `slices.csv`; and of classes `suspects.csv`, `probes.json` where there are probes."""
+    write_jsonl(run / "failures.jsonl", [as_row(failure) for failure in analysis.failures])
     slices = [*(("rule", row) for row in analysis.slices), *(("search", row) for row in analysis.found)]
+    kind = ResidualRow if any(isinstance(row, ResidualRow) for row in analysis.slices) else SliceRow
+    write_csv(run / "slices.csv", [{"by": by} | asdict(row) for by, row in slices], columns_of(kind))
+    if not analysis.judgements[0].task.classes:
+        return
     by = f"{analysis.folds} fine-tunings" if analysis.folds else "logistic regression"
-    for name, kind, rows in (
-        ("slices.csv", SliceRow, [{"by": by} | asdict(row) for by, row in slices]),
-        ("suspects.csv", SuspectText, [{"by": by} | asdict(row) for row in analysis.suspects]),
-    ):
-        write_csv(run / name, rows, ["by", *(field.name for field in fields(kind))])
+    write_csv(run / "suspects.csv", [{"by": by} | asdict(row) for row in analysis.suspects], columns_of(SuspectText))
     if analysis.probes:
         write_json(run / "probes.json", [asdict(row) for row in analysis.probes])
     else:
         (run / "probes.json").unlink(missing_ok=True)  # of an earlier page
+
+
+def columns_of(kind: Any) -> list[str]:
+    return ["by", *(field.name for field in fields(kind))]
+
+
+def as_row(failure: Failure) -> dict[str, Any]:
+    """A failure as JSON: what only one task says stands beside the rest."""
+    row = asdict(failure)
+    second, _, more = row.pop("second"), row.pop("weight"), row.pop("more")
+    return row | ({} if second is None else {"second": second}) | more

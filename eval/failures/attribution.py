@@ -11,6 +11,7 @@ batch, S tokens of the longest sequence, H hidden size, N heads, C classes, L la
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -265,6 +266,18 @@ def evaluation_in_fp32(model: Model) -> Iterator[torch.device]:
         use_kernel(model, kernel)
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def one_logit_a_sequence(model: Model) -> Iterator[None]:
+    """A model that compares sequences (ChoiceHead) gives each of them its own logit, (B, 1); afterwards as before."""
+    head: Any = model.classifier
+    columns = head.columns
+    try:
+        head.columns = 1
+        yield
+    finally:
+        head.columns = columns
 
 
 def check(model: Model, encodings: Encodings, classes: np.ndarray, mask_id: int, special_ids: Collection[int]) -> None:

@@ -13,32 +13,39 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy.stats import fisher_exact
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ...model.ranks import rank
 from ...weights.files import read_json
 from ..baselines import MAJORITY, TFIDF
 from ..judge import Judgement
 from ..neutral import ceiling
-from ..plots import most_confused
 from ..runs import read_log, read_predictions, write_whole
 from ..statistics import ALPHA, RISE, mcnemar, p_value
 from .analysis import Analysis, Failure, Token, write_data
-from .pictures import page_curves, reliability
+from .kinds import LABELS, NEVER_FOUND, Kind, page_of
+from .pictures import page_curves
 from .probes import Answer, ProbeRow
-from .slices import SliceRow
+from .slices import ResidualRow, SliceRow
 
 FOLDER = Path(__file__).parent / "template"
 LANGUAGES = ("en", "ja")
-METRICS = ("accuracy", "f1", "loss", "ece")
 CURVES = {  # a column of the log → its name
     "epoch": "epoch", "train_loss": "training loss", "dev_loss": "validation loss", "dev_accuracy": "accuracy",
-    "dev_f1": "macro-F1", "dev_ece": "ECE", "grad_norm": "gradient norm", "lr": "learning rate",
+    "dev_f1": "macro-F1", "dev_ece": "ECE", "dev_pearson": "Pearson", "dev_spearman": "Spearman", "dev_mae": "MAE",
+    "dev_micro_f1": "micro-F1", "dev_macro_f1": "macro-F1", "grad_norm": "gradient norm", "lr": "learning rate",
 }  # fmt: skip
-SHOWN = 15  # of the most confident errors, and of the least confident hits
+NO_SHARES = ("loss", "mae")  # scores that do not lie between 0 and 1
+METRICS = {  # a metric → its title
+    "accuracy": "accuracy", "f1": "f1", "loss": "loss", "ece": "ece", "pearson": "Pearson", "spearman": "Spearman",
+    "mae": "MAE", "micro_f1": "micro-F1", "macro_f1": "macro-F1",
+}  # fmt: skip
+SIMPLE = (  # names of simple answers, in the words of eval/yardsticks.py
+    "mean", "overlap of bigrams", "TF-IDF with ridge", "chance", "TF-IDF, a regression a label",
+    "TF-IDF left out: it would take long on so many texts",
+)  # fmt: skip
+SIMPLE_NOTE = "Below each split simple answers to the same texts; what they learn is from the training split alone."
 ERRORS = 10_000  # of a split that are shown, the most confident ones
 SUSPECTS = 20  # of the labels to look at
-LABELS = 10  # of those that are never found, in a sentence
 PROBABILITIES = 10  # of an error's labels
 EXAMPLES = 5  # of the failures of a template
 KINDS = {"mft": "minimum functionality", "inv": "invariance", "dir": "direction"}
@@ -53,16 +60,11 @@ SECTIONS = {
     "judges": "Judges", "slices": "Kinds of texts", "errors": "Errors", "suspects": "Labels to look at",
     "probes": "Probes",
 }  # fmt: skip
-NOT_EXPLAINED = "Of {n} errors on {split} the {some} that the model is surest of are coloured, the others are not."
 NOT_SHOWN = "Of {n} errors on {split} the {some} that the model is surest of are shown; all are in failures.jsonl."
-CONFUSED = "Of {n} labels the {some} of the most frequent confusions are in the table."
+RESIDUALS_SHOWN = "Of {n} texts of {split} the {some} with the largest residuals are listed."
 ROLLOUT = (
     "Below that, attention rollout (Abnar and Zuidema 2020): where the model attends. It is no explanation: quite "
     "different attention can go with the same answer (Jain and Wallace 2019)."
-)
-SLICES = (
-    "Texts of {splits}. p: Fisher's exact test, two-sided, corrected by Holm for all rules; for the search, one-sided "
-    "and corrected for all that it tried. What it found is called by patterns of lemmas and parts of speech (品詞)."
 )
 INT8 = "int8; what is said about tokens and neighbours is of the model in fp32 from which it was rounded"
 REGRESSION = (
@@ -95,7 +97,6 @@ NO_TFIDF = {  # why it was left out, in the words of eval/baselines.py
     "it would take long on so many texts": "TF-IDF was left out: it would take long on so many texts.",
 }
 NEVER_PREDICTED = "On {split} the model never predicts {k} of the {all} labels that there are: {labels}."
-NEVER_FOUND = "On {split} the model finds no text of {k} of the {all} labels that there are: {labels}."
 NO_BETTER = (
     "On {split} it is not shown that the model is better than to say always {most}: accuracy {score} against {other} "
     "(McNemar's p {p})."
@@ -104,6 +105,8 @@ TFIDF_BETTER = (
     "On {split} TF-IDF, a far simpler model, is right as often or more: accuracy {other} against {score} (McNemar's p "
     "{p})."
 )
+BEST_OF_CLASSES = "Yellow marks: the epoch of the lowest validation loss, and that of the best macro-F1."
+BEST_EPOCHS = "Yellow marks: the epoch of the lowest validation loss, and that of the best {name}."
 RISES = (
     "The validation loss was lowest after epoch {epoch}; from there to the last it rose by {loss} (95 % interval "
     "{low} to {high}, as if of other texts each time), while accuracy changed by {points} points (± {margin}) and the "
@@ -113,6 +116,10 @@ WORSE_BY_RULE = (
     "Texts of the kind “{kind}” are wrong more often: {errors} of {n}, {lift} times the rate of all (corrected p {p})."
 )
 WORSE_BY_SEARCH = "The search found “{kind}”: {errors} of {n} wrong, {lift} times the rate of all (corrected p {p})."
+WORSE_RESIDUALS = (
+    "Answers on texts of the kind “{kind}” are further off: by {mae} on average, {lift} times that of all (corrected p "
+    "{p}); answer minus label is {bias} on average."
+)
 MORE_OF_THE_KIND = (
     "More training texts of the kinds that are wrong more often may help; that the kinds are the cause is not shown."
 )
@@ -128,6 +135,9 @@ def write_page(run: Path, analysis: Analysis, language: str = "en", against: Pat
     """
     if rank():
         return
+    kind, said = page_of(analysis.judgements[0].task), translator("en")
+    for sentence in omissions(analysis, most_serious(analysis.failures), kind, said):
+        print(f"note    {sentence}")
     text = page(analysis, read_json(run / "config.json"), read_log(run), language, against)
     write_data(run, analysis)
     write_whole(run / "report.html", text)
@@ -150,9 +160,10 @@ def page(
         against: the folder of another run on the same texts, to compare with.
 
     Raises:
-        ValueError: an unknown language, or another run of other texts.
+        ValueError: an unknown language, another run of other texts, or a task without a page.
     """
-    translate = translator(language)
+    translate, task = translator(language), analysis.judgements[0].task
+    kind = page_of(task)
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -164,36 +175,49 @@ def page(
     environment.filters["p_value"] = p_value
     # Parts that more than one section needs.
     names = {rule.name: (language == "ja" and rule.gloss) or rule.name for rule in analysis.rules}
-    splits = [split_part(j, analysis, translate) for j in analysis.judgements]
+    splits = [split_part(j, analysis, kind, translate) for j in analysis.judgements]
     sure = any(split["reliability"] for split in splits)
     there = {"curves": rows, "confidence": sure, "judges": analysis.agreements, "probes": analysis.probes}
-    shown = most_confident(analysis.failures)
+    there["suspects"] = task.classes
+    shown = most_serious(analysis.failures)
+    titles = SECTIONS | {"errors": kind.title}
+    scores = {name.removeprefix("dev_"): title for name, title in CURVES.items() if rows and name in rows[0]
+              and name.startswith("dev_") and name.removeprefix("dev_") not in NO_SHARES}  # fmt: skip
+    best = None if task.best == "f1" else {"name": translate(METRICS[task.best]) if task.best in METRICS else task.best}
     # The page from top to bottom.
     return environment.get_template("page.html").render(
         language=language,
         facts=facts_of(config, rows, translate),
-        sections=[(id_, translate(title)) for id_, title in SECTIONS.items() if there.get(id_, True)],
+        sections=[(id_, translate(title)) for id_, title in titles.items() if there.get(id_, True)],
         findings=findings(analysis, rows, names, translate),
-        metric_names=METRICS,
+        metrics=[(name, translate(METRICS[name])) for name in kind.metrics],
+        panel=kind.panel,
+        intervals_note=translate(kind.intervals_note) if kind.intervals_note else None,
         splits=splits,
         sure=sure,
         baselines_note=translate(BASELINES, most=analysis.majority) if analysis.baselines else None,
+        simple_note=translate(SIMPLE_NOTE) if any(analysis.beside.values()) else None,
         no_tfidf=translate(NO_TFIDF[analysis.left_out]) if analysis.baselines and analysis.left_out else None,
         against=compare_with(against, analysis.judgements) if against else None,
-        curves=page_curves(rows, translate) if rows else None,
+        curves=page_curves(rows, translate, scores, task.best, kind.nats) if rows else None,
+        curves_note=translate(BEST_EPOCHS, **best) if best else translate(BEST_OF_CLASSES),
         rows=rows,
-        curve_columns=[(name, translate(title)) for name, title in CURVES.items()],
+        curve_columns=[(name, translate(title)) for name, title in CURVES.items() if rows and name in rows[0]],
         votes=[{"split": split} | vars(agreement) for split, agreement in analysis.agreements.items()],
-        slices_note=translate(SLICES, splits=", ".join(analysis.sliced)),
+        slices_note=translate(kind.slices_note, splits=", ".join(analysis.sliced)),
+        residuals=any(isinstance(row, ResidualRow) for row in analysis.slices),
         slices=[vars(row) | {"title": names[row.name]} for row in analysis.slices],
         found=[vars(row) | {"title": row.name} for row in analysis.found],
-        filters=filters(shown, names, translate),
+        filters=filters(shown, kind, names, translate),
+        orders=[(value, translate(title)) for value, title in kind.orders],
+        title=translate(kind.title),
+        counted=translate(kind.counted),
+        colours=translate(kind.colours),
         number_of_errors=len(analysis.failures),
-        omissions=omissions(analysis.failures, shown, translate),
+        omissions=omissions(analysis, shown, kind, translate),
         rollout_note=translate(ROLLOUT),
-        failures=[
-            vars(f) | {"tokens": coloured(f), "confidence": confidence(f), "likeliest": likeliest(f)} for f in shown
-        ],
+        failures=[vars(f) | {"tokens": coloured(f), "likeliest": likeliest(f)} | dict(f.more) for f in shown],
+        classes=task.classes,
         slice_names=names,
         suspects=analysis.suspects[:SUSPECTS],
         looked=analysis.judge is not None and not analysis.judge.weak,
@@ -247,10 +271,6 @@ def facts_of(config: Mapping[str, Any], rows: Sequence[dict], translate: Transla
     }
 
 
-def confidence(failure: Failure) -> float:
-    return max(failure.probabilities.values())
-
-
 def likeliest(failure: Failure) -> dict[str, float]:
     """The labels with their probabilities, in their order; of more than PROBABILITIES the likeliest, and the label."""
     ordered = sorted(failure.probabilities, key=lambda label: -failure.probabilities[label])
@@ -258,61 +278,52 @@ def likeliest(failure: Failure) -> dict[str, float]:
     return {label: p for label, p in failure.probabilities.items() if label in chosen}
 
 
-def most_confident(failures: Sequence[Failure]) -> list[Failure]:
-    """The ERRORS most confident failures of each split, in the order given."""
+def most_serious(failures: Sequence[Failure]) -> list[Failure]:
+    """The ERRORS failures of each split with the greatest weight, in the order given."""
     places: Counter[str] = Counter()
     chosen = set()
-    for failure in sorted(failures, key=confidence, reverse=True):
+    for failure in sorted(failures, key=lambda failure: -failure.weight):
         places[failure.split] += 1
         if places[failure.split] <= ERRORS:
             chosen.add(id(failure))
     return [failure for failure in failures if id(failure) in chosen]
 
 
-def omissions(failures: Sequence[Failure], shown: Sequence[Failure], translate: Translate) -> list[str]:
-    """Sentences on the splits of which not all errors are explained, or shown."""
+def omissions(analysis: Analysis, shown: Sequence[Failure], kind: Kind, translate: Translate) -> list[str]:
+    """Sentences on the splits of which not all errors are explained, or shown, or not all residuals are listed."""
+    failures = analysis.failures
     numbers, on_the_page = (Counter(failure.split for failure in some) for some in (failures, shown))
     explained = Counter(failure.split for failure in failures if failure.explained)
-    return [
+    texts = {j.split: len(j.examples) for j in analysis.judgements}
+    listed = [
+        translate(RESIDUALS_SHOWN, split=split, n=texts[split], some=n)
+        for split, n in numbers.items()
+        if any(isinstance(row, ResidualRow) for row in analysis.slices) and n < texts[split]
+    ]
+    return listed + [
         translate(text, split=split, n=n, some=some[split])
         for split, n in numbers.items()
-        for text, some in ((NOT_EXPLAINED, explained), (NOT_SHOWN, on_the_page))
+        for text, some in ((kind.omitted, explained), (NOT_SHOWN, on_the_page))
         if some[split] < n
     ]
 
 
-def split_part(judgement: Judgement, analysis: Analysis, translate: Translate) -> dict[str, Any]:
-    labels, gold, predicted = judgement.labels, judgement.gold, judgement.predicted
-    right = np.array(predicted) == np.array(gold)
-    sure = judgement.probabilities.max(axis=1)
-    # Confusion matrix, and the scores of each label.
-    confused = most_confused(gold, predicted, labels)
-    matrix = confusion_matrix(gold, predicted, labels=confused).tolist()
-    of_labels = precision_recall_fscore_support(gold, predicted, labels=labels, zero_division=0)
-    # Texts by confidence.
-    texts = [
-        {"p": p, "gold": example.label, "predicted": answer, "text": example.content}
-        for p, example, answer in zip(sure.tolist(), judgement.examples, predicted, strict=True)
-    ]
-    order = np.argsort(sure, kind="stable")
-    calibrated = judgement.split != "train" and judgement.metrics["ece"] is not None
-    return {
-        "name": judgement.split,
-        "n": len(gold),
-        "labels": labels,
-        "metrics": judgement.metrics,
-        "baselines": analysis.baselines.get(judgement.split, {}),
-        "intervals": {name: analysis.intervals[judgement.split].get(name) for name in METRICS},
-        "confusion": {one: dict(zip(confused, line, strict=True)) for one, line in zip(confused, matrix, strict=True)},
-        "unconfused": translate(CONFUSED, some=len(confused), n=len(labels)) if len(confused) < len(labels) else None,
-        "of_labels": {
-            label: dict(zip(("precision", "recall", "f1", "support"), values, strict=True))
-            for label, *values in zip(labels, *(part.tolist() for part in of_labels), strict=True)
-        },
-        "reliability": reliability(sure, right, translate) if calibrated else None,
-        "sure_errors": [texts[i] for i in order[::-1] if not right[i]][:SHOWN],
-        "unsure_hits": [texts[i] for i in order if right[i]][:SHOWN],
+def split_part(judgement: Judgement, analysis: Analysis, kind: Kind, translate: Translate) -> dict[str, Any]:
+    """What the panels show of a split; `reliability` is None where probabilities say nothing."""
+    split = judgement.split
+    classes = {
+        translate(MAJORITY) if name == MAJORITY else name: vars(one)
+        for name, one in analysis.baselines.get(split, {}).items()
     }
+    beside = classes | {translate(name): own for name, own in analysis.beside.get(split, {}).items()}
+    return {
+        "name": split,
+        "n": len(judgement.examples),
+        "metrics": judgement.metrics,
+        "beside": beside,
+        "intervals": {name: analysis.intervals[split].get(name) for name in kind.metrics},
+        "reliability": None,
+    } | kind.part(judgement, translate)
 
 
 def suspects_notes(analysis: Analysis, translate: Translate) -> list[str]:
@@ -335,20 +346,27 @@ def suspects_notes(analysis: Analysis, translate: Translate) -> list[str]:
 
 def compare_with(run: Path, judgements: Sequence[Judgement]) -> dict[str, Any]:
     """The texts that only this run, or only another one, has right, on the splits that both have."""
+    kind = page_of(judgements[0].task)
+    if not kind.nats:
+        raise ValueError("--against compares what is right and what is wrong, and scores are neither: leave it out")
     parts = []
     for judgement in judgements:
         predictions = read_predictions(run, judgement.split)
         if predictions is None:
             continue
-        if [(p["id"], p["label"]) for p in predictions] != [(e.id, e.label) for e in judgement.examples]:
+        own = [(e.id, kind.told(gold)) for e, gold in zip(judgement.examples, judgement.gold, strict=True)]
+        if [(p["id"], kind.told(p["label"])) for p in predictions] != own:
             file = run / f"predictions-{judgement.split}.jsonl"
             raise ValueError(f"{file} is about other texts or labels: runs stand side by side on the same ones only")
-        there = [p["predicted"] for p in predictions]
+        there, here, gold = (
+            np.array([kind.told(answer) for answer in answers])
+            for answers in ([p["predicted"] for p in predictions], judgement.predicted, judgement.gold)
+        )
         rows = [
-            {"id": e.id, "text": e.content, "gold": e.label, "there": a, "here": b}
-            for e, a, b in zip(judgement.examples, there, judgement.predicted, strict=True)
+            {"id": e.id, "text": e.content, "gold": label, "there": a, "here": b}
+            for e, label, a, b in zip(judgement.examples, gold.tolist(), there.tolist(), here.tolist(), strict=True)
         ]
-        right, was_right = (np.array(answers) == np.array(judgement.gold) for answers in (judgement.predicted, there))
+        right, was_right = here == gold, there == gold
         parts.append({
             "name": judgement.split,
             "here": right.mean(),
@@ -389,27 +407,24 @@ def example(case: Sequence[Answer], row: ProbeRow) -> str:
 
 
 def filters(
-    failures: Sequence[Failure], names: Mapping[str, str], translate: Translate
+    failures: Sequence[Failure], kind: Kind, names: Mapping[str, str], translate: Translate
 ) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    columns: list[tuple[str, str, Callable[[Failure], Sequence[str]]]] = [
-        ("split", "split", lambda f: [f.split]),
-        ("gold", "label", lambda f: [f.gold]),
-        ("predicted", "prediction", lambda f: [f.predicted]),
-        ("slice", "kind", lambda f: f.slices),
-    ]
     chosen = []
-    for name, title, values_of in columns:
-        counts = Counter(value for failure in failures for value in values_of(failure))
+    for name, title in (("split", "split"), *kind.fields, ("slice", "kind")):
+        counts: Counter[str] = Counter()
+        for failure in failures:
+            values = (vars(failure) | dict(failure.more))["slices" if name == "slice" else name]
+            counts.update([values] if isinstance(values, str) else values)
         titles = names if name == "slice" else {}
-        values = [(value, f"{titles.get(value, value)} ({n})") for value, n in counts.most_common()]
-        chosen.append((name, translate(title), values))
+        options = [(value, f"{titles.get(value, value)} ({n})") for value, n in counts.most_common()]
+        chosen.append((name, translate(title), options))
     return chosen
 
 
-def coloured(failure: Failure) -> list[dict[str, str]]:
+def coloured(failure: Failure) -> list[dict[str, Any]]:
     """The tokens of a text with the classes of their colours: p1 to p4 support the prediction, m1 to m4 oppose it.
 
-    A text that is not explained is one token without colour.
+    A text that is not explained is one token without colour, or two of a pair; `second` marks where its second begins.
     """
     strongest = {
         name: max((abs(getattr(token, name)) for token in failure.tokens), default=0.0)
@@ -420,10 +435,16 @@ def coloured(failure: Failure) -> list[dict[str, str]]:
         step = round(4 * abs(value) / most) if most > 0 else 0
         return f"{'p' if value > 0 else 'm'}{step}" if step else ""
 
-    return [
-        {"text": token.text} | {f"{name}_class": colour(getattr(token, name), most) for name, most in strongest.items()}
-        for token in failure.tokens or [Token(failure.text, 0.0, 0.0, 0.0)]
-    ]
+    tokens, pieces, done = failure.tokens, [], 0
+    if not tokens:
+        halves = failure.text[: failure.second], failure.text[failure.second :] if failure.second is not None else ""
+        tokens = [Token(half, 0.0, 0.0, 0.0) for half in halves if half]
+    for token in tokens:
+        pieces.append({"text": token.text, "second": done == failure.second} | {
+            f"{name}_class": colour(getattr(token, name), most) for name, most in strongest.items()
+        })  # fmt: skip
+        done += len(token.text)
+    return pieces
 
 
 # ---- findings
@@ -441,10 +462,16 @@ def findings(
     def possibility(text: str, where: str, **values: Any) -> None:
         found.append((translate("possibility"), translate(text, **values), where))
 
-    class_findings(analysis, fact)
-    baseline_findings(analysis, fact)
-    score_findings(analysis, fact)
-    error_findings(analysis, fact, possibility)
+    classes, kind = analysis.judgements[0].task.classes, page_of(analysis.judgements[0].task)
+    if classes:
+        class_findings(analysis, fact)
+        baseline_findings(analysis, fact)
+        score_findings(analysis, fact)
+        error_findings(analysis, fact, possibility)
+    for judgement in analysis.judgements:
+        beside = {translate(name): own for name, own in analysis.beside.get(judgement.split, {}).items()}
+        for text, where, values in kind.facts(judgement, beside):
+            fact(text, where, **values)
     epoch_findings(rows, analysis, fact, possibility)
     judge_findings(analysis, fact, possibility)
     slice_findings(analysis, names, fact, possibility)
@@ -544,23 +571,24 @@ def epoch_findings(rows: Sequence[dict], analysis: Analysis, fact: Add, possibil
     if not trained:
         return
     lowest, last = min(trained, key=lambda row: row["dev_loss"]), trained[-1]
+    rise = RISE if page_of(analysis.judgements[0].task).nats else RISE * lowest["dev_loss"]
     if lowest is last:
-        fell = trained[-2]["dev_loss"] - last["dev_loss"] if len(trained) > 1 else RISE
-        if fell < RISE:
+        fell = trained[-2]["dev_loss"] - last["dev_loss"] if len(trained) > 1 else rise
+        if fell < rise:
             fact("The validation loss was lowest after the last epoch, but hardly fell in it.", "curves")
             return
         fact("The validation loss was lowest after the last epoch.", "curves")
         possibility("More epochs may help.", "curves")
         return
-    loss, score, ece = (last[f"dev_{name}"] - lowest[f"dev_{name}"] for name in ("loss", "accuracy", "ece"))
-    of_dev = analysis.intervals.get("dev", {})
-    if loss < RISE or "loss" not in of_dev:
+    loss, of_dev = last["dev_loss"] - lowest["dev_loss"], analysis.intervals.get("dev", {})
+    if loss < rise or "loss" not in of_dev:
         hardly = (
             "The validation loss was lowest after epoch {epoch}; from there to the last it hardly changed ({loss})."
         )
         alone = "The validation loss was lowest after epoch {epoch}; the last one's was higher by {loss}."
-        fact(hardly if loss < RISE else alone, "curves", epoch=int(lowest["epoch"]), loss=f"{loss:+.4f}")
+        fact(hardly if loss < rise else alone, "curves", epoch=int(lowest["epoch"]), loss=f"{loss:+.4f}")
         return
+    score, ece = (last[f"dev_{name}"] - lowest[f"dev_{name}"] for name in ("accuracy", "ece"))
     margins = {name: 2**0.5 * (high - low) / 2 for name, (low, high) in of_dev.items()}
     low, high = loss - margins["loss"], loss + margins["loss"]
     fact(
@@ -598,16 +626,22 @@ def judge_findings(analysis: Analysis, fact: Add, possibility: Add) -> None:
 
 
 def slice_findings(analysis: Analysis, names: Mapping[str, str], fact: Add, possibility: Add) -> None:
-    def worse_than_all(text: str, kind: str, row: SliceRow) -> None:
-        numbers = {"errors": row.errors, "n": row.n, "lift": f"{row.lift:.1f}", "p": p_value(row.corrected)}
+    def worse_than_all(text: str, kind: str, row: SliceRow | ResidualRow) -> None:
+        numbers = {"n": row.n, "lift": f"{row.lift:.1f}", "p": p_value(row.corrected)}
+        if isinstance(row, ResidualRow):
+            numbers |= {"mae": f"{row.mae:.3g}", "bias": f"{row.bias:+.3g}"}
+        else:
+            numbers["errors"] = row.errors
         fact(text, "slices", kind=kind, **numbers)
 
     worse = [row for row in analysis.slices if row.corrected < ALPHA and (row.lift or 0) > 1]
     for row in worse:
-        worse_than_all(WORSE_BY_RULE, names[row.name], row)
-    if worse:
+        worse_than_all(WORSE_RESIDUALS if isinstance(row, ResidualRow) else WORSE_BY_RULE, names[row.name], row)
+    if worse and isinstance(worse[0], SliceRow):
         possibility(MORE_OF_THE_KIND, "slices")
-    else:
-        fact("Of no kind of text by rule is it shown that it is wrong more often than the rest.", "slices")
+    if not worse:
+        often = "Of no kind of text by rule is it shown that it is wrong more often than the rest."
+        far = "Of no kind of text by rule is it shown that answers to it are further off than the rest."
+        fact(far if any(isinstance(row, ResidualRow) for row in analysis.slices) else often, "slices")
     for row in [row for row in analysis.found if row.corrected < ALPHA][:3]:
         worse_than_all(WORSE_BY_SEARCH, row.name, row)

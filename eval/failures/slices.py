@@ -19,21 +19,23 @@ Letters: n texts.
 
 import operator
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.stats import fisher_exact, hypergeom
+from scipy.stats import fisher_exact, hypergeom, mannwhitneyu
 
 from ...data.dataset import DataError
 from ...data.rows import read_lines, refuse_broken_text
 from ...tokenize.morphemes import Morpheme, morphemes, normal
 from ...tokenize.tokenizer import Tokenizer
 from ..statistics import ALPHA, holm
+from ..yardsticks import overlap
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Text:
     morphemes: Sequence[Morpheme]
     length: int  # in tokens, without [CLS] and [SEP], before truncation
     unknown: int  # how many of them are [UNK]
+    parts: "tuple[Text, Text] | None" = None  # of a pair, its two texts; of choices, the question and the right one
+    gold: Any = None  # its label
 
     @cached_property
     def table(self) -> str:
@@ -57,6 +61,15 @@ def read(texts: Sequence[str], tokenizer: Tokenizer) -> list[Text]:
     return [
         Text(normal(text), morphemes(text), len(encoded.ids) - added, int((encoded.ids == tokenizer.unk_id).sum()))
         for text, encoded in zip(texts, tokenizer.encode_batch(texts), strict=True)
+    ]
+
+
+def read_pairs(texts: Sequence[Text], pairs: Sequence[tuple[str, str] | None], tokenizer: Tokenizer) -> list[Text]:
+    """n texts with the two that each is about, where it has two."""
+    ones, others = (read([pair[i] if pair else "" for pair in pairs], tokenizer) for i in (0, 1))
+    return [
+        replace(text, parts=(one, other) if pair else None)
+        for text, pair, one, other in zip(texts, pairs, ones, others, strict=True)
     ]
 
 
@@ -163,6 +176,12 @@ NEGATES_NOTHING = (
     "lemma=止む|ず lemma=を lemma=得る ?lemma=ます lemma=ない|ず",
 )
 FIXED = sequences(*map(str.split, NEGATES_NOTHING))
+
+
+def negated(text: Text) -> bool:
+    return bool(NEGATION.search(FIXED.sub("", text.table)))
+
+
 PROBLEM = (
     "lemma=問題|文句|不満|不便|不足|不快|不安|心配|欠点|難点|苦情|申し分|遜色|違和|ストレス|気兼ね|迷惑|失礼|嫌|"
     "悪い|臭い|煩い|困る|飽きる|迷う|裏切る|間違い"
@@ -198,7 +217,7 @@ RULES = [
     Rule("unknown token", "未知語", "has [UNK], which the vocabulary cannot write", lambda text: text.unknown > 0),
     Rule("negation", "否定",
          "ない, ません, ず, ぬ, 無い, なし; not where nothing is negated: もったいない, かもしれない, だけでなく",
-         lambda text: bool(NEGATION.search(FIXED.sub("", text.table)))),
+         negated),
     rule("negated problem", "問題の否定",
          "something bad that is not there: 問題なし, 不満はない, 悪くない, 言うことなし, 気にならない",
          f"{PROBLEM} ...{GRAMMAR} {NOT}", f"lemma=不 lemma=自由 ...{GRAMMAR} {NOT}",
@@ -246,6 +265,84 @@ RULES = [
 ]  # fmt: skip
 
 
+# --- rules of pairs ---------------------------------------------------------------------------------------------
+
+
+def of_both(holds: Callable[[Text, Text], bool]) -> Predicate:
+    """A predicate of the two texts of a pair; false of a single text."""
+    return lambda text: text.parts is not None and holds(*text.parts)
+
+
+def shorter_share(one: Text, other: Text) -> float:
+    """The length of the shorter text, as a share of that of the longer."""
+    return min(one.length, other.length) / max(one.length, other.length, 1)
+
+
+def numbers(text: Text) -> Counter[str]:
+    """The numbers in figures or kanji, as they are written but for the width and kind of each sign: 12 is 一二."""
+    signs = [word.lemma if word.pos.startswith("名詞-数詞") else " " for word in text.morphemes]
+    return Counter("".join(signs).split())
+
+
+PAIR_RULES = [
+    Rule("about the same length", "同じくらいの長さ",
+         "the shorter text has nine tenths of the tokens of the longer, or more",
+         of_both(lambda one, other: shorter_share(one, other) >= 0.9)),
+    Rule("very different length", "長さが大きく違う", "the shorter text has at most half of the tokens of the longer",
+         of_both(lambda one, other: shorter_share(one, other) <= 0.5)),
+    Rule("negation in one only", "片方だけ否定", "of the two texts one has a negation, as above, and the other none",
+         of_both(lambda one, other: negated(one) != negated(other))),
+    Rule("different numbers", "数が違う",
+         "the two texts do not have the same numbers, in figures or kanji; 10 is not 十",
+         of_both(lambda one, other: numbers(one) != numbers(other))),
+]  # fmt: skip
+
+
+def overlap_rules(texts: Sequence[Text], of: tuple[str, str] = ("overlap", "重なり")) -> list[Rule]:
+    """Thirds of texts with two parts, by the share of bigrams of characters that the parts have in common.
+
+    of: what is shared, in English and Japanese. None where nearly all texts have the same share.
+    """
+    shares = [of_parts(text) for text in texts if text.parts]
+    if not shares:
+        return []
+    low, high = (round(float(bound), 2) for bound in np.quantile(shares, [1 / 3, 2 / 3]))
+    what, (name, gloss) = "bigrams of characters that the two have in common, from 0 to 1", of
+    rules = [
+        Rule(f"low {name} (up to {low:g})", f"{gloss}が小さい({low:g} 以下)", what, shares_in(-1.0, low)),
+        Rule(f"middling {name}", f"{gloss}が中くらい", what, shares_in(low, high)),
+        Rule(f"high {name} (above {high:g})", f"{gloss}が大きい({high:g} を超える)", what, shares_in(high, 1.0)),
+    ]
+    return [rule for rule in rules if 0 < sum(map(rule.holds, texts)) < len(texts)]
+
+
+def shares_in(above: float, to: float) -> Predicate:
+    return lambda text: text.parts is not None and above < of_parts(text) <= to
+
+
+def of_parts(text: Text) -> float:
+    assert text.parts is not None
+    one, other = text.parts
+    return overlap(one.text, other.text)
+
+
+def gold_rules(texts: Sequence[Text]) -> list[Rule]:
+    """Quarters of the range of the gold scores, the last with its upper end."""
+    scores = [float(text.gold) for text in texts]
+    edges = np.unique(np.linspace(min(scores), max(scores), 5)).tolist()
+    return [gold_rule(low, high, last=high == edges[-1]) for low, high in pairwise(edges)]
+
+
+def gold_rule(low: float, high: float, last: bool) -> Rule:
+    def holds(text: Text) -> bool:
+        return low <= text.gold < high or (last and text.gold == high)
+
+    return Rule(f"score from {low:.3g} to {high:.3g}", f"得点 {low:.3g}〜{high:.3g}", "by the label", holds)
+
+
+# --- rules of one's own -----------------------------------------------------------------------------------------
+
+
 def read_rules(path: str | Path) -> list[Rule]:
     """Rules from a file of UTF-8, with a line `name<tab>pattern` or `name<tab>pattern<tab>gloss` for each pattern.
 
@@ -255,7 +352,7 @@ def read_rules(path: str | Path) -> list[Rule]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no such file: {path}")
-    taken = {rule.name for rule in built_in([0])}
+    taken = {rule.name for rule in [*built_in([0]), *PAIR_RULES]}
     patterns: dict[str, list[str]] = {}
     glosses: dict[str, str] = {}
     for number, written in enumerate(read_lines(path), start=1):
@@ -319,6 +416,40 @@ def table(tags: Mapping[str, np.ndarray], wrong: np.ndarray) -> list[SliceRow]:
         slice_row(name, members, wrong, p, corrected, len(ps))
         for (name, members), p, corrected in zip(tags.items(), ps, holm(ps), strict=True)
     ]
+    return sorted(rows, key=lambda row: (0, row.p) if (row.lift or 0) > 1 else (1, -row.p))
+
+
+@dataclass(frozen=True)
+class ResidualRow:
+    """The residuals (answer - label) in one slice."""
+
+    name: str
+    n: int
+    mae: float  # mean of their sizes
+    bias: float  # their mean: above 0 where the answers are too high
+    lift: float | None  # `mae` over that of all texts; None where that is 0
+    p: float  # that chance alone makes those of the slice and of the rest so different in size
+    corrected: float
+    tried: int
+
+
+def residual_table(tags: Mapping[str, np.ndarray], residuals: np.ndarray) -> list[ResidualRow]:
+    """A row for each slice with texts by significance, larger residuals than the rest first.
+
+    tags: name → (n,) its texts. residuals: (n,). p is the test of Mann and Whitney (1947) of their sizes, two-sided,
+    corrected by Holm; 1 where a slice has all texts.
+    """
+    tags, sizes = {name: members for name, members in tags.items() if members.any()}, abs(residuals)
+    ps = [
+        1.0 if members.all() or not np.ptp(sizes) else float(mannwhitneyu(sizes[members], sizes[~members]).pvalue)
+        for members in tags.values()
+    ]
+    rows = []
+    for (name, members), p, corrected in zip(tags.items(), ps, holm(ps), strict=True):
+        mae = float(sizes[members].mean())
+        lift = mae / float(sizes.mean()) if sizes.any() else None
+        bias = float(residuals[members].mean())
+        rows.append(ResidualRow(name, int(members.sum()), mae, bias, lift, p, corrected, len(ps)))
     return sorted(rows, key=lambda row: (0, row.p) if (row.lift or 0) > 1 else (1, -row.p))
 
 

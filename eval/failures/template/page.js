@@ -6,10 +6,12 @@
   const plain = (text) => text.normalize("NFKC").toLowerCase();
   const all = [...document.querySelectorAll(".error")].map((article) => {
     const text = article.querySelector(".text").textContent;
-    return { article, data: article.dataset, text, plain: plain(text), slices: article.dataset.slices.split("\t") };
+    const choices = article.querySelector(".choices")?.textContent || "";
+    return { article, data: article.dataset, text, plain: plain(text + choices), slices: article.dataset.slices.split("\t") };
   });
   const element = (id) => document.getElementById(id);
   const list = element("list"), count = element("count"), chosen = form.elements;
+  const fields = [...form.querySelectorAll("select")].map((e) => e.name).filter((name) => !["slice", "tag", "order"].includes(name));
   const key = "tezukuri:" + document.body.dataset.run;
   let errors = all; // in the order shown
   let tags = {};
@@ -21,7 +23,7 @@
     const wanted = Object.fromEntries(new FormData(form)), words = plain(wanted.words);
     let shown = 0;
     for (const error of all) {
-      const fits = ["split", "gold", "predicted"].every((name) => !wanted[name] || error.data[name] === wanted[name])
+      const fits = fields.every((name) => !wanted[name] || error.data[name] === wanted[name] || error.data[name].split("\t").includes(wanted[name]))
         && (!wanted.slice || error.slices.includes(wanted.slice))
         && (!wanted.tag || tagsOf(error).includes(wanted.tag))
         && error.plain.includes(words);
@@ -75,8 +77,8 @@
 
   for (const cell of document.querySelectorAll("button.cell")) cell.addEventListener("click", () => {
     for (const name of ["slice", "tag", "words"]) chosen[name].value = "";
-    for (const name of ["split", "gold", "predicted"]) {
-      const wanted = cell.dataset[name];
+    for (const name of fields) {
+      const wanted = cell.dataset[name] || "";
       chosen[name].value = wanted;
       if (chosen[name].value !== wanted) chosen[name].append(new Option(`${wanted} (0)`, wanted, true, true));
     }

@@ -41,4 +41,4 @@ def textbook(task: Task | None, device: torch.device) -> Settings:
 def published_for(data: str) -> str:
     """A sentence on what the book has for some data; empty where it has nothing."""
     figures = ", ".join(f"{name} {value:.4f}" for name, value in FIGURES.get(data, {}).items())
-    return figures and f"for comparison: {figures} is what the book gives for tohoku v3 on dev"
+    return figures and f"for comparison: on dev, as in the table of epochs, the book gives {figures} for tohoku v3"

@@ -11,6 +11,7 @@ import torch
 from checkout import ROOT
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
+from tezukuri.data.dataset import Dataset, Example
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.train.batch import Texts, batch_of
@@ -105,3 +106,31 @@ def test_negated_texts_count_twice_and_the_mean_text_once():
     batch = batch_of(train, np.array([1, 3, 0]), torch.device("cpu"))
     changed = regularizer.change_batch(batch).targets
     torch.testing.assert_close(changed, batch.targets * torch.tensor([[1.6], [0.8], [0.8]]))  # 2 : 1, of mean 1.25
+
+
+@pytest.fixture
+def jglue(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    yield importlib.import_module("jglue")
+    for name in ("jglue", "measure"):
+        del sys.modules[name]
+
+
+def test_the_document_of_jglue_says_what_was_found(jglue, tmp_path, monkeypatch):
+    kept, document = (ROOT / "docs" / "jglue.md").read_text(encoding="utf-8"), tmp_path / "jglue.md"
+    monkeypatch.setattr(jglue, "DOCUMENT", document)
+    jglue.document(jglue.FOLDER)
+    assert document.read_text(encoding="utf-8") == kept, "python benchmarks/jglue.py document"
+    for readme in ("README.md", "README.ja.md"):
+        rows = [line for line in (ROOT / readme).read_text(encoding="utf-8").splitlines() if "JCommonsenseQA" in line]
+        runs = [json.loads(path.read_text()) for path in (jglue.FOLDER / "jcommonsenseqa").glob("[0-9].json")]
+        assert jglue.shown(np.mean([run["scores"]["dev"]["accuracy"] for run in runs])) in rows[-1]
+
+
+def test_questions_to_a_context_are_not_divided(jglue, monkeypatch):
+    examples = [Example(f"{c}-{q}", f"{q}", (), "dev", pair=f"context {c}") for c in range(20) for q in range(3)]
+    data = Dataset("jsquad", (), [*examples, Example("t", "?", (), "test", pair="context")], task="span")
+    monkeypatch.setattr(jglue, "load", lambda name, path: data)
+    found = jglue.read("jsquad", None)
+    train, dev = ({example.pair for example in found.split(split)} for split in ("train", "dev"))
+    assert len(train) == 18 and len(dev) == 2 and not train & dev and len(found.split("test")) == 1

@@ -42,18 +42,19 @@ FLAGS = {
         --model --revision --tokenizer --reset-head --pooling --random-weights --hidden-dropout
         --attention-dropout --classifier-dropout --attention --data --data-path --text-column --label-column
         --split-column --split-seed
-        --bad-rows --leave-out --pair-column --task --id-column --encoding --classes --merge-labels
+        --bad-rows --leave-out --pair-column --choice-columns --task --id-column --encoding --classes --merge-labels
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --precision --compile --no-compile --graphs --no-graphs --seed --device --output-dir --save-model
         --judge-train --checkpoint --no-checkpoint --resume --trust --report --no-report --language""",
     evaluate: """
-        --pair-column --id-column --encoding --classes --merge-labels
+        --pair-column --choice-columns --id-column --encoding --classes --merge-labels
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
         --split-seed --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
         --report --no-report --language""",
     predict: """
-        --model --revision --labels --file --text-column --pair-column --bad-rows --output --format --max-length
+        --model --revision --labels --file --text-column --pair-column --choice-columns --bad-rows --output --format
+        --max-length
         --truncation --batch-size --precision --top-k --device""",
 }
 TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]

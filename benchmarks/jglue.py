@@ -65,7 +65,7 @@ ROWS = {
     "jcola": Row(
         "JCoLA: whether a sentence is acceptable (dev in domain, test out of it)", ("accuracy", "mcc"),
         published="XLM-R base .827 / .172",
-        note="So it has learned next to nothing: its accuracy is that of the majority, and its MCC depends on the seed. "
+        note="So it has learned next to nothing: its accuracy is the majority's, and its MCC depends on the seed. "
         "Five epochs gave .779 / .139 with seed 1, and the majority's answers with seeds 2 and 3.",
     ),
     "jcommonsenseqa": Row(

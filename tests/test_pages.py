@@ -12,7 +12,6 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 from tezukuri.data.dataset import Example
 from tezukuri.eval.failures.analysis import Analysis, analyse, write_data
 from tezukuri.eval.failures.attribution import one_logit_a_sequence
-from tezukuri.eval.failures.kinds import PAGES, kind_of, page_of
 from tezukuri.eval.failures.page import compare_with, findings, page, translator, write_page
 from tezukuri.eval.failures.slices import (
     PAIR_RULES,
@@ -23,6 +22,7 @@ from tezukuri.eval.failures.slices import (
     residual_table,
     tag,
 )
+from tezukuri.eval.failures.table import PAGES, kind_of, page_of
 from tezukuri.eval.judge import judge
 from tezukuri.eval.predict import Scorer
 from tezukuri.eval.tasks.choose import Choose

@@ -13,8 +13,8 @@ from ..data.label_names import refuse_numbers, with_merged_labels
 from ..data.lists import dataset_of
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
-from ..eval.failures.kinds import kind_of
 from ..eval.failures.page import write_page
+from ..eval.failures.table import kind_of
 from ..eval.judge import Judgement, judge
 from ..eval.neutral import neutral_label, tune_width
 from ..eval.predict import Scorer, how_to_cut

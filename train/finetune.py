@@ -13,7 +13,7 @@ from ..data.dataset import Dataset, Example
 from ..data.label_kinds import LABEL_KINDS, label_json
 from ..data.lists import dataset_of
 from ..eval.baselines import comparison_line
-from ..eval.failures.kinds import kind_of
+from ..eval.failures.table import kind_of
 from ..eval.plots import curves, write_picture
 from ..eval.predict import how_to_cut
 from ..eval.report import PICTURES, write_metrics, write_predictions, write_report

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...data.dataset import Example
 from ...model.packing import Encodings
+from ...tokenize.encoding import EncodedBatch
 from ...tokenize.normalize import Span
 from ...tokenize.template import Template
 from ...tokenize.tokenizer import Tokenizer
@@ -28,11 +29,12 @@ from ..tasks.metrics import softmax
 from ..tasks.task import Task
 from ..yardsticks import YARDSTICKS, Scores
 from .attribution import integrated_gradients, occlusion, rollout_to_cls
-from .kinds import Kind, page_of
+from .kinds import Kind
 from .neighbours import nearest, representations
 from .probes import Probe, ProbeRow, answerable, read_probes, run_probes
 from .slices import ResidualRow, Rule, SliceRow, Text, built_in, read, read_pairs, tag
 from .suspects import Competence, competence, out_of_sample, suspects, unanimous
+from .table import page_of
 from .votes import Agreement, agreement
 
 NEIGHBOURS = 3
@@ -169,7 +171,7 @@ def analyse(
     # Errors, those of the training split last, with the training texts that are neighbours.
     wrong = {j.split: np.flatnonzero(kind.wrong(j)) for j in judgements}
     train_vectors = None
-    if len(train) > 1 and any(len(some) for some in wrong.values()):
+    if kind.explains and len(train) > 1 and any(len(some) for some in wrong.values()):
         read_train = [kind.seen(example, example.label) for example in train]
         encodings = kind.encode(task, scorer.tokenizer, read_train, **scorer.cut)
         train_vectors = vectors_of(scorer, encodings, "training texts as vectors")
@@ -264,11 +266,12 @@ def explain_errors(
     # Attributions of the most confident errors.
     most = min(MOST, MOST_OF_TRAIN) if judgement.split == "train" else MOST
     confident = np.sort(np.argsort(-weights, kind="stable")[:most])
+    confident = confident if kind.explains else confident[:0]
     attributed = token_by_token(scorer, [seen[i] for i in confident], columns[confident], judgement.split)
     explained = dict(zip(confident.tolist(), attributed, strict=True))
     # Neighbours.
     near: list[list[Neighbour]] = [[] for _ in wrong]
-    encodings = kind.encode(task, scorer.tokenizer, seen, **scorer.cut)
+    encodings = kind.encode(task, scorer.tokenizer, seen, **scorer.cut) if kind.explains else whole(scorer, seen)
     if train_vectors is not None:
         vectors = vectors_of(scorer, encodings, f"errors of {judgement.split} as vectors")
         near = neighbours(kind, task, vectors, train_vectors, train, wrong if judgement.split == "train" else None)
@@ -287,6 +290,12 @@ def explain_errors(
             second=None if text.pair is None else len(text.text) + 1, weight=round(float(weights[place]), 6),
             more=kind.more(judgement, int(number)),
         )  # fmt: skip
+
+
+def whole(scorer: Scorer, examples: Sequence[Example]) -> EncodedBatch:
+    """Texts, or pairs, as one sequence each, however long it is."""
+    pairs = [example.pair or "" for example in examples]
+    return scorer.tokenizer.encode_batch([example.text for example in examples], pairs if any(pairs) else None)
 
 
 def vectors_of(scorer: Scorer, encodings: Encodings, progress: str) -> Tensor:

@@ -18,10 +18,7 @@ from ...model.model import Model
 from ...tokenize.encoding import EncodedBatch
 from ..judge import Judgement
 from ..plots import most_confused
-from ..tasks.choose import Choose
-from ..tasks.classify import Classify
 from ..tasks.multilabel import HALF, Multilabel
-from ..tasks.score import Score
 from ..tasks.task import Task
 from ..yardsticks import OVERLAP
 from .attribution import one_logit_a_sequence
@@ -97,6 +94,7 @@ class Kind:
     omitted = "Of {n} errors on {split} the {some} that the model is surest of are coloured, the others are not."
     intervals_note: str | None = None
     nats = True  # whether the loss is a cross-entropy
+    explains = True  # whether a column of logits is attributed to tokens, and near training texts are sought
 
     # ---- mistakes
 
@@ -173,11 +171,9 @@ class Kind:
         yield from ()
 
 
-def confident_parts(judgement: Judgement, wrong: np.ndarray, translate: Any, calibrated: bool) -> dict[str, Any]:
+def confident_parts(kind: Kind, judgement: Judgement, translate: Any, calibrated: bool) -> dict[str, Any]:
     """The panels on confidence of a split whose probabilities exclude each other."""
-    sure = judgement.probabilities.max(axis=1)
-    kind = kind_of(judgement.task)
-    assert kind is not None
+    sure, wrong = judgement.probabilities.max(axis=1), kind.wrong(judgement)
     told = zip(sure.tolist(), judgement.examples, judgement.gold, judgement.predicted, strict=True)
     rows = [{"p": p, "gold": gold, "predicted": answer, "text": kind.text(e)} for p, e, gold, answer in told]
     order = np.argsort(sure, kind="stable")
@@ -211,7 +207,7 @@ class Classes(Kind):
                 label: dict(zip(PROPS, values, strict=True))
                 for label, *values in zip(labels, *(part.tolist() for part in of_labels), strict=True)
             },
-        } | confident_parts(judgement, self.wrong(judgement), translate, calibrated)
+        } | confident_parts(self, judgement, translate, calibrated)
 
 
 class Choices(Kind):
@@ -257,7 +253,7 @@ class Choices(Kind):
         return overlap_rules(texts, ("overlap with the right choice", "正解の選択肢との重なり"))
 
     def part(self, judgement: Judgement, translate: Any) -> dict[str, Any]:
-        return confident_parts(judgement, self.wrong(judgement), translate, judgement.split != "train")
+        return confident_parts(self, judgement, translate, judgement.split != "train")
 
     def intervals(self, judgement: Judgement) -> dict[str, tuple[float, float]]:
         wrong = self.wrong(judgement)
@@ -433,21 +429,3 @@ class LabelSets(Kind):
         for name, own in beside.items():
             if own and own["micro_f1"] >= float(found["micro_f1"] or 0):
                 yield SIMPLER_AS_GOOD, "scores", numbers | {"name": name, "other": f"{own['micro_f1']:.3f}"}
-
-
-PAGES: dict[str, Kind] = {
-    Classify.name: Classes(), Choose.name: Choices(), Score.name: Scores(), Multilabel.name: LabelSets()
-}  # fmt: skip
-
-
-def kind_of(task: Task) -> Kind | None:
-    """The page of a task; None where it has none."""
-    return PAGES.get(task.name, PAGES[Classify.name] if task.classes else None)
-
-
-def page_of(task: Task) -> Kind:
-    """The page of a task; ValueError where it has none."""
-    kind = kind_of(task)
-    if kind is None:
-        raise ValueError(f"there is no page of mistakes for the task {task.name} yet: leave it out (--no-report)")
-    return kind

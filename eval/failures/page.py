@@ -22,22 +22,25 @@ from ..neutral import ceiling
 from ..runs import read_log, read_predictions, write_whole
 from ..statistics import ALPHA, RISE, mcnemar, p_value
 from .analysis import Analysis, Failure, Token, write_data
-from .kinds import LABELS, NEVER_FOUND, Kind, page_of
+from .kinds import LABELS, NEVER_FOUND, Kind
 from .pictures import page_curves
 from .probes import Answer, ProbeRow
 from .slices import ResidualRow, SliceRow
+from .table import page_of
 
 FOLDER = Path(__file__).parent / "template"
 LANGUAGES = ("en", "ja")
 CURVES = {  # a column of the log → its name
     "epoch": "epoch", "train_loss": "training loss", "dev_loss": "validation loss", "dev_accuracy": "accuracy",
     "dev_f1": "macro-F1", "dev_ece": "ECE", "dev_pearson": "Pearson", "dev_spearman": "Spearman", "dev_mae": "MAE",
-    "dev_micro_f1": "micro-F1", "dev_macro_f1": "macro-F1", "grad_norm": "gradient norm", "lr": "learning rate",
+    "dev_micro_f1": "micro-F1", "dev_macro_f1": "macro-F1", "dev_exact_match": "exact match",
+    "dev_character_f1": "F1 of characters", "grad_norm": "gradient norm", "lr": "learning rate",
 }  # fmt: skip
 NO_SHARES = ("loss", "mae")  # scores that do not lie between 0 and 1
 METRICS = {  # a metric → its title
     "accuracy": "accuracy", "f1": "f1", "loss": "loss", "ece": "ece", "pearson": "Pearson", "spearman": "Spearman",
-    "mae": "MAE", "micro_f1": "micro-F1", "macro_f1": "macro-F1",
+    "mae": "MAE", "micro_f1": "micro-F1", "macro_f1": "macro-F1", "precision": "precision", "recall": "recall",
+    "exact_match": "exact match", "character_f1": "F1 of characters",
 }  # fmt: skip
 SIMPLE = (  # names of simple answers, in the words of eval/yardsticks.py
     "mean", "overlap of bigrams", "TF-IDF with ridge", "chance", "TF-IDF, a regression a label",
@@ -293,7 +296,7 @@ def omissions(analysis: Analysis, shown: Sequence[Failure], kind: Kind, translat
     """Sentences on the splits of which not all errors are explained, or shown, or not all residuals are listed."""
     failures = analysis.failures
     numbers, on_the_page = (Counter(failure.split for failure in some) for some in (failures, shown))
-    explained = Counter(failure.split for failure in failures if failure.explained)
+    explained = Counter(failure.split for failure in failures if failure.explained or not kind.explains)
     texts = {j.split: len(j.examples) for j in analysis.judgements}
     listed = [
         translate(RESIDUALS_SHOWN, split=split, n=texts[split], some=n)

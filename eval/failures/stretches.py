@@ -1,0 +1,210 @@
+"""What the page of mistakes has for stretches of texts: entities, and answers from a context."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ...data.dataset import Example, Span
+from ..judge import Judgement
+from ..tasks.span import best_of, exact_match, text_of
+from ..tasks.tag import counts_by_kind, mistakes
+from .kinds import Fact, Kind, Tags
+from .slices import ResidualRow, Rule, SliceRow, Text, table
+
+AROUND = 60  # characters of a context that are shown before and behind what is marked
+ENTITIES_WRONG = (
+    "On {split} {wrong} of {n} texts do not get exactly their entities: micro-F1 {micro_f1}, precision {precision}, "
+    "recall {recall}."
+)
+ANSWERS_WRONG = (
+    "On {split} {wrong} of {n} questions have no exact answer: exact match {exact_match}, F1 of characters "
+    "{character_f1}."
+)
+SORTS = ("elsewhere", "too long", "too short", "shifted")  # of wrong answers
+QUESTIONS = {  # kind of question, and in Japanese → the words that show it
+    ("what", "何"): ("何", "なに", "なん"),
+    ("who", "誰"): ("誰", "だれ"),
+    ("when", "いつ"): ("いつ", "何年", "何月", "何日"),
+    ("where", "どこ"): ("どこ", "何処"),
+    ("how many", "いくつ"): ("いくつ", "何人", "何個", "いくら", "何回"),
+    ("why", "なぜ"): ("なぜ", "何故", "どうして"),
+    ("which", "どの"): ("どの", "どちら", "どれ"),
+}
+
+
+def places(spans: Sequence[Span]) -> set[tuple[int, int, str]]:
+    return {(one.start, one.end, one.kind) for one in spans}
+
+
+def marked(text: str, gold: Sequence[Span], told: Sequence[Span]) -> list[dict[str, str]]:
+    """The text in pieces: what each is part of, and of what kinds."""
+    edges = sorted({0, len(text), *(edge for one in (*gold, *told) for edge in (one.start, one.end))})
+    pieces = []
+    for start, end in pairwise(edges):
+        own, some = ([one for one in spans if one.start <= start and end <= one.end] for spans in (gold, told))
+        pieces.append({
+            "text": text[start:end],
+            "there": ", ".join(one.kind for one in own), "told": ", ".join(one.kind for one in some),
+            "marks": " ".join(["there"] * bool(own) + ["told"] * bool(some)),
+        })  # fmt: skip
+    return pieces
+
+
+class Stretches(Kind):
+    """Marked in the text: what is there, and what was told. No logit is attributed: each token has its own."""
+
+    explains = False
+    orders = (("confidence down", "most mistakes first"), *Kind.orders[:1], *Kind.orders[3:])
+    colours = (
+        "Underlined: what is there. Shaded: what was told. j and k: next and previous error, t: its tags. Tags stay in "
+        "this browser; several with commas."
+    )
+    slices_note = "Texts of {splits}. p: Fisher's exact test, two-sided, corrected by Holm for all rules."
+
+    def column(self, judgement: Judgement) -> np.ndarray:
+        return np.zeros(len(judgement.examples), dtype=np.int64)
+
+    def two(self, example: Example) -> None:
+        return None
+
+    def slices(
+        self, judgements: Sequence[Judgement], texts: Sequence[Text], tags: Tags
+    ) -> tuple[Sequence[SliceRow | ResidualRow], list[SliceRow]]:
+        wrong = np.concatenate([self.wrong(judgement) for judgement in judgements])
+        return [row for row in table(tags, wrong) if row.n], []
+
+
+class Entities(Stretches):
+    metrics = ("micro_f1", "precision", "recall", "loss")
+    panel = "entities.html"
+    fields = (("missed", "missed label"), ("invented", "told, but not there"))
+
+    def wrong(self, judgement: Judgement) -> np.ndarray:
+        both = zip(judgement.gold, judgement.predicted, strict=True)
+        return np.array([places(gold) != places(told) for gold, told in both], dtype=bool)
+
+    def weight(self, judgement: Judgement) -> np.ndarray:
+        """How many entities are missed, or told in vain."""
+        both = zip(judgement.gold, judgement.predicted, strict=True)
+        return np.array([len(places(gold) ^ places(told)) for gold, told in both], dtype=float)
+
+    def more(self, judgement: Judgement, number: int) -> dict[str, Any]:
+        gold, told = judgement.gold[number], judgement.predicted[number]
+        missed, invented = places(gold) - places(told), places(told) - places(gold)
+        return {
+            "marked": marked(judgement.examples[number].text, gold, told),
+            "missed": sorted({kind for _, _, kind in missed}),
+            "invented": sorted({kind for _, _, kind in invented}),
+        }
+
+    def told(self, answer: Any) -> str:
+        return ", ".join(one.kind for one in answer) or "–"
+
+    def rules(self, texts: Sequence[Text]) -> list[Rule]:
+        return [
+            Rule("no entity", "固有表現なし", "by the label", lambda text: not text.gold),
+            Rule("one entity", "固有表現が一つ", "by the label", lambda text: len(text.gold) == 1),
+            Rule("several entities", "固有表現が二つ以上", "by the label", lambda text: len(text.gold) > 1),
+        ]
+
+    def part(self, judgement: Judgement, translate: Any) -> dict[str, Any]:
+        """The scores of each kind, and what became of what."""
+        of_kinds = counts_by_kind(judgement.gold, judgement.predicted)
+        sorts: Counter[tuple[str, str]] = mistakes(judgement.gold, judgement.predicted)
+        rows = {
+            kind: {**one._asdict(), "precision": one.precision, "recall": one.recall, "f1": one.f1}
+            for kind, one in of_kinds.items()
+        }
+        return {"of_kinds": rows, "sorts": [(translate(what), kinds, n) for (what, kinds), n in sorts.most_common(30)]}
+
+    def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
+        numbers = {name: f"{judgement.metrics[name] or 0:.3f}" for name in ("micro_f1", "precision", "recall")}
+        wrong = {"wrong": int(self.wrong(judgement).sum()), "n": len(judgement.examples)}
+        yield ENTITIES_WRONG, "scores", numbers | wrong | {"split": judgement.split}
+
+
+class Answers(Stretches):
+    metrics = ("character_f1", "exact_match", "loss")
+    panel = "answers.html"
+    fields = (("sort", "how it is wrong"),)
+
+    def exact(self, judgement: Judgement) -> list[float]:
+        found = []
+        for example, told in zip(judgement.examples, judgement.predicted, strict=True):
+            right = [text_of(example, one) for one in example.label]
+            found.append(max((best_of(exact_match, text_of(example, one), right) for one in told), default=0.0))
+        return found
+
+    def wrong(self, judgement: Judgement) -> np.ndarray:
+        return np.array(self.exact(judgement)) < 1
+
+    def weight(self, judgement: Judgement) -> np.ndarray:
+        """How sure the model is of an answer."""
+        return np.array([getattr(told[0], "probability", 0.0) if told else 0.0 for told in judgement.predicted])
+
+    def more(self, judgement: Judgement, number: int) -> dict[str, Any]:
+        example, told = judgement.examples[number], judgement.predicted[number]
+        gold = near(example.label, told)
+        start = max(0, min(one.start for one in (*gold, *told)) - AROUND)
+        end = max(one.end for one in (*gold, *told)) + AROUND
+        moved = [[Span(one.start - start, one.end - start) for one in spans] for spans in (gold, told)]
+        pieces = marked((example.pair or "")[start:end], *moved)
+        cut = [{"text": "…", "there": "", "told": "", "marks": ""}]
+        return {
+            "question": example.text,
+            "marked": [*cut * (start > 0), *pieces, *cut * (end < len(example.pair or ""))],
+            "sort": sort_of(gold, told),
+        }
+
+    def told(self, answer: Any) -> str:
+        return ", ".join(f"{one.start}–{one.end}" for one in answer) or "–"
+
+    def text(self, example: Example) -> str:
+        return example.text
+
+    def rules(self, texts: Sequence[Text]) -> list[Rule]:
+        """By the question's word, and by the length of the first right answer."""
+        words = [question_rule(*names, some) for names, some in QUESTIONS.items()]
+        lengths = np.array([text.gold[0].end - text.gold[0].start for text in texts])
+        middle = int(np.median(lengths))
+        return [
+            *words,
+            Rule(f"answer of at most {middle} characters", f"答えが {middle} 字以下", "by the label",
+                 lambda text: text.gold[0].end - text.gold[0].start <= middle),
+            Rule("answer late in the context", "答えが文脈の 200 字目以降", "by the label",
+                 lambda text: text.gold[0].start >= 200),
+        ]  # fmt: skip
+
+    def part(self, judgement: Judgement, translate: Any) -> dict[str, Any]:
+        wrong = self.wrong(judgement)
+        told = zip(judgement.gold, judgement.predicted, wrong, strict=True)
+        sorts = Counter(sort_of(near(gold, some), some) for gold, some, bad in told if bad)
+        return {"sorts": [(translate(sort), n) for sort, n in sorts.most_common()]}
+
+    def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
+        numbers = {name: f"{judgement.metrics[name] or 0:.3f}" for name in ("exact_match", "character_f1")}
+        wrong = {"wrong": int(self.wrong(judgement).sum()), "n": len(judgement.examples)}
+        yield ANSWERS_WRONG, "scores", numbers | wrong | {"split": judgement.split}
+
+
+def question_rule(name: str, gloss: str, words: Sequence[str]) -> Rule:
+    return Rule(name, gloss, "in the question", lambda text: any(word in text.text for word in words))
+
+
+def near(gold: Sequence[Span], told: Sequence[Span]) -> list[Span]:
+    """The right answer that shares most with what was told, or else is nearest to it."""
+    if not told:
+        return list(gold[:1])
+    start, end = told[0][:2]
+    return [max(gold, key=lambda one: min(one.end, end) - max(one.start, start))]
+
+
+def sort_of(gold: Sequence[Span], told: Sequence[Span]) -> str:
+    """How an answer differs from the right one."""
+    if not told or not gold or min(gold[0].end, told[0].end) <= max(gold[0].start, told[0].start):
+        return SORTS[0]
+    before, behind = told[0].start - gold[0].start, told[0].end - gold[0].end
+    return SORTS[1] if before <= 0 <= behind else SORTS[2] if behind <= 0 <= before else SORTS[3]

@@ -1,0 +1,83 @@
+"""The page of mistakes of entities, and of answers from contexts."""
+
+import json
+import re
+
+import pytest
+
+from tezukuri.data.dataset import Found, Span
+from tezukuri.eval.failures.stretches import SORTS, marked, near, sort_of
+from tezukuri.eval.failures.table import page_of
+from tezukuri.scripts.command import main as command
+from tezukuri.train.finetune import finetune
+
+
+def test_every_character_is_marked_by_what_it_is_part_of():
+    gold, told = (Span(2, 4, "<地名>"),), (Found(0, 2, "人"), Found(3, 5, "人"))
+    pieces = marked("😀田中村へ\n", gold, told)
+    assert "".join(piece["text"] for piece in pieces) == "😀田中村へ\n"
+    assert [(piece["text"], piece["marks"]) for piece in pieces] == [
+        ("😀田", "told"), ("中", "there"), ("村", "there told"), ("へ", "told"), ("\n", "")
+    ]  # fmt: skip
+    assert marked("", (), ()) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "sort"),
+    [((0, 2), "elsewhere"), ((3, 9), "too long"), ((5, 6), "too short"), ((6, 9), "shifted"), (None, "elsewhere")],
+)
+def test_a_wrong_answer_is_of_one_sort(told, sort):
+    some = [] if told is None else [Span(*told)]
+    assert sort_of([Span(4, 8)], some) == sort in SORTS
+    assert near([Span(20, 22), Span(4, 8)], [Span(6, 9)]) == [Span(4, 8)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run for each task, of texts of which the labels cannot be learned."""
+    folder = tmp_path_factory.mktemp("stretches")
+    names, towns = ("田中", "山田", "佐藤"), ("東京", "<b>京都</b>", "大阪")
+    texts = [f"😀{names[i % 3]}は{towns[i // 3 % 3]}へ\n{i}回行った。" for i in range(36)]
+    rows = {"tag": [], "span": []}
+    for i, text in enumerate(texts):
+        name, town = names[i % 3], towns[i // 3 % 3]
+        stretches = [
+            {"start": text.index(one), "end": text.index(one) + len(one), "kind": kind}
+            for one, kind in ((name, "人"), (town, "<i>地名</i>"))
+        ]
+        rows["tag"].append({"id": f"{i}", "text": text, "entities": stretches if i % 4 else []})
+        town = text[i % 7 : i % 7 + 2 + i % 5]  # any stretch
+        answer = {"start": 70 + text.index(town), "text": town}
+        rows["span"].append({"question": "どこ？", "context": "前" * 70 + text + "後" * 70, "answers": [answer]})
+    made = {}
+    for task, own in rows.items():
+        file = folder / f"{task}.jsonl"
+        file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in own), encoding="utf-8")
+        made[task] = finetune(
+            str(file), task=task, model="scratch", epochs=1, regularizer="none", output_dir=str(folder), language="ja"
+        )
+    return made
+
+
+@pytest.mark.parametrize("task", ["tag", "span"])
+def test_finetune_ends_with_the_page_and_failures_makes_it_again(task, runs, capsys):
+    run = runs[task]
+    kind, judgement = page_of(run.task), run.judge("train")
+    wrong = kind.wrong(judgement)
+    failures = [json.loads(line) for line in (run.folder / "failures.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(row["split"] == "train" for row in failures) == wrong.sum() > 0
+    exact = {"tag": "micro_f1", "span": "exact_match"}[task]
+    if task == "span":
+        assert judgement.metrics[exact] == pytest.approx(1 - wrong.mean())
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    for text in ("<b>京都", "<i>地名"):
+        assert text not in page, "texts and kinds are escaped"
+    for row in failures:
+        assert "".join(piece["text"] for piece in row["marked"]).strip("…") in row["text"]
+        if task == "span":
+            assert any("there" in piece["marks"] for piece in row["marked"]) and row["sort"] in SORTS
+    shown = re.findall(r'<mark class="([a-z ]+)"', page)
+    assert "there" in {name for names in shown for name in names.split()}
+    assert command(["failures", str(run.folder), "--language", "en"]) == 0
+    assert "coloured, the others are not" not in capsys.readouterr().out
+    assert "Underlined: what is there." in (run.folder / "report.html").read_text(encoding="utf-8")

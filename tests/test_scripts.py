@@ -96,7 +96,7 @@ def test_the_metrics_are_those_of_the_predictions_file(run):
     rows = rows_of(run / "predictions-test.jsonl")
     examples = load_data("sample").split("test")
     assert [(r["id"], r["text"], r["label"]) for r in rows] == [(e.id, e.text, e.label) for e in examples]
-    assert set(rows[0]) == {"id", "text", "label", "predicted", "probabilities"}
+    assert set(rows[0]) == {"id", "text", "label", "predicted", "probabilities", "votes"}
     gold, predicted = [r["label"] for r in rows], [r["predicted"] for r in rows]
     probabilities = np.array([[r["probabilities"][label] for label in LABELS] for r in rows])
     assert [LABELS[i] for i in probabilities.argmax(1)] == predicted

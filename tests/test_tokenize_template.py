@@ -1,5 +1,7 @@
 """A template says where special tokens stand; a batch has the places of tokens that single texts have."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from tiny_checkpoint import TEXTS, TOKENIZER
@@ -58,7 +60,7 @@ def test_a_batch_has_the_places_of_single_texts(max_length, truncation):
 def test_word_noise_leaves_the_sep_between_the_texts_of_a_pair_and_each_token_on_its_side():
     texts = Texts(TOKENIZER.encode_batch(TEXTS[:2] * 20, TEXTS[2:] * 20), np.zeros((40, 2), np.float32))
     noise = WordNoise(alpha=0.4)
-    noise.begin(None, texts, texts)
+    noise.begin(SimpleNamespace(reads="first"), texts, texts)
     for text in texts.encodings:
         found = noise.noisy(text)
         special = [i for i in found.ids.tolist() if i in (TOKENIZER.cls_id, TOKENIZER.sep_id)]

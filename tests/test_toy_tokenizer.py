@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_pretraining_lays_its_tokens_around_passages():
 def test_noise_leaves_all_special_tokens_of_a_pair():
     texts = Texts(TOKENIZER.encode_batch(["abcd"] * 40, ["efgh"] * 40), np.zeros((40, 2), np.float32))
     noise = WordNoise(alpha=0.5)
-    noise.begin(None, texts, texts)
+    noise.begin(SimpleNamespace(reads="first"), texts, texts)
     for text in texts.encodings:
         found = TOKENIZER.decode(noise.noisy(text).ids).replace(" ", "")
         assert re.fullmatch("<s>[abcd]{1,4}</s></s>[efgh]{1,4}</s>", found)

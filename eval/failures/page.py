@@ -351,7 +351,9 @@ def compare_with(run: Path, judgements: Sequence[Judgement]) -> dict[str, Any]:
     """The texts that only this run, or only another one, has right, on the splits that both have."""
     kind = page_of(judgements[0].task)
     if not kind.nats:
-        raise ValueError("--against compares what is right and what is wrong, and scores are neither: leave it out")
+        raise ValueError(
+            "tezukuri failures --against compares what is right and what is wrong, and scores are neither: leave it out"
+        )
     parts = []
     for judgement in judgements:
         predictions = read_predictions(run, judgement.split)

@@ -25,5 +25,5 @@ def page_of(task: Task) -> Kind:
     """The page of a task; ValueError where it has none."""
     kind = kind_of(task)
     if kind is None:
-        raise ValueError(f"there is no page of mistakes for the task {task.name} yet: leave it out (--no-report)")
+        raise ValueError(f"there is no page of mistakes for the task {task.name} yet")
     return kind

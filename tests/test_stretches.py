@@ -2,12 +2,14 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from tezukuri.data.dataset import Found, Span
 from tezukuri.eval.failures.stretches import SORTS, marked, near, sort_of
 from tezukuri.eval.failures.table import page_of
+from tezukuri.eval.tasks.tag import Tag
 from tezukuri.scripts.command import main as command
 from tezukuri.train.finetune import finetune
 
@@ -81,3 +83,18 @@ def test_finetune_ends_with_the_page_and_failures_makes_it_again(task, runs, cap
     assert command(["failures", str(run.folder), "--language", "en"]) == 0
     assert "coloured, the others are not" not in capsys.readouterr().out
     assert "Underlined: what is there." in (run.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", ["tag", "span"])
+def test_two_runs_stand_side_by_side(task, runs):
+    folder = runs[task].folder
+    assert command(["failures", str(folder), "--against", str(folder), "--language", "en"]) == 0
+    assert '<section id="against">' in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_entities_in_other_places_are_not_right():
+    kind = page_of(Tag(("O", "B-a", "I-a")))
+    row = [{"start": 0, "end": 1, "kind": "a", "text": "駅", "probability": 0.5}]
+    there, told = kind.read(row), (Span(2, 3, "a"),)
+    assert there == (Span(0, 1, "a"),) and kind.told(there) == kind.told(told)
+    assert kind.wrong(SimpleNamespace(gold=[there, there], predicted=[told, there])).tolist() == [True, False]

@@ -118,6 +118,10 @@ class Kind:
         """An answer or a label, as people read it (`Task.told`)."""
         return str(answer)
 
+    def read(self, answer: Any) -> Any:
+        """An answer or a label of `predictions-<split>.jsonl`, as judgements have it."""
+        return answer
+
     # ---- what the model reads
 
     def seen(self, example: Example, column: int) -> Example:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -360,18 +361,19 @@ def compare_with(run: Path, judgements: Sequence[Judgement]) -> dict[str, Any]:
         if predictions is None:
             continue
         own = [(e.id, kind.told(gold)) for e, gold in zip(judgement.examples, judgement.gold, strict=True)]
-        if [(p["id"], kind.told(p["label"])) for p in predictions] != own:
+        labels, told = ([kind.read(p[name]) for p in predictions] for name in ("label", "predicted"))
+        if [(p["id"], kind.told(label)) for p, label in zip(predictions, labels, strict=True)] != own:
             file = run / f"predictions-{judgement.split}.jsonl"
             raise ValueError(f"{file} is about other texts or labels: runs stand side by side on the same ones only")
         there, here, gold = (
             np.array([kind.told(answer) for answer in answers])
-            for answers in ([p["predicted"] for p in predictions], judgement.predicted, judgement.gold)
+            for answers in (told, judgement.predicted, judgement.gold)
         )
         rows = [
             {"id": e.id, "text": e.content, "gold": label, "there": a, "here": b}
             for e, label, a, b in zip(judgement.examples, gold.tolist(), there.tolist(), here.tolist(), strict=True)
         ]
-        right, was_right = here == gold, there == gold
+        right, was_right = (~kind.wrong(one) for one in (judgement, replace(judgement, predicted=told)))
         parts.append({
             "name": judgement.split,
             "here": right.mean(),

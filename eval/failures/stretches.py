@@ -67,6 +67,9 @@ class Stretches(Kind):
     def column(self, judgement: Judgement) -> np.ndarray:
         return np.zeros(len(judgement.examples), dtype=np.int64)
 
+    def read(self, answer: Any) -> tuple[Span, ...]:
+        return tuple(Span(one["start"], one["end"], one.get("kind", "")) for one in answer)
+
     def two(self, example: Example) -> None:
         return None
 

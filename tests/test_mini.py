@@ -80,7 +80,7 @@ def test_it_learns_the_sample_reviews(tmp_path):
     started = {}
     for name, more in (("pretrained", []), ("random", ["--random-weights", "--save-model", "none"])):  # side by side
         script = [sys.executable, str(ROOT / "scripts" / "finetune.py"), "--no-report", "--precision", "fp32", *more]
-        script += ["--model", "mini", "--epochs", "2"]
+        script += ["--model", "mini", "--epochs", "2", "--regularizer", "judge-votes"]
         script += ["--seed", "1", "--output-dir", str(tmp_path / name)]
         started[name] = subprocess.Popen(script, stdout=subprocess.PIPE, encoding="utf-8")
     printed = {name: process.communicate()[0] for name, process in started.items()}

@@ -295,7 +295,7 @@ def test_it_is_learned_and_its_folder_is_whole(run):
     scores = json.loads((run.folder / "val-metrics.json").read_text())
     assert scores["micro_f1"] == pytest.approx(max(row["dev_micro_f1"] for row in run.log[1:]), abs=1e-6)
     assert run.judge("dev").metrics == pytest.approx(scores, abs=1e-4)
-    assert (run.folder / "kinds.png").read_bytes()[1:4] == b"PNG" and not (run.folder / "report.html").exists()
+    assert (run.folder / "kinds.png").read_bytes()[1:4] == b"PNG" and (run.folder / "report.html").exists()
     report = (run.folder / "classification_report.txt").read_text()
     assert "micro_f1" in report and "person" in report
     rows = [json.loads(line) for line in (run.folder / "predictions-test.jsonl").read_text().splitlines()]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from .jrte import CARD as JRTE
 from .jrte import LABELS, fetch, read_jrte
 from .jrte_rte import JRTE_RTE
 from .jsick import JSICK
-from .label_kinds import LABEL_KINDS, names_in
+from .label_kinds import LABEL_KINDS, NOTHING, names_in
 from .label_names import merged
 from .marc_ja import MARC_JA
 from .ner_wikipedia import NER_WIKIPEDIA
@@ -67,12 +68,14 @@ def load(
     bad_rows: Literal["error", "skip"] = "error",
     labels_are: str = "name",
     choice_columns: Sequence[str] | None = None,
+    last_fifth: bool = False,
 ) -> Dataset:
     """Load a corpus of READERS (downloaded once, or read from `path`), or a .tsv, .csv or .jsonl file.
 
     Options of a corpus stand behind its name: `wrime:view=writer`.
 
     Args:
+        last_fifth: where a file has no splits, the last fifth of its rows are dev and the others train.
         split_column, id_column: by default "split" and "id", where there are such; "none" for no column.
         encoding: one of Python's; `auto` is UTF-8, UTF-16 with its mark, or cp932 where the file is Japanese in it.
         labels: names and order of the classes; by default those of the file, sorted.
@@ -82,6 +85,7 @@ def load(
         bad_rows: `skip` lists them in `Dataset.bad_rows`; otherwise they are a DataError.
         labels_are: what those of a file are: `name`s of classes, or another of LABEL_KINDS.
         choice_columns: where the choices are, if the labels are such; in JSON also one column, which holds a list.
+            Where there are no labels, they are texts that are unlike.
     """
     # The arguments.
     if bad_rows not in ("error", "skip"):
@@ -97,7 +101,7 @@ def load(
         raise DataError(f"a label is named twice: {listed(labels)}")
     if choice_columns and labels_are == "name":
         labels_are = "choice"
-    if choice_columns and labels_are != "choice":
+    if choice_columns and labels_are not in ("choice", NOTHING):
         raise DataError("--choice-columns are for the task choose: leave them out, or choose that task")
     refuse_classes(labels_are, labels, merge_labels)
     # The file.
@@ -139,7 +143,10 @@ def load(
             classes = classes if labels is not None else class_order(classes)
             notes += joined
         drawn = any(not example.split for example in examples)
-        examples, of_splits = with_splits(examples, seed)
+        if last_fifth and drawn:
+            examples, of_splits = with_last_fifth(examples)
+        else:
+            examples, of_splits = with_splits(examples, seed)
         notes += of_splits
     if bad_rows == "error":
         refuse_bad_rows(bad)
@@ -147,7 +154,9 @@ def load(
         reason = f": all of its {len(bad)} rows are bad, the first is {bad[0]}" if bad else ""
         raise DataError(f"{file} has no examples{reason}")
     name = file.name if reader is None else str(source)
-    task = reader.card.task if reader is not None and reader.card else "choose" if choice_columns else "classify"
+    task = (
+        reader.card.task if reader is not None and reader.card else "choose" if labels_are == "choice" else "classify"
+    )
     if reader is not None and task == "classify" and isinstance(examples[0].label, tuple):  # by an option
         task = "multilabel"
     return Dataset(name, classes, examples, bad, notes, labels is not None or reader is not None, drawn, task)
@@ -175,6 +184,13 @@ def existing(path: str | Path, folder: bool = False) -> Path:
         names = " or ".join(f'"{name}"' for name in READERS)
         raise DataError(f"no such data: {str(path)!r} is not a file (nor {names})")
     return Path(path)
+
+
+def with_last_fifth(examples: list[Example]) -> tuple[list[Example], list[str]]:
+    """The last fifth of the rows as dev, the others as train, as Keras does (`validation_split=0.2`)."""
+    first = int(len(examples) * 0.8)
+    found = [replace(one, split="train" if number < first else "dev") for number, one in enumerate(examples)]
+    return found, [f"no split column: the last {len(examples) - first} of {len(examples)} rows are dev; no test split"]
 
 
 def with_splits(examples: list[Example], seed: int) -> tuple[list[Example], list[str]]:

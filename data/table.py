@@ -76,7 +76,9 @@ def read_table(
         wanted[use] = usual if column is None else None if column == NONE else column
     for use, named in [*wanted.items(), *(("choice", column) for column in choice_columns)]:
         if named and columns.count(named) != 1:
-            without = ", or look at texts without labels (tezukuri look --label-column none)" if use == "label" else ""
+            without = (
+                ", or say none where texts have no labels (tezukuri look, tezukuri adapt)" if use == "label" else ""
+            )
             raise DataError(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
                 f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')}){without}"
@@ -93,9 +95,10 @@ def read_table(
 
     def parse(line: int, raw: str) -> Example:
         row = table.fields_of(line, raw)
-        choices = choices_of(row, choice_columns) if choice_columns else None
+        least = 1 if labels_are == NOTHING else 2
+        choices = choices_of(row, choice_columns, least) if choice_columns else None
         given: Any = row.get(label_column)
-        if choices:
+        if choices and labels_are != NOTHING:
             meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
             unsure.extend([line] * (len(meant) > 1))
             given = meant[0]
@@ -155,7 +158,7 @@ def read_table(
     return examples, bad, notes
 
 
-def choices_of(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+def choices_of(row: dict[str, Any], columns: Sequence[str], least: int = 2) -> tuple[str, ...]:
     """The choices in some columns, or, in JSON, the list in a single one; RowError where they are none."""
     only = row.get(columns[0]) if len(columns) == 1 else None
     if isinstance(only, list):
@@ -164,7 +167,8 @@ def choices_of(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
         choices = tuple(only)
     else:
         choices = tuple(text_of(row, column) for column in columns)
-    refuse_few(choices)
+    if least > 1:
+        refuse_few(choices)
     return choices
 
 

@@ -153,7 +153,7 @@ def predict(
     Raises:
         NotFiniteError: a logit is infinite or no number.
     """
-    shape: tuple[int, ...] = (len(model.labels),)
+    shape: tuple[int, ...] = (model.width,)
     if of_tokens := model.reads == "tokens":
         longest = max((len(encodings[i].ids) for i in range(len(encodings))), default=0)
         shape = (longest, *shape)

@@ -30,6 +30,12 @@ class Head(nn.Module, ABC):
     use = "classify"  # which class of the hub's libraries does the same, see weights/architectures.py
     row_each = True  # whether each of the C columns has parameters of its own
     drops = True  # whether dropout stands before it
+    gathers = False  # whether its loss is of the examples of all processes, which must then have equally many
+
+    @classmethod
+    def width(cls, hidden_size: int, columns: int) -> int:
+        """How many logits a sequence has, of a head made as `Head(hidden_size, columns)`."""
+        return columns
 
     def begin(self, targets: Tensor) -> None:
         """Before a new head is trained: what it takes from the (n, C) targets of the training texts."""

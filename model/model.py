@@ -44,7 +44,9 @@ class Model(nn.Module):
         rate = self.config.hidden_dropout_prob if rate is None else rate
         self.dropout = Dropout(rate if head.drops else 0.0)
         self.classifier = head(self.config.hidden_size, len(labels))
-        self.reads = reads or self.classifier.reads  # kept, since int8 puts another layer in the head's place
+        # Kept, since int8 puts another layer in the head's place.
+        self.reads = reads or self.classifier.reads
+        self.width = head.width(self.config.hidden_size, len(labels))  # of the logits
         self.classifier.apply(lambda module: initialise(module, self.config.initializer_range))
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 
 
 def start() -> None:
@@ -51,3 +52,15 @@ def sum_gradients(model: nn.Module) -> None:
             if parameter.grad is None and parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
         sum_over_ranks(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
+
+
+def gathered(vectors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """The rows of all ranks below each other, of `vectors` with their gradients; and (B,) where the own rows are.
+
+    All ranks must call it with equally many rows: what is lost of gradients elsewhere comes back by `sum_gradients`.
+    """
+    own = torch.arange(len(vectors), device=vectors.device)
+    if ranks() == 1:
+        return vectors, *others, own
+    found = [torch.cat(all_gather(tensor.contiguous())) for tensor in (vectors, *others)]
+    return *found, own + rank() * len(vectors)

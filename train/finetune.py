@@ -104,6 +104,7 @@ def run_plan(
     data = plan.read_data() if given is None else plan.of_memory(given)
     plan = plan.for_task_of(data)
     task = task_for(plan.task, data)
+    data = task.prepared(data)
     settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]

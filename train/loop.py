@@ -86,6 +86,8 @@ def fine_tune(
     window_size = settings.batch_size * settings.accumulate  # texts in a step
     micro_batch = math.ceil(settings.batch_size / ranks())  # texts of it that one process takes at a time
     steps_per_epoch = math.ceil(n / window_size)
+    if model.classifier.gathers and ranks() > 1:
+        steps_per_epoch = whole_steps(n, settings)
     steps = settings.epochs * steps_per_epoch
     team = Team(regularizers)
     with team.at_work(model, train, dev):
@@ -209,6 +211,19 @@ def step_bar(done: int, steps: int, epoch: int, settings: Settings) -> tqdm:
     return progress_bar(range(done, steps), title, "step", initial=before, total=whole)
 
 
+def whole_steps(n: int, settings: Settings) -> int:
+    """The steps of an epoch in which all processes have equally many of n texts; the others are left out of it."""
+    window = settings.batch_size * settings.accumulate
+    if settings.batch_size % ranks() or n < window:
+        raise ValueError(
+            f"this loss is of all processes together: batch_size, {settings.batch_size}, must be a multiple of their "
+            f"number, {ranks()}, and an epoch needs {window} texts or more, not {n}"
+        )
+    if n % window:
+        print(f"note    {n % window} texts, others each time, are left out of an epoch, since processes share a batch")
+    return n // window
+
+
 def require_finite(
     losses: list[Tensor], penalties: dict[str, Tensor], epoch: int, settings: Settings, precision: torch.dtype
 ) -> list[float]:
@@ -250,9 +265,16 @@ def chosen_epoch(rows: list[dict[str, Any]], select: str, task: Task) -> int:
 
 
 def out_of_patience(progress: Progress, settings: Settings, task: Task) -> bool:
-    """Whether the last `patience` epochs were no better than one before; with `last`, by dev loss."""
+    """Whether the last `patience` epochs were no better than one before; with `last`, by dev loss. Where `stop_by` says
+    so, by the loss of training, which must have fallen by `least_change`."""
     if not settings.patience or not progress.epoch:
         return False
+    if settings.stop_by == "train-loss":
+        best, waited = math.inf, 0
+        for row in progress.rows[1:]:
+            better = row["train_loss"] < best - settings.least_change
+            best, waited = (row["train_loss"], 0) if better else (best, waited + 1)
+        return waited >= settings.patience
     select = settings.select if settings.select != "last" else "best-loss"
     return progress.epoch - chosen_epoch(progress.rows, select, task) >= settings.patience
 

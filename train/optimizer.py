@@ -32,14 +32,15 @@ def adamw(
     factor: Callable[[str], float] = lambda name: 1.0,
     graphs: bool = False,
 ) -> torch.optim.AdamW:
-    """AdamW in one fused kernel, with its usual constants (β 0.9 and 0.999, ε 1e-8).
+    """AdamW in one fused kernel; its constants are β 0.9 and 0.999, ε 1e-8, unless the settings have others.
 
     With `graphs` a CUDA graph can replay its step: the learning rate of each group is a tensor on the GPU.
     """
     groups = parameter_groups(model, settings.weight_decay, factor)
     if graphs:
         groups = [group | {"lr": torch.tensor(settings.lr, device=group["params"][0].device)} for group in groups]
-    return torch.optim.AdamW(groups, lr=settings.lr, fused=True, capturable=graphs)
+    betas, eps = (0.9, getattr(settings, "beta2", 0.999)), getattr(settings, "epsilon", 1e-8)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, eps=eps, fused=True, capturable=graphs)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -85,8 +86,10 @@ def muon_and_adamw(model: nn.Module, settings: Pretraining) -> list[torch.optim.
 
 
 def learning_rate(step: int, steps: int, settings: Settings | Pretraining) -> float:
-    """The rate of step 0, 1, …: a linear rise from 0 over the warm-up, then a linear fall to 0 at the end."""
+    """The rate of step 0, 1, …: a linear rise from 0 over the warm-up, then a linear fall to 0 at the end, or none."""
     warmup = settings.warmup_steps if settings.warmup_steps is not None else round(steps * settings.warmup_ratio)
     if step < warmup:
         return settings.lr * step / warmup
+    if isinstance(settings, Settings) and settings.schedule == "constant":
+        return settings.lr
     return settings.lr * max(0, steps - step) / max(1, steps - warmup)

@@ -17,6 +17,7 @@ from ..data.dataset import Dataset
 from ..data.label_names import with_merged_labels
 from ..data.leave_out import without
 from ..data.load import READERS, load
+from ..data.table import NONE
 from ..eval.tasks.classify import Classify
 from ..eval.tasks.table import kind_of_labels, task_name
 from ..eval.tasks.task import Task
@@ -25,7 +26,7 @@ from ..model.precision import PRECISIONS, choose_device
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
 from ..weights.find import SHIPPED
-from .settings import RECIPES, Settings, rate_for, regularizers_for
+from .settings import RECIPES, SCHEDULES, STOP_BY, Settings, rate_for, regularizers_for
 from .textbook import textbook
 
 LANGUAGES = ("en", "ja")
@@ -148,6 +149,10 @@ class DataOptions(Options):
     )
     merge_labels: bool = option(False, "join labels that look alike (Good and good)", DATA)
     split_seed: int = option(0, "for data without splits, or without dev (%(default)s)", DATA)
+    dev_split: str = option(
+        "random", "where the file has none: drawn, or the last fifth of its rows, without a test split (%(default)s)",
+        DATA, choices=["random", "last-fifth"],
+    )  # fmt: skip
     bad_rows: str = option("error", "stop, or go on without them", DATA, choices=["error", "skip"])
     report: bool = option(True, "make it at the end", PAGE)
     language: str = option("en", "of the page (%(default)s)", PAGE, choices=list(LANGUAGES))
@@ -165,6 +170,7 @@ class DataOptions(Options):
             labels=self.classes,
             merge_labels=self.merge_labels,
             seed=self.split_seed,
+            last_fifth=self.dev_split == "last-fifth",
             bad_rows=self.bad_rows,  # type: ignore[arg-type]  # one of its choices
             labels_are=labels_are,
             choice_columns=self.choice_columns,
@@ -199,8 +205,10 @@ class Plan(DataOptions):
     tokenizer: str | None = option(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
     reset_head: bool = option(False, "put a new classifier in place of the model's own", MODEL)
     pooling: str | None = option(
-        None, "what the classifier reads: first token and pooler, or mean of all tokens (model's own)", MODEL,
-        choices=["first", "mean"],
+        None,
+        "what the head reads: first token and pooler, or mean of all tokens; for similarity also last (model's own)",
+        MODEL,
+        choices=["first", "last", "mean"],
     )  # fmt: skip
     random_weights: bool = option(False, "initialise all weights anew, to compare with", MODEL)
     hidden_dropout: float | None = option(None, "rate after each layer (model's own)", MODEL, metavar="P")
@@ -219,6 +227,9 @@ class Plan(DataOptions):
     weight_decay: float | None = of_recipe("of matrices")
     warmup_ratio: float | None = of_recipe("share of all steps in which the rate rises")
     warmup_steps: int | None = of_recipe("the same as a number")
+    schedule: str | None = of_recipe("of the rate after the warm-up: down to 0, or constant", choices=SCHEDULES)
+    beta2: float | None = of_recipe("of Adam")
+    epsilon: float | None = of_recipe("of Adam")
     max_grad_norm: float | None = of_recipe("gradients are clipped to this norm")
     max_length: int | None = of_recipe("tokens of a text; longer ones are truncated", positive=True)
     truncation: str | None = of_recipe("how", choices=list(TRUNCATIONS))
@@ -231,6 +242,8 @@ class Plan(DataOptions):
     )
     select: str | None = of_recipe("which epoch is kept: best on dev, best-NAME (best-loss, …) or last", metavar="HOW")
     patience: int | None = of_recipe("stop after so many epochs without a better one (0: never)")
+    stop_by: str | None = of_recipe("what patience looks at: scores of dev, or the loss of training", choices=STOP_BY)
+    least_change: float | None = of_recipe("by which the loss of training must fall in a better epoch")
     precision: str | None = of_recipe("of matrix products", choices=["auto", *PRECISIONS])
     compile: bool | None = of_recipe("torch.compile the model")
     graphs: bool | None = of_recipe("replay steps as CUDA graphs: faster on a GPU where batches are small")
@@ -249,7 +262,9 @@ class Plan(DataOptions):
 
     def read_data(self, labels_are: str | None = None) -> Dataset:
         """The labels are of the kind that the task has, unless another is given."""
-        return self.without_listed(super().read_data(labels_are or kind_of_labels(self.task)))
+        has_labels = self.label_column != NONE
+        kind = labels_are or kind_of_labels(self.task, self.pair_column is not None, has_labels)
+        return self.without_listed(super().read_data(kind))
 
     def for_task_of(self, data: Dataset) -> Self:
         """With the task that it names, or else that of the data, which is said."""
@@ -272,7 +287,7 @@ class Plan(DataOptions):
         if self.regularizer is not None:
             regularizers = [] if list(self.regularizer) == ["none"] else list(self.regularizer)
         else:
-            regularizers = list(regularizers_for(voted)) if ours else []
+            regularizers = list(regularizers_for(voted, task is None or task.r_drop)) if ours else []
         if self.label_smoothing is not None:
             regularizers.append(f"label-smoothing:epsilon={self.label_smoothing}")
         if self.class_weights == "balanced":

@@ -92,6 +92,7 @@ class Run:
         plan = Plan.of_run(config)
         data = plan.read_data()
         task = task_for(plan.task, data)
+        data = task.prepared(data)
         loaded = load_ready_classifier(folder / "model", head=task.head)
         task.restore(loaded.task)
         model = loaded.model.to(choose_device(device))

@@ -10,6 +10,8 @@ import numpy as np
 from ..model.precision import PRECISIONS
 from ..tokenize.encoding import TRUNCATIONS
 
+STOP_BY = ("dev", "train-loss")
+SCHEDULES = ("linear", "constant")
 OPTIMIZERS = ("adamw", "muon")
 
 
@@ -41,24 +43,39 @@ class Settings:
     weight_decay: float = 0.01
     warmup_ratio: float = 0.1  # of all steps; warmup_steps, where given, has priority
     warmup_steps: int | None = None
+    schedule: str = "linear"  # after the warm-up the rate falls to 0, or is constant
     max_grad_norm: float = 1.0
     max_length: int = 512  # tokens of a text; never more than the model has positions
     truncation: str = "longest_first"
     regularizers: tuple[str, ...] = ()  # as regularizers/shelf.py names them
     select: str = "best"  # epoch: best by the task's own score, best-NAME by another one, or last
     patience: int = 0  # stop after so many epochs without a better one; 0 never stops early
+    stop_by: str = "dev"  # what patience looks at: dev, by what epochs are chosen by, or train-loss
+    least_change: float = 0.0  # of the loss of training, to be a better epoch
     precision: str = "auto"
     compile: bool = False
     graphs: bool = False
+    beta2: float = 0.999  # of Adam
+    epsilon: float = 1e-8  # likewise
     seed: int = 42
 
     def __post_init__(self) -> None:
-        check_numbers(self, ("epochs", "batch_size", "accumulate", "max_length"), ("patience", "warmup_steps"))
+        not_negative = ("patience", "warmup_steps", "least_change", "epsilon")
+        check_numbers(self, ("epochs", "batch_size", "accumulate", "max_length"), not_negative)
+        if not 0 <= self.beta2 < 1:
+            raise ValueError(f"beta2 is {self.beta2}; it lies in [0, 1)")
+        if self.least_change and self.stop_by != "train-loss":
+            raise ValueError("least_change is of the loss of training: give --stop-by train-loss too")
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it lies in [0, 1)")
         if self.select not in ("best", "last") and not self.select.startswith("best-"):
             raise ValueError(f"select {self.select!r} is not known; choose best, best-NAME (of a score) or last")
-        for name, choices in (("precision", ("auto", *PRECISIONS)), ("truncation", TRUNCATIONS)):
+        for name, choices in (
+            ("precision", ("auto", *PRECISIONS)),
+            ("truncation", TRUNCATIONS),
+            ("stop_by", STOP_BY),
+            ("schedule", SCHEDULES),
+        ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not known; choose one of {', '.join(choices)}")
 
@@ -110,12 +127,12 @@ def rate_for(hidden_size: int) -> float:
     return math.exp(np.interp(math.log(hidden_size), widths, rates))
 
 
-def regularizers_for(voted: bool) -> tuple[str, ...]:
+def regularizers_for(voted: bool, r_drop: bool = True) -> tuple[str, ...]:
     """The default recipe's regularizers: R-Drop, and the judges' votes as targets where the data has any.
 
     They were the best on JRTE's dev split (docs/overfitting.md). R-Drop takes about 1.7 times as long.
     """
-    return ("r-drop", "judge-votes") if voted else ("r-drop",)
+    return (*(["r-drop"] * r_drop), *(["judge-votes"] * voted))
 
 
 RECIPES = {
@@ -124,5 +141,10 @@ RECIPES = {
     "course": Settings(
         epochs=10, batch_size=16, lr=5e-5, weight_decay=0.01, warmup_steps=500, max_length=128, select="last",
         precision="fp32",
+    ),
+    # A tutorial that adapts a sentence encoder to job titles, with Keras; its loss is the task's option loss=angular.
+    "siamese-tutorial": Settings(
+        epochs=20, batch_size=8, lr=1e-5, weight_decay=0.0, warmup_steps=0, schedule="constant", beta2=0.9999,
+        epsilon=1e-7, select="last", patience=3, stop_by="train-loss", least_change=0.001,
     ),
 }  # fmt: skip

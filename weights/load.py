@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..model.heads import HEADS, ChoiceHead, ClassHead, Head, SpanHead, TagHead
 from ..model.initialisation import initialise
 from ..model.model import MaskedLM, Model, use_kernel
+from ..model.vectors import LOSSES
 from ..tokenize.encoding import TRUNCATIONS
 from ..tokenize.kinds import tokenizer_of
 from ..tokenize.tokenizer import Tokenizer
@@ -32,6 +33,7 @@ from .names import Names
 Use = Literal["encode", "classify", "fill-mask"]
 # Classes of the hub's libraries that call different heads `classifier`.
 CLASSIFIERS = ("SequenceClassification", "TokenClassification", "MultipleChoice", "MaskedLM", "Entity")
+VECTORS = ("text", "pair")  # names for what a head of sentence vectors reads
 HEADS_OF_CLASSES: dict[str, type[Head]] = {
     "ForMultipleChoice": ChoiceHead, "ForTokenClassification": TagHead, "ForQuestionAnswering": SpanHead,
 }  # fmt: skip
@@ -154,6 +156,8 @@ def load_with_report(
     head = head or head_of(settings)
     architecture, config, unknown = read_config(settings)
     use = head.use if task == "classify" else task
+    if pooling == "last" and use != "encode":
+        raise ValueError("only sentence vectors are those of the last token: choose another pooling (first, mean)")
     if use not in architecture.classes:
         known = " or ".join(architecture.classes)
         raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {use}: choose {known}")
@@ -168,7 +172,9 @@ def load_with_report(
     names = architecture.names.of(use)
     tensors = read_tensors(files, names, report)
     check_sizes(config, tensors, names, report)
-    if task == "classify":
+    if use == "encode" and task == "classify":
+        labels = tuple(labels or VECTORS)
+    elif task == "classify":
         others = [kind for kind in CLASSIFIERS if not architecture.classes[use].endswith(f"For{kind}")]
         labels = settle_labels(settings, tensors, names, labels, reset_head, head, others, report)
     if reset_head and use in names.heads:
@@ -183,9 +189,12 @@ def load_with_report(
     has_pooler = pooler is not None and any(name.startswith(pooler) for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
-            # A new pooler is made only for a head that reads it.
-            reads = pooling or (head.reads if head.reads == "tokens" else str(settings.get(POOLING, head.reads)))
-            model: Any = Model(architecture.encoder(config, reads == "first"), labels or (), head, reads)
+            # A new pooler is made only for a head that reads it; sentence vectors are without.
+            own = head.reads if head.reads == "tokens" or use == "encode" else str(settings.get(POOLING, head.reads))
+            reads = pooling or own
+            model: Any = Model(
+                architecture.encoder(config, reads == "first" and use != "encode"), labels or (), head, reads
+            )
         elif task == "fill-mask":
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
         else:
@@ -231,6 +240,8 @@ def load_ready_classifier(
 
 def head_of(settings: Mapping[str, Any]) -> type[Head]:
     """The head that a `config.json` speaks of, as the hub's libraries read it."""
+    if (loss := kept_cut(settings)[1].get("loss")) in LOSSES:
+        return LOSSES[loss]
     for name in settings.get("architectures") or []:
         for ending, head in HEADS_OF_CLASSES.items():
             if name.endswith(ending):

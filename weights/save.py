@@ -41,6 +41,8 @@ def save(
     replaceable = (folder / "config.json").is_file() or (folder.is_dir() and not any(folder.iterdir()))
     if folder.exists() and not replaceable:
         raise FileExistsError(f"{folder} is there and holds no model that could be replaced: choose another folder")
+    if use_of(model) == "encode" and isinstance(model, Model):
+        model = model.bert  # the head of sentence vectors has nothing to be kept
     # By the hub's names.
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = "" if isinstance(model, Model | MaskedLM) else "bert."

@@ -27,6 +27,9 @@ class Task(ABC):
     adjusts = False  # whether `adjust` is called after training
     labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
+    r_drop = True  # whether it is part of the default recipe
+    takes: Sequence[str] = ()  # other tasks whose data will do
+    options: Mapping[str, type] = {}  # what may stand behind its name, for `of`: NAME:key=value
     windows = False  # whether texts that are too long are read in windows, and not cut
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -34,8 +37,17 @@ class Task(ABC):
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
-        """The task for some data; ValueError where they do not have what it needs."""
+        """The task for some data; ValueError where they do not have what it needs. `options` are arguments too."""
         return cls(data.labels)
+
+    @classmethod
+    def labels_for(cls, pair: bool, label: bool) -> str:
+        """What the labels of a file are (data/label_kinds.py), by whether a pair's and a label's columns are named."""
+        return cls.labels_are
+
+    def prepared(self, data: Dataset) -> Dataset:
+        """The data as the task is learned from them."""
+        return data
 
     @staticmethod
     def fits(label: Any) -> bool:

@@ -1,0 +1,306 @@
+"""Sentence vectors are learned as sentence-transformers would, and a table of pairs goes through every command."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers.sentence_transformer import losses
+from test_model_parity import compare_gradients, encoder, padded, texts_for, twins
+from torch.nn import functional as F
+
+import tezukuri
+from tezukuri.data.dataset import Dataset, Example
+from tezukuri.data.pairs import pairs_of_classes
+from tezukuri.eval.tasks.similarity import Similarity
+from tezukuri.eval.tasks.table import task_for
+from tezukuri.model.model import Model
+from tezukuri.model.packing import pack
+from tezukuri.model.vectors import LOSSES, vector_head
+from tezukuri.scripts.command import main as command
+from tezukuri.train.loop import Progress, out_of_patience
+from tezukuri.train.settings import RECIPES
+from tezukuri.weights.architectures import ARCHITECTURES
+
+# A loss, the reference's, and scores that it takes; ranking also with a text that is unlike.
+GRADED, BINARY = (0.1, 0.5, 0.5, 0.9, 1.0), (0.0, 1.0, 1.0, 0.0, 1.0)
+ORACLES = {
+    "cosine": (losses.CosineSimilarityLoss, GRADED, 2),
+    "cosent": (losses.CoSENTLoss, GRADED, 2),
+    "angle": (losses.AnglELoss, GRADED, 2),
+    "contrastive": (losses.ContrastiveLoss, BINARY, 2),
+    "ranking": (losses.MultipleNegativesRankingLoss, (1.0,) * 5, 2),
+    "ranking with unlike texts": (losses.MultipleNegativesRankingLoss, (1.0,) * 5, 3),
+}
+
+
+def targets_of(scores, numbers=None) -> torch.Tensor:
+    """All texts are different ones, unless numbers say otherwise."""
+    n = len(scores)
+    numbers = torch.arange(2 * n).view(n, 2) if numbers is None else numbers
+    return torch.cat([torch.tensor(scores)[:, None], numbers.float()], dim=1)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("width", [6, 7])
+def test_losses_and_gradients_equal_those_of_sentence_transformers(name, width):
+    oracle, scores, texts = ORACLES[name]
+    torch.manual_seed(2)
+    ours = [torch.randn(len(scores), width, requires_grad=True) for _ in range(texts)]
+    theirs = [one.detach().clone().requires_grad_() for one in ours]
+    head = vector_head(name.split()[0])(width, texts)
+    loss = head.loss(torch.cat(ours, dim=1), targets_of(scores)).mean()
+    expected = oracle(None).compute_loss_from_embeddings(theirs, torch.tensor(scores))
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_the_angular_loss_is_the_tutorials():
+    u, v, y = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]), 0.5
+    found = vector_head("angular")(2, 2).loss(torch.cat([u, v])[None], targets_of([y]))
+    assert found.item() == pytest.approx((1 - math.acos(1 / math.sqrt(2)) / math.pi - y) ** 2, abs=1e-6)
+    alike = torch.cat([u, u])[None].requires_grad_()  # where the gradient of arccos is infinite
+    vector_head("angular")(2, 2).loss(alike, targets_of([0.5])).sum().backward()
+    assert alike.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", list(ARCHITECTURES))
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+def test_vectors_and_gradients_of_every_encoder_equal_the_oracles(kind, pooling):
+    bare, oracle = twins(encoder(kind, pooler=False))
+    ours = Model(bare, ("text", "pair"), LOSSES["cosent"], pooling).eval()
+    encodings = texts_for(ours.config)[:4]
+    rows = padded(encodings, ours.config.pad_token_id)
+    targets = targets_of([0.3, 0.8])
+    logits = ours(pack(encodings)).logits  # (2, 2H)
+    hidden, mask = oracle(**rows).last_hidden_state, rows["attention_mask"]
+    lengths = mask.sum(dim=1)
+    pooled = {
+        "mean": (hidden * mask[..., None]).sum(dim=1) / lengths[:, None],
+        "first": hidden[:, 0],
+        "last": hidden[range(4), lengths - 1],
+    }[pooling]
+    torch.testing.assert_close(logits.view(4, -1), pooled, rtol=1e-5, atol=1e-5)
+    ours.classifier.loss(logits, targets).mean().backward()
+    losses.CoSENTLoss(None).compute_loss_from_embeddings([pooled[::2], pooled[1::2]], targets[:, 0]).backward()
+    compare_gradients(bare, oracle, atol=1e-5)
+
+
+def test_an_equal_text_elsewhere_in_the_batch_is_no_rival():
+    head, rows = vector_head("ranking")(4, 2), torch.randn(3, 8)
+    apart = head.loss(rows, targets_of([1.0] * 3))
+    same_pair = head.loss(rows, targets_of([1.0] * 3, torch.tensor([[0, 9], [1, 9], [2, 8]])))
+    u, v = F.normalize(rows.view(3, 2, 4), dim=-1).unbind(1)
+    cosines = u @ v.T / 0.05
+    assert same_pair[0] == pytest.approx(-(cosines[0, [0, 2]].log_softmax(0)[0]).item(), rel=1e-4)
+    assert same_pair[2] == pytest.approx(apart[2].item(), rel=1e-5) and same_pair[1] < apart[1]
+    doubled = head.loss(rows.repeat(2, 1), targets_of([1.0] * 3).repeat(2, 1))  # as R-Drop repeats a batch
+    more = doubled - apart.repeat(2)  # rivals count twice, a text's own pair once
+    assert more.min() > 0 and more.max() < math.log(2) + 1e-6
+
+
+def test_a_loss_has_its_own_number_and_no_other():
+    assert vector_head("ranking", temperature=0.1).temperature == 0.1 and LOSSES["ranking"].temperature == 0.05
+    for loss, told, message in [
+        ("margin", {}, "not known; choose one of cosine"),
+        ("cosine", {"scale": 3.0}, "the loss cosine has no scale"),
+        ("ranking", {"scale": 3.0}, "has no scale: it has temperature"),
+        ("ranking", {"temperature": 0.0}, "must be a number above 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            vector_head(loss, **told)
+
+
+# --- the task ---------------------------------------------------------------------------------------------------
+
+
+def data_of(rows, labels=(), task="classify") -> Dataset:
+    """(text, label, pair, choices) each."""
+    examples = [Example(f"t:{i}", text, label, "train", pair=pair, choices=unlike) for i, (text, label, pair, unlike)
+                in enumerate(rows)]  # fmt: skip
+    return Dataset("t", labels, examples, task=task)
+
+
+def test_what_the_data_have_decides_the_loss_and_the_score():
+    scored = task_for("similarity", data_of([("a", 1.0, "b", None), ("a", 5.0, "c", None)], task="score"))
+    assert (scored.loss, scored.best, scored.range, scored.parts) == ("cosent", "spearman", (1.0, 5.0), 2)
+    pairs = task_for("similarity", data_of([("a", None, "b", None), ("c", None, "d", None)]))
+    assert (pairs.loss, pairs.best) == ("ranking", "mrr")
+    triples = task_for("similarity", data_of([("a", None, "b", ("x",)), ("c", None, "d", ("y",))]))
+    assert (triples.loss, triples.parts) == ("ranking", 3)
+    alone = task_for("similarity", data_of([("a", None, None, None), ("c", None, None, None)]))
+    assert alone.best == "uniformity" and alone.prepared(data_of([("a", None, None, None)])).examples[0].pair == "a"
+    classes = task_for(
+        "similarity", data_of([(text, name, None, None) for text, name in zip("abcd", "xxyy", strict=True)], ("x", "y"))
+    )
+    assert (classes.loss, classes.best, classes.draws) == ("cosine", "spearman", 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "rows", "message"),
+    [
+        ("similarity:loss=cosine", [("a", None, "b", None)], "has no scores, by which cosine learns"),
+        ("similarity:low=0", [("a", None, "b", None)], "has no scores, which low would be of"),
+        ("similarity:pairs=3", [("a", 1.0, "b", None), ("a", 2.0, "b", None)], "has no classes to draw pairs from"),
+        ("similarity:high=0,low=3", [("a", 1.0, "b", None)], "lie between 3 and 0"),
+        ("similarity", [("a", 1.0, "b", None)], "lie between 1 and 1"),
+        ("similarity:width=3", [("a", 1.0, "b", None)], "no option 'width': it has loss, low"),
+        ("similarity:low=x", [("a", 1.0, "b", None)], "low of the task similarity is 'x', and no float"),
+        ("classify:loss=angular", [("a", "x", None, None)], "no option 'loss': it has none"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_one_sentence(told, rows, message):
+    with pytest.raises(ValueError, match=message):
+        task_for(told, data_of(rows))
+
+
+def test_pairs_of_classes_are_of_one_class_or_of_two_and_stay_in_their_split():
+    texts = [
+        Example(f"e{i}", f"text {i}", "abb"[i % 3] if i < 30 else "c", "train" if i % 2 else "dev") for i in range(31)
+    ]
+    found = pairs_of_classes(texts, 3, seed=0)
+    by_text = {example.text: example for example in texts}
+    alike = [pair for pair in found if pair.label == 1.0]
+    assert {by_text[p.text].label == by_text[p.pair].label for p in alike} == {True}
+    assert {by_text[p.text].label == by_text[p.pair].label for p in found if p.label == 0.0} == {False}
+    assert all(p.text != p.pair and by_text[p.text].split == by_text[p.pair].split == p.split for p in found)
+    assert (len(alike), len(found)) == (90, 183)  # the only text of class c has no pair of its own
+    assert found == pairs_of_classes(texts, 3, seed=0) != pairs_of_classes(texts, 3, seed=1)
+
+
+def test_scores_are_measured_on_their_own_scale():
+    task = Similarity(loss="angular")
+    task.range = (1.0, 5.0)
+    u = np.array([[1, 0, 1, 0], [1, 0, 0, 1], [1, 0, -1, 0]], dtype=np.float32)  # angular similarity 1, .5, 0
+    examples = [Example(str(i), "a", score, "dev", pair="b") for i, score in enumerate([5.0, 4.0, 1.0])]
+    found = task.measure(u, task.targets(examples))
+    assert found["mae"] == pytest.approx((0 + 1 + 0) / 3, abs=0.02) and found["spearman"] == pytest.approx(1)
+    assert found["mape"] == pytest.approx(100 * (1 / 4) / 3, abs=0.7) and found["loss"] == pytest.approx(
+        0.0625 / 3, abs=1e-3
+    )
+    assert task.answers(u) == pytest.approx([5, 3, 1], abs=0.02)
+
+
+def test_a_pair_is_found_among_all_of_its_split():
+    task = Similarity(loss="ranking")
+    task.best = "mrr"
+    rows = np.eye(4, dtype=np.float32)[[0, 0, 1, 2, 2, 1, 3, 3]].reshape(4, 8)  # the second and third are exchanged
+    examples = [Example(str(i), f"a{i}", None, "dev", pair=f"b{i}") for i in range(4)]
+    found = task.measure(rows, task.targets(examples))
+    assert found["accuracy"] == 0.5 and 0.5 < found["mrr"] < 0.8
+    assert found["uniformity"] == pytest.approx(math.log(math.exp(-4)))
+
+
+# --- the command ------------------------------------------------------------------------------------------------
+
+TITLES = ("看護師", "医師", "料理人", "配達員")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("titles") / "titles.csv"
+    random = np.random.default_rng(0)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = [("base", "ref", "similarity")]
+        for number in range(60):
+            one, other = random.choice(TITLES, 2)
+            rows.append((f"{one}{number % 7}", f"{other}{number % 5}", 1.0 if one == other else 0.25))
+        csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory) -> tezukuri.Run:
+    folder = tmp_path_factory.mktemp("runs")
+    told = ["--text-column", "base", "--pair-column", "ref", "--label-column", "similarity", "--model", "scratch"]
+    told += [
+        "--task",
+        "similarity:loss=angular,low=0,high=1",
+        "--recipe",
+        "siamese-tutorial",
+        "--dev-split",
+        "last-fifth",
+    ]
+    told += ["--lr", "3e-3", "--epochs", "4", "--precision", "fp32", "--output-dir", str(folder)]
+    assert command(["finetune", "--data", str(table), *told]) == 0
+    (one,) = folder.glob("*/*/*")
+    return tezukuri.Run.load(one, "cpu")
+
+
+def test_the_command_learns_pairs_and_keeps_what_answers_need(run):
+    assert [e.id for e in run.data.split("dev")] == [f"titles.csv:{line}" for line in range(50, 62)]
+    assert run.log[-1]["train_loss"] < run.log[1]["train_loss"] and run.log[-1]["dev_mape"] > 0
+    kept = json.loads((run.folder / "model" / "config.json").read_text(encoding="utf-8"))
+    assert kept["architectures"] == ["BertModel"] and kept["tezukuri"]["task"]["loss"] == "angular"
+    again = tezukuri.Classifier.load(run.folder / "model", device="cpu", precision="fp32")
+    told = [prediction.label for prediction in again([("看護師1", "看護師2"), ("看護師1", "配達員2")])]
+    assert told == pytest.approx([p.label for p in run.classifier([("看護師1", "看護師2"), ("看護師1", "配達員2")])])
+    assert 0 <= told[1] < told[0] <= 1
+
+
+def test_evaluate_and_predict_follow_the_task(run, table, tmp_path, capsys):
+    model = ["--model", str(run.folder / "model"), "--device", "cpu"]
+    columns = ["--text-column", "base", "--pair-column", "ref"]
+    told = ["evaluate", *model, "--data", str(table), *columns, "--label-column", "similarity", "--no-report"]
+    assert command([*told, "--output-dir", str(tmp_path)]) == 0
+    assert "spearman" in capsys.readouterr().out
+    assert command(["predict", *model, "--file", str(table), *columns]) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 60
+
+
+def test_early_stopping_by_the_loss_of_training():
+    settings = RECIPES["siamese-tutorial"]
+    fall = [{"train_loss": loss} for loss in (9, 0.5, 0.4, 0.3995, 0.3993, 0.3991)]  # epoch 0 first
+    fine, over = Progress(epoch=4, rows=fall[:-1]), Progress(epoch=5, rows=fall)
+    assert not out_of_patience(fine, settings, None) and out_of_patience(over, settings, None)
+
+
+def test_unlike_texts_and_single_texts_are_learned(table, tmp_path, capsys):
+    file = tmp_path / "triples.jsonl"
+    rows = [{"text": f"看護師{i}", "pair": f"看護{i}", "no": f"料理人{i}"} for i in range(30)]
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    shared = ["finetune", "--data", str(file), "--task", "similarity", "--label-column", "none", "--model", "scratch"]
+    shared += ["--epochs", "1", "--output-dir", str(tmp_path / "runs"), "--save-model", "none", "--no-report"]
+    assert command([*shared, "--pair-column", "pair", "--choice-columns", "no"]) == 0
+    assert "mrr" in capsys.readouterr().out
+    assert command([*shared, "--select", "last"]) == 0
+    assert "30 texts without a second one are pairs with themselves" in capsys.readouterr().out
+
+
+TWO = """
+import sys, torch
+from tezukuri.model import ranks
+from tezukuri.model.vectors import vector_head
+torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=int(sys.argv[2]), world_size=2)
+torch.manual_seed(0)
+weights = torch.randn(5, 12, requires_grad=True)
+texts = torch.randn(6, 5)[ranks.rank() :: 2]
+numbers = torch.arange(12.0).view(6, 2)[ranks.rank() :: 2]
+loss = vector_head("ranking")(4, 3).loss(texts @ weights, torch.cat([torch.ones(3, 1), numbers], dim=1)).sum()
+loss.backward()
+ranks.sum_over_ranks([loss.detach(), weights.grad])
+torch.save([loss.detach(), weights.grad], f"{sys.argv[1]}-{sys.argv[2]}")
+"""
+
+
+def test_two_processes_rank_among_the_texts_of_both(tmp_path):
+    started = [subprocess.Popen([sys.executable, "-c", TWO, str(tmp_path / "both"), str(rank)]) for rank in (0, 1)]
+    assert [one.wait(60) for one in started] == [0, 0]
+    torch.manual_seed(0)
+    weights = torch.randn(5, 12, requires_grad=True)
+    order = [0, 2, 4, 1, 3, 5]
+    texts, numbers = torch.randn(6, 5)[order], torch.arange(12.0).view(6, 2)[order]
+    loss = vector_head("ranking")(4, 3).loss(texts @ weights, torch.cat([torch.ones(6, 1), numbers], dim=1)).sum()
+    loss.backward()
+    for rank in (0, 1):
+        found, gradient = torch.load(tmp_path / f"both-{rank}", weights_only=True)
+        torch.testing.assert_close(gradient, weights.grad)
+        torch.testing.assert_close(found, loss.detach())

@@ -220,15 +220,8 @@ def table(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(table, tmp_path_factory) -> tezukuri.Run:
     folder = tmp_path_factory.mktemp("runs")
-    told = ["--text-column", "base", "--pair-column", "ref", "--label-column", "similarity", "--model", "scratch"]
-    told += [
-        "--task",
-        "similarity:loss=angular,low=0,high=1",
-        "--recipe",
-        "siamese-tutorial",
-        "--dev-split",
-        "last-fifth",
-    ]
+    columns = ["--text-column", "base", "--pair-column", "ref", "--label-column", "similarity"]
+    told = [*columns, "--model", "scratch", "--recipe", "siamese-tutorial", "--track", "tensorboard"]
     told += ["--lr", "3e-3", "--epochs", "4", "--precision", "fp32", "--output-dir", str(folder)]
     assert command(["finetune", "--data", str(table), *told]) == 0
     (one,) = folder.glob("*/*/*")
@@ -244,6 +237,15 @@ def test_the_command_learns_pairs_and_keeps_what_answers_need(run):
     told = [prediction.label for prediction in again([("看護師1", "看護師2"), ("看護師1", "配達員2")])]
     assert told == pytest.approx([p.label for p in run.classifier([("看護師1", "看護師2"), ("看護師1", "配達員2")])])
     assert 0 <= told[1] < told[0] <= 1
+
+
+def test_the_log_is_written_for_tensorboard(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for side, name in (("train", "train_loss"), ("validation", "dev_spearman")):
+        events = EventAccumulator(str(run.folder / "tensorboard" / side)).Reload()
+        found = {event.step: event.value for event in events.Scalars(f"epoch_{name.partition('_')[2]}")}
+        assert found == pytest.approx({row["epoch"]: row[name] for row in run.log if row[name] is not None})
 
 
 def test_evaluate_and_predict_follow_the_task(run, table, tmp_path, capsys):

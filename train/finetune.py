@@ -39,6 +39,7 @@ from .scratch import scratch
 from .seen_words import only_seen_words
 from .settings import Settings
 from .textbook import published_for
+from .track import tracker
 
 P = TypeVar("P", bound=DataOptions)
 
@@ -143,10 +144,13 @@ def train(
 ) -> None:
     """Train the run's model, with its log in a file and on the screen; `keep` is the folder for checkpoints."""
     train, dev = (splits[name].texts(run.task) for name in ("train", "dev"))
+    track = tracker(run.folder) if run.plan.track and not rank() else None
     with only_seen_words(run.model.bert, train.encodings):
         for row in fine_tune(run.model, run.task, train, dev, run.settings, keep, resume, regularizers):
             run.log.append(row)
             write_csv(run.folder / "log.csv", run.log)
+            if track:
+                track(row)
             columns = [*(name for name in row if name not in ("epoch", "lr", "grad_norm", "seconds")), "seconds"]
             if len(run.log) == 1:
                 print("\nepoch  " + "".join(f"{name.removeprefix('dev_'):>{wide(name)}}" for name in columns))

@@ -28,6 +28,7 @@ from ..tokenize.encoding import TRUNCATIONS
 from ..weights.find import SHIPPED
 from .settings import RECIPES, SCHEDULES, STOP_BY, Settings, rate_for, regularizers_for
 from .textbook import textbook
+from .track import TRACKERS
 
 LANGUAGES = ("en", "ja")
 
@@ -45,6 +46,10 @@ def of_recipe(help: str, **more: Any) -> Any:
 MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
 CHOICES = "hold the choices: a,b,c; of JSON also one, which holds a list"
 PAGE = "page of all mistakes (report.html)"
+
+
+# What recipes have beside their settings, where nothing else is asked for.
+OF_RECIPES = {"siamese-tutorial": {"task": "similarity:loss=angular,low=0,high=1", "dev_split": "last-fifth"}}
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,8 @@ class DataOptions(Options):
     merge_labels: bool = option(False, "join labels that look alike (Good and good)", DATA)
     split_seed: int = option(0, "for data without splits, or without dev (%(default)s)", DATA)
     dev_split: str = option(
-        "random", "where the file has none: drawn, or the last fifth of its rows, without a test split (%(default)s)",
+        "random",
+        "where a file has no splits: all are drawn, or dev is the last fifth of its rows (%(default)s)",
         DATA, choices=["random", "last-fifth"],
     )  # fmt: skip
     bad_rows: str = option("error", "stop, or go on without them", DATA, choices=["error", "skip"])
@@ -252,11 +258,15 @@ class Plan(DataOptions):
     save_model: str = option("best", "keep the chosen epoch's model", OUTPUT, choices=["best", "none"])
     judge_train: bool = option(False, "also score the training texts, without dropout", OUTPUT)
     checkpoint: bool = option(True, "allow --resume", OUTPUT)
+    track: str | None = option(None, "also write curves for it (pip install tezukuri[track])", OUTPUT, choices=TRACKERS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.warmup_ratio is not None and self.warmup_steps is not None:
             raise ValueError("the warm-up is given twice, as warmup_ratio and as warmup_steps: give one of them")
+        for name, value in OF_RECIPES.get(self.recipe, {}).items():
+            if getattr(self, name) == type(self).__dataclass_fields__[name].default:
+                object.__setattr__(self, name, value)
         if isinstance(self.regularizer, str):
             object.__setattr__(self, "regularizer", [self.regularizer])
 

@@ -1,0 +1,91 @@
+"""Guards: sentence pairs of general language, whose judged similarity an adapted encoder must still follow.
+
+Letters: n pairs, S draws of the bootstrap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ...data.dataset import DataError, Example
+from ...data.load import READERS, load
+from ..encoder import Encoder
+from ..hits import unit
+from ..statistics import DRAWS, PERCENTILES
+
+SHORT = {"stsb-ja": "stsb", "stsb-en": "stsb:language=en"}
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The dev split of scored pairs, or the test split where there is no dev."""
+
+    name: str
+    split: str
+    examples: Sequence[Example]  # n
+
+    @classmethod
+    def load(cls, told: str) -> "Guard":
+        """`jsts`, `stsb-ja`, `stsb-en`, or `jsts=PATH` for a local copy; DataError where it is none."""
+        name, _, path = told.partition("=") if not told.startswith("stsb:") else (told, "", "")
+        source = SHORT.get(name, name)
+        reader = READERS.get(source.partition(":")[0])
+        if reader is None or reader.card is None or reader.card.task != "score":
+            known = [*SHORT, *(name for name, one in READERS.items() if one.card and one.card.task == "score")]
+            raise DataError(f"{name!r} is no guard: choose of {', '.join(known)}, or NAME=PATH for a local copy of one")
+        data = load(source, path=path or None)
+        split = next(split for split in ("dev", "test", "train") if any(e.split == split for e in data.examples))
+        return cls(name, split, data.split(split))
+
+    @property
+    def gold(self) -> np.ndarray:
+        return np.array([float(e.label) for e in self.examples])
+
+    def cosines(self, encoder: Encoder) -> np.ndarray:
+        """(n,) of the vectors of both texts."""
+        vectors = unit(encoder.encode([text for e in self.examples for text in (e.text, e.pair or "")]))  # (2n, H)
+        return (vectors[::2] * vectors[1::2]).sum(axis=1).astype(float)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A correlation before and after, each with 95 % of the draws around it."""
+
+    before: float
+    after: float
+    of_before: tuple[float, float]
+    of_after: tuple[float, float]
+    of_change: tuple[float, float]
+
+    @property
+    def verdict(self) -> str:
+        if self.of_change[1] < 0:
+            return "fell by more than chance"
+        return "rose by more than chance" if self.of_change[0] > 0 else "no change that chance would not make"
+
+
+def changes(gold: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Change]:
+    """Pearson's and Spearman's correlations of n cosines with the scores, before and after.
+
+    The bootstrap over pairs (Efron 1979, Annals of Statistics 7): both encoders are judged on the same draws, and the
+    change lies between percentiles of the draws' changes.
+    """
+    draws = np.random.default_rng(SEED).integers(len(gold), size=(DRAWS, len(gold)))
+    found = {}
+    for name, ranks in (("pearson", False), ("spearman", True)):
+        both = [correlations(gold, side, draws, ranks) for side in (before, after)]
+        whole = [correlations(gold, side, np.arange(len(gold))[None], ranks)[0] for side in (before, after)]
+        low_high = [tuple(np.quantile(drawn, PERCENTILES).tolist()) for drawn in (*both, both[1] - both[0])]
+        found[name] = Change(float(whole[0]), float(whole[1]), *low_high)
+    return found
+
+
+def correlations(gold: np.ndarray, found: np.ndarray, draws: np.ndarray, ranks: bool) -> np.ndarray:
+    """(S,) correlations of draws (S, n); 0 where a side is constant."""
+    x, y = (rankdata(side[draws], axis=1) if ranks else side[draws] for side in (gold, found))
+    x, y = (side - side.mean(axis=1, keepdims=True) for side in (x, y))
+    size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    return np.divide((x * y).sum(axis=1), size, out=np.zeros(len(draws)), where=size > 0)

@@ -1,0 +1,33 @@
+"""Adapt sentence vectors to a domain, and see what was learned, and what of general language was kept.
+
+python scripts/adapt.py --data pairs.csv --text-column base --pair-column ref --label-column similarity --scale 0 1
+python scripts/adapt.py --data jsts --guard stsb-ja
+"""
+
+import argparse
+import shlex
+import sys
+
+from tezukuri.scripts.command import command_line, parser_of, run_file
+from tezukuri.scripts.options import add_options, plan_of
+from tezukuri.train.adapt import AdaptPlan, adapt
+
+
+def parser() -> argparse.ArgumentParser:
+    options = parser_of("adapt", __doc__)
+    add_options(options, AdaptPlan)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    run, _ = adapt(plan_of(AdaptPlan, parser().parse_args(arguments)))
+    if run.plan.save_model == "best":
+        model = shlex.quote(str(run.folder / "model"))
+        print(f"\nnext    {command_line()} embed --model {model} --file FILE.csv --output vectors.npy")
+        print(f"        {command_line()} search --model {model} --file FILE.csv 'QUERY'")
+    return 0
+
+
+if __name__ == "__main__":
+    run_file(__file__)

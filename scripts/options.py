@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.table import TASKS
+from tezukuri.model.vectors import LOSSES
 from tezukuri.train.plan import DATA, DataOptions, Options
 
 TRUST = "run its own regularizers also from a changed file, or in another user's folder"
@@ -44,7 +45,9 @@ def add_options(options: argparse.ArgumentParser, plan: type[Options], only: Seq
             from tezukuri.train.regularizers.shelf import SHELF  # other commands start faster without it
 
             arguments["help"] = arguments["help"].replace("{shelf}", ", ".join(SHELF))
-        arguments["help"] = arguments["help"].replace("{tasks}", ", ".join(TASKS))
+        arguments["help"] = (
+            arguments["help"].replace("{tasks}", ", ".join(TASKS)).replace("{losses}", ", ".join(LOSSES))
+        )
         hint = hints[one.name]
         kinds = [kind for kind in get_args(hint) if kind is not types.NoneType] or [hint]
         if arguments.pop("positive", False):

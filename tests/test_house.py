@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights": {"tokenize", "model"},
     "eval/tasks": {"tokenize", "data", "model"},
     "eval": {"tokenize", "data", "model", "weights", "eval/tasks"},
+    "eval/adapting": {"tokenize", "data", "model", "weights", "eval/tasks", "eval"},
     "eval/failures": {"tokenize", "data", "model", "weights", "eval/tasks", "eval"},
     "eval/look": {"tokenize", "data", "model", "weights", "eval/tasks", "eval"},
     "eval/study": {"tokenize", "data", "model", "weights", "eval/tasks", "eval"},

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Classifier", "Plan", "Run", "TextClassifier", "TextMultilabelClassifier", "TextRegressor", "__version__",
-    "evaluate", "finetune", "load",
+    "Classifier", "Encoder", "Plan", "Run", "TextClassifier", "TextMultilabelClassifier", "TextRegressor",
+    "__version__", "evaluate", "finetune", "load",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from .eval.classifier import Classifier
+    from .eval.encoder import Encoder
     from .train.estimator import TextClassifier, TextMultilabelClassifier, TextRegressor
     from .train.evaluation import evaluate
     from .train.finetune import finetune
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from .weights.load import load
 
 PLACES = {
-    "Classifier": "eval.classifier", "Plan": "train.plan", "Run": "train.run", "TextClassifier": "train.estimator",
-    "TextMultilabelClassifier": "train.estimator", "TextRegressor": "train.estimator",
-    "evaluate": "train.evaluation", "finetune": "train.finetune", "load": "weights.load",
+    "Classifier": "eval.classifier", "Encoder": "eval.encoder", "Plan": "train.plan", "Run": "train.run",
+    "TextClassifier": "train.estimator", "TextMultilabelClassifier": "train.estimator",
+    "TextRegressor": "train.estimator", "evaluate": "train.evaluation", "finetune": "train.finetune",
+    "load": "weights.load",
 }  # fmt: skip
 
 

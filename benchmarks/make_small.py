@@ -15,7 +15,7 @@ comments: the comments of the Economy Watchers Survey of at most 60 characters a
     a table of 12,000 of them, half of them with "query: " before them.
 mean: of a trained model and of what it was before (Wortsman et al. 2022, arXiv:2109.01903).
 KeepVectors: a regularizer for `finetune`, under which sentence vectors stay near those of another model.
-store: an encoder with its pooler in a byte a weight (weights/compact.py).
+store: an encoder with its pooler in a byte a weight (weights/compact.py), and how sentence vectors are made of it.
 jsts: how well the cosine of two sentences' vectors follows their similarity in JSTS (JGLUE, Kurihara et al. 2022).
 
 What each step gave is told in weights/small/README.md.
@@ -56,6 +56,7 @@ from tezukuri.train.regularizers.regularizer import AT_LEAST_0, Batch, Model, Ou
 from tezukuri.weights.compact import FILE, write_compact
 from tezukuri.weights.load import load
 from tezukuri.weights.save import save
+from tezukuri.weights.sentences import Vectors
 
 BLOCK = 32  # numbers with one scale
 FIRST, MASK = ("<s>", "<pad>", "</s>", "<unk>"), "<mask>"
@@ -74,6 +75,8 @@ LAYER = {
     "fi": "intermediate.dense", "fo": "output.dense", "oln": "output.LayerNorm",
 }  # fmt: skip
 PARTS = {"w": "weight", "b": "bias"}
+PROMPTS = {"query": "query: ", "document": "passage: "}  # Wang et al. 2024, section 2
+VECTORS = Vectors(prompts=PROMPTS, prompt="query", max_length=512)
 
 
 class File:
@@ -306,12 +309,10 @@ class KeepVectors(Regularizer):
 def store(trained: str, folder: Path) -> None:
     model, tokenizer = load(trained)
     with tempfile.TemporaryDirectory() as plain:
-        save(model, tokenizer, Path(plain, "model"))
-        folder.mkdir(parents=True, exist_ok=True)
+        save(model, tokenizer, Path(plain, "model"), vectors=VECTORS)
+        shutil.copytree(Path(plain, "model"), folder, ignore=lambda *_: ["model.safetensors"], dirs_exist_ok=True)
         write_compact(load_file(Path(plain, "model/model.safetensors")), folder / FILE)
         (folder / FILE).chmod(0o644)
-        for path in sorted(Path(plain, "model").glob("*.json")):
-            shutil.copy(path, folder)
     texts = [example.text for example in load_data("sample").split("test")]
     cosines = (vectors_of(model, tokenizer, texts) * vectors_of(*load(folder), texts)).sum(dim=1)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import sentence_transformers
 import torch
 import transformers
 from checkout import ROOT, package_files
@@ -25,6 +27,7 @@ from tezukuri.weights.compact import FILE, SCALE, read_compact, write_compact
 from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.find import SHIPPED
 from tezukuri.weights.save import save
+from tezukuri.weights.sentences import LAYOUT, NORMALIZE, Vectors, read_vectors
 
 SMALL = SHIPPED["small"]
 
@@ -35,10 +38,12 @@ def small():
 
 
 def test_it_is_whole_and_packaged_and_at_most_36_megabytes():
-    files = {path.name for path in SMALL.iterdir()}
-    assert files == {"README.md", "LICENSE", "config.json", FILE, "tokenizer.json", "tokenizer_config.json"}
-    assert sum(path.stat().st_size for path in SMALL.iterdir()) <= 36e6
-    assert {path.name for path in package_files() if path.parts[:2] == ("weights", "small")} == files
+    files = {path.relative_to(SMALL).as_posix() for path in SMALL.rglob("*") if path.is_file()}
+    layout = set(LAYOUT) - {NORMALIZE}  # which needs no file
+    assert files == {"README.md", "LICENSE", "config.json", FILE, "tokenizer.json", "tokenizer_config.json"} | layout
+    assert sum((SMALL / file).stat().st_size for file in files) <= 36e6
+    packaged = {Path(*path.parts[2:]).as_posix() for path in package_files() if path.parts[:2] == ("weights", "small")}
+    assert packaged == files
     tensors = load_file(SMALL / FILE)
     assert {tensor.dtype for name, tensor in tensors.items() if name.endswith(".weight") and tensor.ndim == 2} == {
         torch.int8
@@ -60,7 +65,9 @@ def test_a_byte_a_weight_moves_none_by_more_than_half_a_step(tmp_path):
 
 def test_what_is_saved_is_plain_and_the_reference_reads_it(small, tmp_path):
     model, tokenizer = small
-    save(model, tokenizer, tmp_path / "plain")
+    vectors = read_vectors(SMALL)
+    assert vectors == Vectors("mean", True, {"query": "query: ", "document": "passage: "}, "query", 512)
+    save(model, tokenizer, tmp_path / "plain", vectors=vectors)
     assert (tmp_path / "plain" / "model.safetensors").is_file() and not (tmp_path / "plain" / FILE).exists()
     theirs = transformers.AutoModel.from_pretrained(tmp_path / "plain").eval()
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "plain")
@@ -71,6 +78,9 @@ def test_what_is_saved_is_plain_and_the_reference_reads_it(small, tmp_path):
         for encoding in list(encodings)[:6]:
             expected = theirs(input_ids=torch.tensor([encoding.ids.tolist()])).last_hidden_state[0]
             torch.testing.assert_close(model(pack([encoding])).hidden, expected, rtol=1e-4, atol=1e-4)
+    of_sentences = sentence_transformers.SentenceTransformer(str(tmp_path / "plain"), device="cpu").encode(texts[:20])
+    encoder = tezukuri.Encoder(model, tokenizer, vectors, "cpu", "fp32")
+    torch.testing.assert_close(encoder.encode(texts[:20]), of_sentences, rtol=0, atol=1e-5)
 
 
 def test_japanese_texts_have_hardly_an_unknown_piece(small):
@@ -119,21 +129,20 @@ def test_it_learns_the_sample_reviews_by_default(tmp_path):
 
 
 def test_a_broken_file_is_one_sentence(tmp_path):
-    for path in SMALL.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes()[: 10_000 if path.name == FILE else None])
+    copy = shutil.copytree(SMALL, tmp_path / "small")
+    (copy / FILE).write_bytes((copy / FILE).read_bytes()[:10_000])
     with pytest.raises(CheckpointError, match=r"model\.int8\.safetensors cannot be read"):
-        tezukuri.load(tmp_path)
+        tezukuri.load(copy)
 
 
 def test_whole_numbers_without_their_scales_are_no_weights(tmp_path):
-    for path in SMALL.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    copy = shutil.copytree(SMALL, tmp_path / "small")
     name = "embeddings.word_embeddings.weight"
-    packed = load_file(tmp_path / FILE)
+    packed = load_file(copy / FILE)
     del packed[name + SCALE]
-    save_file(packed, tmp_path / FILE)
+    save_file(packed, copy / FILE)
     with pytest.raises(CheckpointError, match=rf"model\.int8\.safetensors .*its tensor {name} has no scale a row"):
-        tezukuri.load(tmp_path)
+        tezukuri.load(copy)
 
 
 def test_its_card_names_its_origin():

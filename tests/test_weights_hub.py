@@ -16,6 +16,8 @@ import warm_process
 from hub_server import commit_of, hub
 from tiny_checkpoint import TOKENIZER, checkpoint, files_of, oracle
 
+from tezukuri.weights.sentences import LAYOUT, MODULES, Vectors, write_vectors
+
 V3 = "tohoku-nlp/bert-base-japanese-v3"
 INDEX = "model.safetensors.index.json"
 CLIENT = """
@@ -47,6 +49,13 @@ for name, revision in zip(sys.argv[1::2], sys.argv[2::2]):
     print(main(["predict", "text", "--model", name, *(["--revision", revision] if revision else [])]))
 """
 )
+VECTORS = """
+import sys, tezukuri
+from tezukuri.weights.load import load_with_report
+for name in sys.argv[1:]:
+    print(tezukuri.Encoder.load(name).vectors)
+print(load_with_report(name, "classify", ["a", "b"]).report.notes)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +130,23 @@ def test_a_second_load_downloads_nothing_and_offline_needs_nobody(safe, tmp_path
     vocabulary.unlink()
     (said,) = errors(url, tmp_path, V3, "", HF_HUB_OFFLINE="1")
     assert "has no vocab.txt" in said and "unset HF_HUB_OFFLINE to fetch what it lacks" in said
+
+
+def test_the_few_files_that_tell_how_vectors_are_made_are_fetched_for_vectors_alone(safe, tmp_path):
+    for name, content in safe.items():
+        (tmp_path / name).write_bytes(content)
+    write_vectors(tmp_path, vectors := Vectors("first", prompts={"query": "q: "}))
+    layout = {name: (tmp_path / name).read_bytes() for name in LAYOUT if (tmp_path / name).is_file()}
+    with hub({"a/vectors": {"main": safe | layout}, "a/bare": {"main": safe}}) as server:
+        names = ("a/vectors", "a/bare")
+        said = run(VECTORS, server.url, tmp_path / "cache", *names).stdout
+        assert said == f"{vectors}\n{Vectors(normalise=False)}\n[]\n"
+        paths = [path.removeprefix("/").split("/resolve/") for _, path, _ in server.requests]
+        asked = {name: {rest.split("/", 1)[1] for repository, rest in paths if repository == name} for name in names}
+        assert set(LAYOUT) <= asked["a/vectors"] and set(LAYOUT) & asked["a/bare"] == {MODULES}
+        before = len(server.requests)
+        assert run(VECTORS, server.url, tmp_path / "cache", *names, HF_HUB_OFFLINE="1").stdout == said
+        assert len(server.requests) == before
 
 
 def test_offline_main_serves_where_the_cache_lacks_the_pinned_revision(safe, tmp_path):

@@ -79,10 +79,15 @@ def not_written(path: Path, error: BaseException) -> OSError:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; a ValueError names file, line and column of an error."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    content = parse_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a JSON {type(content).__name__}; an object {{…}} was expected")
     return content
+
+
+def parse_json(path: Path) -> Any:
+    """What a file of JSON holds; errors are those of `read_json`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None

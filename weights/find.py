@@ -7,7 +7,7 @@ from .files import CheckpointError, Files, existing, with_weights
 SHIPPED = {name: Path(__file__).parent / name for name in ("small", "mini")}  # checkpoints that come with the package
 
 
-def find(name_or_folder: str, revision: str | None = None, weights: bool = True) -> Files:
+def find(name_or_folder: str, revision: str | None = None, weights: bool = True, vectors: bool = False) -> Files:
     """Find a checkpoint: `small` or `mini`, else a folder of that name if there is one, else a repository of the hub.
 
     Args:
@@ -15,6 +15,7 @@ def find(name_or_folder: str, revision: str | None = None, weights: bool = True)
             `tohoku-nlp/bert-base-japanese-v3`.
         revision: branch, tag, `refs/pr/N` or commit; by default `main`, or the one in hub.DEFAULT_REVISIONS.
         weights: whether its weights are wanted too, or its tokenizer alone.
+        vectors: whether what it says of its sentence vectors is wanted too (sentences.py).
 
     Raises:
         CheckpointError: nothing there, no weights in it, or the hub cannot be reached.
@@ -35,4 +36,4 @@ def find(name_or_folder: str, revision: str | None = None, weights: bool = True)
         raise CheckpointError(f"there is no folder {name_or_folder}; check the path")
     from .hub import download  # only here: to import the hub's client takes as long as to load mini
 
-    return download(name_or_folder, revision, weights)
+    return download(name_or_folder, revision, weights, vectors)

@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
 
 from ..tokenize.kinds import files_of
 from .files import CheckpointError, Files, first_line, with_weights
+from .sentences import LAYOUT, MODULES
 
 # Models whose main branch holds no safetensors, and the revision that does.
 DEFAULT_REVISIONS = {
@@ -30,7 +31,7 @@ class NotCachedError(CheckpointError):
     """A file that is not in the cache, and no hub to fetch it from."""
 
 
-def download(repository: str, revision: str | None, weights: bool) -> Files:
+def download(repository: str, revision: str | None, weights: bool, vectors: bool = False) -> Files:
     """Fetch a repository's files, all of one commit, into the hub's cache; CheckpointError where that fails."""
     notes = []
     asked, revision = revision, revision or DEFAULT_REVISIONS.get(repository, "main")
@@ -47,7 +48,9 @@ def download(repository: str, revision: str | None, weights: bool) -> Files:
     commit = config.parent.name  # the cache keeps a commit's files in a folder of that name
     # Files that a model may lack. Where one is not in the cache, nobody here knows whether the hub has it.
     unknown = []
-    for name in SETTINGS_FILES:
+    for name in (*(LAYOUT if vectors else ()), *SETTINGS_FILES):
+        if name in LAYOUT[1:] and not (config.parent / MODULES).is_file():
+            continue
         try:
             fetch(repository, name, commit)
         except NotCachedError:

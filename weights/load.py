@@ -70,6 +70,7 @@ class Loaded:
     report: LoadReport
     cut: dict[str, Any] = field(default_factory=dict)  # how texts were cut in training, where the folder tells
     task: dict[str, Any] = field(default_factory=dict)  # what it keeps of the task that the model was trained for
+    folder: Path | None = None  # that the files are in
 
 
 class Options(TypedDict, total=False):
@@ -150,7 +151,7 @@ def load_with_report(
     if task not in ("encode", "classify", "fill-mask"):
         raise ValueError(f"task {task!r} is not known; choose encode, classify or fill-mask")
     # The configuration.
-    files = find(str(name_or_folder), revision)
+    files = find(str(name_or_folder), revision, True, task == "encode")
     report = LoadReport(files.source, notes=list(files.notes))
     settings = read_json(files.folder / "config.json")
     head = head or head_of(settings)
@@ -216,7 +217,7 @@ def load_with_report(
             f"{next(iter(tokenizer.files))} has {tokenizer.vocab_size} tokens, and the model embeds "
             f"{config.vocab_size}: if a part of the file is missing, fetch it again"
         )
-    return Loaded(model.eval(), tokenizer, report, *kept_cut(settings))
+    return Loaded(model.eval(), tokenizer, report, *kept_cut(settings), files.folder)
 
 
 def load_ready_classifier(

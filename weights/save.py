@@ -16,6 +16,7 @@ from ..model.model import MaskedLM, Model, most_tokens
 from ..tokenize.tokenizer import Tokenizer
 from .architectures import architecture_of, config_json, use_of
 from .files import not_written, read_json
+from .sentences import Vectors, write_vectors
 
 
 def save(
@@ -25,6 +26,7 @@ def save(
     dtype: torch.dtype = torch.float32,
     cut: Mapping[str, Any] | None = None,
     task: Mapping[str, Any] | None = None,
+    vectors: Vectors | None = None,
 ) -> None:
     """Write a model (with a head, or an encoder alone) and its tokenizer to `folder`, replacing a model there.
 
@@ -33,6 +35,7 @@ def save(
         cut: how texts were cut in training, {"max_length": 128, "truncation": "head_tail"}; kept in config.json under
             "tezukuri", which other libraries ignore, and used where the model is loaded to predict.
         task: what is kept there of the task, {"name": "classify", "pairs": true}.
+        vectors: how the vector of a text is made of it, for a model of sentence vectors; see sentences.py.
 
     Raises:
         OSError: the folder cannot be written, or holds something else than a model; it is then unchanged.
@@ -62,6 +65,8 @@ def save(
         weights.chmod(config.stat().st_mode)  # safetensors makes a private file; this one is as the umask has it
         tokenizer.save(aside)
         write_longest(aside / "tokenizer_config.json", most_tokens(model), tokenizer)
+        if vectors:
+            write_vectors(aside, vectors)
         replace_folder(aside, folder)
     except (OSError, SafetensorError) as error:
         raise not_written(folder, error) from error

@@ -81,7 +81,8 @@ def adapt(plan: AdaptPlan) -> tuple[Run, Adaptation]:
     before = Encoder.load(plan.model, plan.revision, plan.device, plan.precision or "auto", plan.pooling)
     seen = look(before, guards, terms, texts, near)
     del before
-    run = run_plan(Plan(**{one.name: getattr(plan, one.name) for one in fields(Plan)}), data)
+    run = run_plan(Plan(**{one.name: getattr(plan, one.name) for one in fields(Plan)}))
+    assert run.vectors
     after = Encoder(run.model.bert, run.tokenizer, run.vectors, str(run.scorer.device), run.settings.precision)
     now = look(after, guards, terms, texts, near)
 

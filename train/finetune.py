@@ -27,6 +27,7 @@ from ..model.ranks import rank
 from ..weights.files import read_json
 from ..weights.load import Loaded, LoadReport, load_with_report
 from ..weights.save import save
+from ..weights.sentences import Vectors, read_vectors
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run, told_how_to_go_on
 from .loop import chosen_epoch, fine_tune
@@ -120,9 +121,13 @@ def run_plan(
     torch.manual_seed(settings.seed)  # before the head is made
     loaded = make(plan, data, task)
     model = loaded.model.to(device)
+    vectors = None
+    if model.classifier.use == "encode":
+        vectors = replace((loaded.folder and read_vectors(loaded.folder)) or Vectors(), pooling=model.reads)
+        task.prefix = vectors.before(None)
     if not resume:
         settings = replace(settings, lr=plan.settings(task, hidden_size=model.config.hidden_size).lr)
-    run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer)
+    run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer, vectors=vectors)
     for sentence in how_to_cut(model, {}, plan.max_length, windows=task.windows)[1]:
         print(f"note    {sentence}")
     splits = run.splits()
@@ -173,7 +178,8 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
     """Write what a trained run is for, the model first and what can be made again last."""
     plan, saved = run.plan, run.plan.save_model == "best" and not rank()
     if saved:
-        save(run.model, run.tokenizer, run.folder / "model", cut=run.scorer.cut, task=run.task.kept())
+        cut, vectors = run.scorer.cut, run.vectors and replace(run.vectors, max_length=run.scorer.cut["max_length"])
+        save(run.model, run.tokenizer, run.folder / "model", cut=cut, task=run.task.kept(), vectors=vectors)
 
     # Judge dev and test, and print the scores of test, or of dev where there is no test split.
     best = chosen_epoch(run.log, run.settings.select, run.task)

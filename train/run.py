@@ -26,6 +26,7 @@ from ..tokenize.encoding import EncodedBatch
 from ..tokenize.tokenizer import Tokenizer
 from ..weights.files import read_json
 from ..weights.load import load_ready_classifier
+from ..weights.sentences import Vectors, read_vectors
 from .batch import Texts
 from .checkpoint import FILE as CHECKPOINT
 from .plan import Plan
@@ -66,6 +67,7 @@ class Run:
     tokenizer: Tokenizer
     log: list[dict[str, Any]] = field(default_factory=list)  # a row for each epoch, from 0 (before training) on
     judgements: dict[str, Judgement] = field(default_factory=dict)  # by split
+    vectors: Vectors | None = None  # how those of a text come about, where they are what was learned
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> "Run":
@@ -97,7 +99,8 @@ class Run:
         task.restore(loaded.task)
         model = loaded.model.to(choose_device(device))
         settings = Settings(**config["settings"] | {"regularizers": tuple(config["settings"]["regularizers"])})
-        return cls(folder, plan, settings, data, task, model, loaded.tokenizer, read_log(folder))
+        log, vectors = read_log(folder), read_vectors(folder / "model")
+        return cls(folder, plan, settings, data, task, model, loaded.tokenizer, log, vectors=vectors)
 
     @property
     def scores(self) -> dict[str, dict[str, float | None]]:

@@ -29,6 +29,7 @@ from .compact import read_compact
 from .files import CheckpointError, Files, first_line, read_json
 from .find import find
 from .names import Names
+from .sentences import read_vectors
 
 Use = Literal["encode", "classify", "fill-mask"]
 # Classes of the hub's libraries that call different heads `classifier`.
@@ -151,7 +152,8 @@ def load_with_report(
     if task not in ("encode", "classify", "fill-mask"):
         raise ValueError(f"task {task!r} is not known; choose encode, classify or fill-mask")
     # The configuration.
-    files = find(str(name_or_folder), revision, True, task == "encode")
+    of_vectors = task == "encode" or (head is not None and head.use == "encode")
+    files = find(str(name_or_folder), revision, True, of_vectors)
     report = LoadReport(files.source, notes=list(files.notes))
     settings = read_json(files.folder / "config.json")
     head = head or head_of(settings)
@@ -190,9 +192,8 @@ def load_with_report(
     has_pooler = pooler is not None and any(name.startswith(pooler) for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
-            # A new pooler is made only for a head that reads it; sentence vectors are without.
-            own = head.reads if head.reads == "tokens" or use == "encode" else str(settings.get(POOLING, head.reads))
-            reads = pooling or own
+            # A new pooler is made only for a head that reads it; sentence vectors are those before it.
+            reads = pooling or own_pooling(settings, head, files.folder)
             model: Any = Model(
                 architecture.encoder(config, reads == "first" and use != "encode"), labels or (), head, reads
             )
@@ -218,6 +219,14 @@ def load_with_report(
             f"{config.vocab_size}: if a part of the file is missing, fetch it again"
         )
     return Loaded(model.eval(), tokenizer, report, *kept_cut(settings), files.folder)
+
+
+def own_pooling(settings: Mapping[str, Any], head: type[Head], folder: Path) -> str:
+    """What a head reads, as a folder says it, or else the head's class."""
+    if head.use == "encode":
+        said = read_vectors(folder)
+        return said.pooling if said else head.reads
+    return head.reads if head.reads == "tokens" else str(settings.get(POOLING, head.reads))
 
 
 def load_ready_classifier(

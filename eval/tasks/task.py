@@ -27,6 +27,7 @@ class Task(ABC):
     adjusts = False  # whether `adjust` is called after training
     labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
+    prefix = ""  # what stands before each text, for a task that says so
     r_drop = True  # whether it is part of the default recipe
     takes: Sequence[str] = ()  # other tasks whose data will do
     options: Mapping[str, type] = {}  # what may stand behind its name, for `of`: NAME:key=value

@@ -51,7 +51,7 @@ class Settings:
     select: str = "best"  # epoch: best by the task's own score, best-NAME by another one, or last
     patience: int = 0  # stop after so many epochs without a better one; 0 never stops early
     stop_by: str = "dev"  # what patience looks at: dev, by what epochs are chosen by, or train-loss
-    least_change: float = 0.0  # of the loss of training, to be a better epoch
+    least_change: float = 0.0  # of the loss of training, in a better epoch (stop_by train-loss)
     precision: str = "auto"
     compile: bool = False
     graphs: bool = False
@@ -64,8 +64,6 @@ class Settings:
         check_numbers(self, ("epochs", "batch_size", "accumulate", "max_length"), not_negative)
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2 is {self.beta2}; it lies in [0, 1)")
-        if self.least_change and self.stop_by != "train-loss":
-            raise ValueError("least_change is of the loss of training: give --stop-by train-loss too")
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it lies in [0, 1)")
         if self.select not in ("best", "last") and not self.select.startswith("best-"):

@@ -116,12 +116,18 @@ class Similarity(Task):
         return super().kept() | {"loss": self.loss, "range": list(self.range), "prefix": self.prefix} | more
 
     def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
-        low, high = self.range
-        outside = [e for e in data.examples if e.label is not None and not low <= float(e.label) <= high]
-        if not outside:
-            return []
-        where = f"between {low:g} and {high:g}: that of {outside[0].id} is the first"
-        return [f"{len(outside)} of {len(data.examples)} scores are not {where}"]
+        found, (low, high) = [], self.range
+        scores = {split: [(e.id, e.label) for e in data.examples if e.split == split] for split in splits}
+        outside = [id_ for own in scores.values() for id_, y in own if y is not None and not low <= float(y) <= high]
+        if outside:
+            where = f"between {low:g} and {high:g}: that of {outside[0]} is the first"
+            found.append(f"{len(outside)} of {len(data.examples)} scores are not {where}")
+        for split, own in scores.items():
+            if own and own[0][1] is not None and len({y for _, y in own}) == 1:
+                found.append(
+                    f"all scores of {split} are {own[0][1]:g}: a correlation with them is not defined, and 0 here"
+                )
+        return found
 
     def fault(self, example: Example) -> str:
         if example.pair is None:

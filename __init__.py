@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Classifier", "Encoder", "Plan", "Run", "TextClassifier", "TextMultilabelClassifier", "TextRegressor",
-    "__version__", "evaluate", "finetune", "load",
+    "__version__", "adapt", "evaluate", "finetune", "load",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from .eval.classifier import Classifier
     from .eval.encoder import Encoder
+    from .train.adapt import adapt
     from .train.estimator import TextClassifier, TextMultilabelClassifier, TextRegressor
     from .train.evaluation import evaluate
     from .train.finetune import finetune
@@ -26,7 +27,7 @@ PLACES = {
     "Classifier": "eval.classifier", "Encoder": "eval.encoder", "Plan": "train.plan", "Run": "train.run",
     "TextClassifier": "train.estimator", "TextMultilabelClassifier": "train.estimator",
     "TextRegressor": "train.estimator", "evaluate": "train.evaluation", "finetune": "train.finetune",
-    "load": "weights.load",
+    "adapt": "train.adapt", "load": "weights.load",
 }  # fmt: skip
 
 

@@ -171,7 +171,6 @@ def document(folder: Path) -> None:
     )
     lines += ["## JSTS\n"]
     if some := runs["jsts"]:
-        settings = some[0]["settings"]
         lines.append(f"{some[0]['pairs']:,} pairs, {seeds(some)}. `{COMMAND}`\n")
         lines += ["| | dev Pearson | dev Spearman | test Pearson | test Spearman |", "|" + " --- |" * 5]
         lines.append(f"| small | {spread([r['log'][0]['dev_pearson'] for r in some])} | "
@@ -244,23 +243,23 @@ HEAD = """# Sentence vectors, adapted
 
 What `tezukuri adapt` makes of `small`'s sentence vectors, and what it costs them elsewhere. Written by
 [benchmarks/similarity.py](../benchmarks/similarity.py), which is resumable; means ± standard deviations over seeds.
-Guards are the dev splits of the STS benchmark (Japanese, by machine, and English) and of JSTS: the cosine of two vectors
-against the judged similarity. "More than chance" is the bootstrap over pairs at 95 %. `small` was cut down to Japanese,
-so its English figures are those of a model that has lost most of its English pieces.
+Guards are the dev splits of the STS benchmark (Japanese, by machine, and English) and of JSTS: the cosine of two
+vectors against the judged similarity. "More than chance" is the bootstrap over pairs at 95 %. `small` was cut down to
+Japanese, so its English figures are those of a model that has lost most of its English pieces.
 """
 TUTORIAL = """A tutorial adapts a sentence encoder to the titles of jobs (Kapadia 2023, "Domain Adaption: Fine-Tune
-Pre-Trained NLP Models"): shared weights, angular similarity, squared error, Adam at 1e-5 with β₂ .9999, batches of 8, the last fifth of
-the rows as validation, stopped when the loss of **training** falls no more. Here it is `--recipe siamese-tutorial`. Two
-things differ: Keras clips the gradient of each tensor to 1, here that of all together is; and all 20 validation pairs
-have the same score, .7468, so that no correlation with them is defined, and none is shown.
+Pre-Trained NLP Models"): shared weights, angular similarity, squared error, Adam at 1e-5 with β₂ .9999, batches of 8,
+the last fifth of the rows as validation, stopped when the loss of **training** falls no more. Here it is
+`--recipe siamese-tutorial`. Two things differ: Keras clips the gradient of each tensor to 1, here that of all together
+is; and all 20 validation pairs have the same score, .7468, so that no correlation with them is defined.
 """
 SHOWN = """The log of seed 1:
 """
-FIELDS = """The picture has the tutorial's nine titles in Japanese, three of each of three fields. The mean cosine of two
-titles of the same field, and of two fields, where the first should rise and the second fall:
+FIELDS = """The picture has the tutorial's nine titles in Japanese, three of each of three fields. The mean cosine of
+two titles of the same field, and of two fields, where the first should rise and the second fall:
 """
-PUBLISHED = """Published for others on dev: unsupervised SimCSE on tohoku v3 about .80 to .82 (Spearman). Here judged pairs of
-the same corpus were learned from.
+PUBLISHED = """Published for others on dev: unsupervised SimCSE on tohoku v3 about .80 to .82 (Spearman). Here judged
+pairs of the same corpus were learned from.
 """
 OTHERS = """Pearson / Spearman on dev. The tutorial reports .8325 before and .8349 after its adaptation, in English.
 """

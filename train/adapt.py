@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,12 +59,20 @@ class AdaptPlan(Plan):
             object.__setattr__(self, field, None)
 
 
-def adapt(plan: AdaptPlan) -> tuple[Run, Adaptation]:
+def adapt(data: str | Path | AdaptPlan | None = None, **options: Any) -> tuple[Run, Adaptation]:
     """Learn, and write the run's folder with a page (adapt.html) of guards, terms and nearest texts before and after.
+
+    >>> run, found = tezukuri.adapt("pairs.csv", text_column="base", pair_column="ref", guard=["stsb-ja"])
+    >>> print(found.verdicts)
+
+    Args:
+        data: a file, a name ("jsts"), or a whole plan.
+        options: fields of AdaptPlan, which are the options of the command: model, loss, guard, terms, epochs, …
 
     Raises:
         ValueError: as `finetune`; or a guard, a term or the file of terms cannot be used, before anything is learned.
     """
+    plan = data if isinstance(data, AdaptPlan) else AdaptPlan.of(**options | ({} if data is None else {"data": data}))
     # What is looked at.
     if plan.model == "scratch":
         raise ValueError("an encoder from scratch knows nothing that could be kept: use finetune --task similarity")
@@ -70,8 +80,7 @@ def adapt(plan: AdaptPlan) -> tuple[Run, Adaptation]:
     terms = terms_of(plan)
     near = list(plan.near or terms[:: max(1, len(terms) // 3)][:3])
     plan = plan.whole_paths().with_own_folder()
-    data = plan.read_data()
-    learned = [text for example in data.split("train") for text in texts_of(example)]
+    learned = [text for example in plan.read_data().split("train") for text in texts_of(example)]
     texts = list(dict.fromkeys([*terms, *near, *learned]))
     if len(texts) > MOST_NEAR:
         print(f"note    nearest texts are looked for among the first {MOST_NEAR:,} of {len(texts):,} different ones")

@@ -11,6 +11,7 @@ import numpy as np
 from ..data.dataset import SPLITS, Dataset, Example
 from ..data.label_names import refuse_numbers, with_merged_labels
 from ..data.lists import dataset_of
+from ..data.table import NONE
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
 from ..eval.failures.page import write_page
@@ -188,8 +189,10 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
         raise ValueError(f"--neutral-band is for classes, and this model answers the task {task.name}: leave it out")
     if isinstance(data, tuple):
         data = dataset_of(*data, seed=plan.split_seed, classes=plan.classes, labels_are=task.labels_are)
-    data = plan.read_data(task.labels_are) if data is None else plan.of_memory(data)
+    labels_are = task.labels_for(plan.pair_column is not None, plan.label_column != NONE)
+    data = plan.read_data(labels_are) if data is None else plan.of_memory(data)
     require_labels(type(task), data)
+    data = task.prepared(data)
     if plan.merge_labels:
         data = with_merged_labels(data, own=classifier.labels)
     if classifier.task.classes and not data.named:

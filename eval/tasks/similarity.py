@@ -110,10 +110,12 @@ class Similarity(Task):
         self.head = vector_head(self.loss, **self.numbers)
         low, high = kept.get("range", self.range)
         self.range, self.prefix = (float(low), float(high)), str(kept.get("prefix", ""))
+        self.best = str(kept.get("best", self.best))
 
     def kept(self) -> dict[str, Any]:
         more = {"numbers": self.numbers} if self.numbers else {}
-        return super().kept() | {"loss": self.loss, "range": list(self.range), "prefix": self.prefix} | more
+        own = {"loss": self.loss, "best": self.best, "range": list(self.range), "prefix": self.prefix}
+        return super().kept() | own | more
 
     def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
         found, (low, high) = [], self.range

@@ -1,0 +1,106 @@
+"""An encoder is adapted: guards are measured before and after, and a page shows what changed."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, spearmanr
+
+import tezukuri
+from tezukuri.data.dataset import DataError
+from tezukuri.eval.adapting.guards import Guard, changes
+from tezukuri.eval.adapting.page import TERMS
+from tezukuri.scripts.command import main as command
+from tezukuri.train.adapt import AdaptPlan
+
+SENTENCES = (
+    "犬が庭で走っています。",
+    "猫が窓辺で眠っています。",
+    "男性がギターを弾いています。",
+    "飛行機が離陸します。",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Pairs to learn from, and a guard in the form of the STS benchmark."""
+    folder, random = tmp_path_factory.mktemp("adapt"), np.random.default_rng(0)
+    with (folder / "stsb-ja-dev.csv").open("w", encoding="utf-8", newline="") as file:
+        for one, other in random.integers(4, size=(40, 2)):
+            csv.writer(file).writerow([SENTENCES[one], SENTENCES[other][:6], 4.5 if one == other else 1.0 + one / 4])
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [[f"<b>{TERMS[i]}</b>", TERMS[j], 1.0 if i // 3 == j // 3 else 0.0] for i in range(9) for j in range(9)]
+        csv.writer(file).writerows([["text", "pair", "label"], *rows])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(folder, tmp_path_factory):
+    options = {"epochs": 2, "batch_size": 8, "lr": 1e-3, "precision": "fp32", "device": "cpu", "report": False}
+    options |= {"pair_column": "pair", "scale": [0, 1], "guard": [f"stsb-ja={folder / 'stsb-ja-dev.csv'}"]}
+    root = tmp_path_factory.mktemp("runs")
+    return tezukuri.adapt(folder / "pairs.csv", model="mini", output_dir=root, loss="cosine", **options)
+
+
+def test_what_the_page_tells_is_what_the_saved_encoder_does(folder, adapted):
+    run, found = adapted
+    again = tezukuri.Encoder.load(run.folder / "model", device="cpu", precision="fp32")
+    np.testing.assert_allclose(again.similarity(TERMS, TERMS), found.after, atol=2e-5)
+    np.testing.assert_allclose(tezukuri.Encoder.load("mini", device="cpu", precision="fp32").similarity(TERMS, TERMS),
+                               found.before, atol=2e-5)  # fmt: skip
+    guard = Guard.load(f"stsb-ja={folder / 'stsb-ja-dev.csv'}")
+    content = json.loads((run.folder / "adapt.json").read_text(encoding="utf-8"))
+    kept = content["guards"]["stsb-ja"]
+    assert kept["pairs"] == 40 and kept["split"] == "dev"
+    assert kept["spearman"]["after"] == pytest.approx(spearmanr(guard.cosines(again), guard.gold)[0], abs=1e-4)
+    assert kept["pearson"]["after"] == pytest.approx(pearsonr(guard.cosines(again), guard.gold)[0], abs=1e-4)
+    fields = np.kron(np.eye(3), np.ones((3, 3))).astype(bool)
+    gap = [heat[fields].mean() - heat[~fields].mean() for heat in (found.before, found.after)]
+    assert gap[1] > gap[0] + 0.1  # the fields were learned
+    page = (run.folder / "adapt.html").read_text(encoding="utf-8")
+    assert kept["spearman"]["verdict"] in page and TERMS[0] in page and (run.folder / "heat.png").stat().st_size > 5000
+    assert "&lt;b&gt;" in page and "<b>" not in page  # texts are never markup
+    assert not re.search(r"https?://(?!www\.w3\.org)", page.replace("http://purl.org", ""))
+
+
+def test_a_change_is_told_from_chance():
+    random = np.random.default_rng(1)
+    gold = random.normal(size=400)
+    near, far = gold + 0.3 * random.normal(size=400), gold + 1.5 * random.normal(size=400)
+    worse, same, better = (changes(gold, a, b)["spearman"] for a, b in ((near, far), (near, near + 1e-9), (far, near)))
+    assert (
+        worse.verdict.startswith("fell") and better.verdict.startswith("rose") and same.verdict.startswith("no change")
+    )
+    assert (
+        worse.before == pytest.approx(spearmanr(gold, near)[0])
+        and worse.of_before[0] < worse.before < worse.of_before[1]
+    )
+    assert changes(gold, np.ones(400), near)["pearson"].before == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["--guard", "jcola"], "'jcola' is no guard: choose of stsb-ja"),
+        (["--guard", "stsb-ja=nowhere.csv"], "no such data"),
+        (["--model", "scratch"], "from scratch knows nothing that could be kept"),
+        (["--task", "classify"], "by the task similarity, not by classify"),
+        (["--loss", "nonsense"], "the loss 'nonsense' is not known; choose one of cosine"),
+        (["--terms", "nowhere.txt"], "no such file"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_learned(folder, told, message, capsys):
+    data = ["adapt", "--data", str(folder / "pairs.csv"), "--pair-column", "pair", "--model", "mini"]
+    assert command([*data, *told]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_scale_and_loss_are_options_of_the_task():
+    plan = AdaptPlan.of(loss="angular", scale=[0, 5])
+    assert plan.task == "similarity:loss=angular,low=0,high=5"
+    assert AdaptPlan.of(recipe="siamese-tutorial").task == "similarity:loss=angular,low=0,high=1"
+    with pytest.raises(DataError, match="is no guard"):
+        Guard.load("nothing")

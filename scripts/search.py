@@ -15,8 +15,9 @@ import numpy as np
 from tezukuri.data.texts import EMPTY, Row, read_texts
 from tezukuri.eval.encoder import DOCUMENT, Encoder
 from tezukuri.eval.hits import Hit
+from tezukuri.eval.progress import progress_bar
 from tezukuri.eval.runs import write_jsonl
-from tezukuri.eval.vector_files import Without, read_npy
+from tezukuri.eval.vector_files import Without, embedded, read_npy
 from tezukuri.model.ranks import rank
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_encoder_options, positive
@@ -110,9 +111,10 @@ def vectors_of(encoder: Encoder, rows: list[Row], options: argparse.Namespace) -
             tell(f"{options.vectors} was made with {prompt!r} before each text, where search itself sets {expected!r}")
         return vectors
     vectors = np.full((len(rows), encoder.size), np.nan, dtype=np.float32)
-    vectors[[not row.reason for row in rows]] = encoder.encode(
-        [row.text for row in rows if not row.reason], usual, options.batch_size
-    )
+    bar = progress_bar(embedded(encoder, rows, usual, options.batch_size), "embedded", "row", total=len(rows))
+    for number, (_, vector) in enumerate(bar):
+        if vector is not None:
+            vectors[number] = vector
     return vectors
 
 

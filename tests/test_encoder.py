@@ -168,6 +168,7 @@ def test_hits_name_their_texts_and_equal_texts_come_in_their_order(encoder):
     vectors = encoder.encode(corpus, prompt="document")  # as search sets it before the texts of a corpus
     assert [(h.number, h.score) for h in one] == [(h.number, h.score) for h in encoder.search(TEXTS[2], vectors, k=3)]
     assert encoder.search("あ", []) == [] and encoder.search([], TEXTS) == [] and encoder.search(["あ"], []) == [[]]
+    assert encoder.search(TEXTS[2], np.array(corpus), k=3) == one == encoder.search(TEXTS[2], iter(corpus), k=3)
     vectors[2] = np.nan
     assert 2 not in {hit.number for hit in encoder.search(TEXTS[2], vectors, k=99)}
 

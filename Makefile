@@ -52,6 +52,7 @@ bench: setup
 	$(if $(and $(TEXT),$(VOCABULARY)),$(BIN)/python benchmarks/tokenizing.py $(INPUT) --text $(TEXT))
 	for kind in course tuned fp32; do $(BIN)/python benchmarks/train_step.py --against $$kind $(INPUT) || exit 1; done
 	for kind in pipeline onnx onnx-int8; do $(BIN)/python benchmarks/bulk.py --against $$kind $(INPUT) || exit 1; done
+	for precision in fp32 bf16; do $(BIN)/python benchmarks/vectors.py --precision $$precision $(if $(JRTE),--data-path $(JRTE)) || exit 1; done
 	$(BIN)/python benchmarks/one_sentence.py
 	$(BIN)/python benchmarks/growth.py $(INPUT)
 	$(BIN)/python benchmarks/write_document.py

@@ -26,7 +26,7 @@ from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.vocabulary import vocabulary_of
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "transformers", "onnxruntime", "fugashi", "numpy")
+PACKAGES = ("torch", "transformers", "sentence-transformers", "onnxruntime", "fugashi", "numpy")
 BASE_VOCABULARY = 32_768  # pieces of tohoku-nlp/bert-base-japanese-v3
 
 

@@ -23,6 +23,8 @@ ROWS = {
     "bulk-pipeline": "classifying many sentences, bf16, against `pipeline` (fp32, as its documentation shows it)",
     "bulk-onnx": "classifying many sentences, fp32, against ONNX Runtime (fp32, fused, sorted)",
     "bulk-onnx-int8": "classifying many sentences, int8, against ONNX Runtime (int8, fused, sorted)",
+    "vectors": "sentence vectors, fp32, against `sentence-transformers` (fp32, its batches of 32)",
+    "vectors-bf16": "sentence vectors, bf16, against `sentence-transformers` (bf16, its batches of 32)",
     "one-sentence": "one sentence, cold process to answer, against `pipeline`",
 }
 MEASURES = ("seconds a step", "sentences a second", "texts a second", "seconds")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
 import numpy as np
 from torch import Tensor, nn
@@ -159,8 +159,9 @@ class Encoder:
         corpus: texts, or vectors (n, H) that were made of them.
         """
         asked = [queries] if isinstance(queries, str) else queries
+        corpus = corpus if are_vectors(corpus) else list_of_texts("corpus", corpus)
         found = nearest(self.of(asked, self.usual(QUERY)), self.of(corpus, self.usual(DOCUMENT)), k)
-        if not isinstance(corpus, np.ndarray):
+        if not are_vectors(corpus):
             found = [[hit._replace(text=corpus[hit.number]) for hit in hits] for hits in found]
         return found[0] if isinstance(queries, str) else found
 
@@ -178,7 +179,7 @@ class Encoder:
 
     def of(self, texts: Sequence[str] | np.ndarray, prompt: str | None = None) -> np.ndarray:
         """Vectors as they are, texts encoded."""
-        return texts if isinstance(texts, np.ndarray) else self.encode(texts, prompt)
+        return texts if are_vectors(texts) else self.encode(texts, prompt)
 
     def usual(self, names: Sequence[str]) -> str | None:
         """The first of these prompts that the model has."""
@@ -193,6 +194,11 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"Encoder({self.size} numbers: {self.vectors}; on {self.device})"
+
+
+def are_vectors(given: Any) -> TypeGuard[np.ndarray]:
+    """Whether it is an array of numbers; one of strings holds texts."""
+    return isinstance(given, np.ndarray) and given.dtype.kind in "fiu"
 
 
 def notes_on(loaded: Loaded, said: Vectors | None, vectors: Vectors) -> list[str]:

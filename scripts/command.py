@@ -20,6 +20,8 @@ SCRIPTS = {
     "adapt": "adapt sentence vectors to a domain, and see what changed",
     "evaluate": "judge a trained classifier on labelled texts",
     "predict": "label texts with a classifier",
+    "embed": "make sentence vectors of texts",
+    "search": "find the texts that are most like a query",
     "pretrain": "train a BERT to guess masked words",
     "build_vocab": "make a vocabulary of WordPiece or of unigram pieces",
     "encode": "tokenize texts once, for pretraining on a GPU",

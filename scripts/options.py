@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.table import TASKS
+from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.vectors import LOSSES
 from tezukuri.train.plan import DATA, DataOptions, Options
 
@@ -79,6 +80,19 @@ def add_classifier_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--revision", help="branch, tag or commit of the hub")
     names = "names of the head's rows, in order, with commas: negative,positive"
     options.add_argument("--labels", type=label_list, help=names)
+    add_device_option(options)
+
+
+def add_encoder_options(options: argparse.ArgumentParser) -> None:
+    """Those of `embed` and `search`: the model, and the file with the texts."""
+    options.add_argument("--model", required=True, help="small, or the folder or hub id of an encoder")
+    options.add_argument("--revision", help="branch, tag or commit of the hub")
+    options.add_argument("--file", required=True, help="the texts: .csv, .tsv or .jsonl; any other has a text a line")
+    options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")
+    options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or go on without them")
+    options.add_argument("--max-length", type=positive, help="tokens; longer texts are cut (as the model says)")
+    options.add_argument("--batch-size", type=positive, help="texts at a time (default 64, on a GPU 256)")
+    options.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto", help="(auto)")
     add_device_option(options)
 
 

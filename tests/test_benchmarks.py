@@ -17,6 +17,7 @@ from tezukuri.model.model import Model
 from tezukuri.train.batch import Texts, batch_of
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.weights.save import save
+from tezukuri.weights.sentences import Vectors
 
 
 @pytest.fixture
@@ -37,6 +38,22 @@ def test_both_sides_of_the_training_benchmark_take_the_same_steps(train_step, tm
     losses = np.array(ours.losses())
     np.testing.assert_allclose(losses, theirs.losses(), atol=1e-4)
     assert len(set(losses)) == train_step.GATE_STEPS  # they move
+
+
+def test_both_sides_of_the_benchmark_of_vectors_make_the_same(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    vectors = importlib.import_module("vectors")
+    model = Bert(BertConfig(**SIZES))
+    save(model, TOKENIZER, tmp_path / "model", vectors=Vectors(prompts={"query": "駅"}, prompt="query"))
+    (tmp_path / "model" / "texts.json").write_text(json.dumps(TEXTS))
+    ours = vectors.Ours(tmp_path / "model", "fp32")
+    np.testing.assert_allclose(ours.vectors(), vectors.Theirs(tmp_path / "model", "fp32", 2).vectors(), atol=1e-5)
+    sides = [
+        type("Side", (), {"ask": lambda self, _, rows=rows: rows}) for rows in ([[1, 0], [3, 4]], [[2, 0], [4, 3]])
+    ]
+    assert vectors.lowest_cosine(*(side() for side in sides)) == pytest.approx(24 / 25) and ours.run() > 0
+    for name in ("vectors", "measure"):
+        del sys.modules[name]
 
 
 @pytest.fixture

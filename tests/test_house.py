@@ -47,8 +47,8 @@ MAY_REQUIRE = {
     "model": {"numpy", "torch"},
     "eval/tasks": {"numpy", "scipy", "sklearn", "torch"},
 }
-# File → a package of the extra `pretrain` that it imports when it runs, and not before.
-FROM_THE_EXTRA = {Path("scripts/build_vocab.py"): "tokenizers"}
+# File → a package of an extra (`pretrain`, `parquet`) that it imports when it runs, and not before.
+FROM_THE_EXTRA = {Path("scripts/build_vocab.py"): "tokenizers", Path("eval/vector_files.py"): "pyarrow"}
 UNPICKLES = {"pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load"}
 NOT_IN_A_LINE = re.compile(r"(?<![\w.])/(?:work|tmp)/|\b(?:TODO|FIXME|XXX)\b")
 PYTHON = {path: (ROOT / path).read_text(encoding="utf-8") for path in files() if path.suffix == ".py"}

@@ -16,6 +16,7 @@ from tezukuri.scripts import (
     check_data,
     compare,
     data,
+    embed,
     encode,
     evaluate,
     failures,
@@ -26,6 +27,7 @@ from tezukuri.scripts import (
     pretrain,
     probe,
     quiz,
+    search,
     verify,
 )
 from tezukuri.train.evaluation import EvaluationPlan
@@ -40,6 +42,8 @@ SCRIPTS = {
         evaluate,
         probe,
         predict,
+        embed,
+        search,
         pretrain,
         build_vocab,
         encode,

@@ -24,7 +24,7 @@ from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.neutral import tune_width
 from tezukuri.eval.predict import predict as predict_logits
 from tezukuri.eval.tasks.metrics import expected_calibration_error, scores, softmax
-from tezukuri.scripts import evaluate, predict
+from tezukuri.scripts import embed, evaluate, predict, search
 from tezukuri.scripts import finetune as finetune_script
 from tezukuri.scripts.command import command_line
 from tezukuri.scripts.command import main as command
@@ -56,6 +56,12 @@ FLAGS = {
         --model --revision --labels --file --text-column --pair-column --choice-columns --bad-rows --output --format
         --max-length
         --truncation --batch-size --precision --top-k --device""",
+    embed: """
+        --model --revision --file --text-column --bad-rows --output --prompt --max-length --batch-size --precision
+        --device""",
+    search: """
+        --model --revision --file --text-column --bad-rows --output --queries --query-column --vectors -k --max-length
+        --batch-size --precision --device""",
 }
 TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]
 TRAINING += ["--no-report"]  # tests/test_failures.py is about the page

@@ -111,7 +111,7 @@ VERSION_2 = {
 }  # fmt: skip
 
 
-def test_files_of_versions_2_to_5_are_read(tiny, tmp_path):
+def test_files_of_versions_2_to_5_are_read(tiny, tmp_path, caplog):
     folder = shutil.copytree(tiny, tmp_path / "saved")
     (folder / "1_Pooling").mkdir()
     for name, content in VERSION_2.items():
@@ -124,6 +124,9 @@ def test_files_of_versions_2_to_5_are_read(tiny, tmp_path):
     edit(folder, "config_sentence_transformers.json", **more)
     (folder / "sentence_bert_config.json").unlink()
     assert read_vectors(folder) == Vectors("first", False, {"q": "駅"})
+    assert "vectors were learned to be compared by dot; here it is by cosine" in caplog.text
+    edit(folder, "config_sentence_transformers.json", similarity_fn_name=None, prompts=None)  # as version 3 may
+    assert read_vectors(folder) == Vectors("first", False)
     for key in VERSION_2["1_Pooling/config.json"]:
         edit(folder, "1_Pooling/config.json", **{key: False})
     assert read_vectors(folder).pooling == "mean"  # where nothing is asked for

@@ -83,6 +83,15 @@ def test_what_is_saved_is_plain_and_the_reference_reads_it(small, tmp_path):
     torch.testing.assert_close(encoder.encode(texts[:20]), of_sentences, rtol=0, atol=1e-5)
 
 
+def test_the_readme_shows_the_vectors_that_it_makes():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(encoder = .*?)^```", text, re.MULTILINE | re.DOTALL)
+    names = {"tezukuri": tezukuri}
+    exec(block, names)
+    shown = re.findall(r"^(\S.*?)  # (.+)$", block, re.MULTILINE)
+    assert len(shown) == 2 and all(eval(line, names) == eval(value) for line, value in shown)
+
+
 def test_japanese_texts_have_hardly_an_unknown_piece(small):
     """誂, 﨑 and 𠮷 are none of XLM-R's."""
     _, tokenizer = small

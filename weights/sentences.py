@@ -40,6 +40,7 @@ ONLY: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 PASSED = {"word_embedding_dimension", "embedding_dimension", "__version__", "max_seq_length", "unpad_inputs"}
 PASSED |= {"prompts", "default_prompt_name"}
+CHOOSE = "choose another model"
 log = logging.getLogger("tezukuri")
 
 
@@ -92,7 +93,7 @@ def read_vectors(folder: Path) -> Vectors | None:
     settings = {name: settings_of(folder, name) for name in LAYOUT[1:]}
     if not (folder / POOLING).is_file():
         raise CheckpointError(f"{folder / MODULES} names a pooling, but there is no {POOLING}: fetch it again")
-    compared = settings[PROMPTS].get("similarity_fn_name", "cosine")
+    compared = settings[PROMPTS].get("similarity_fn_name") or "cosine"
     if compared != "cosine" and not normalise:
         log.warning("%s: vectors were learned to be compared by %s; here it is by cosine", folder / PROMPTS, compared)
     try:
@@ -125,9 +126,6 @@ def has_normalize(file: Path) -> bool:
     return len(modules) == len(CHAIN)
 
 
-CHOOSE = "choose another model"
-
-
 def settings_of(folder: Path, name: str) -> dict[str, Any]:
     """One file, empty where it lacks; CheckpointError for a value that is not computed here."""
     file = folder / name
@@ -135,7 +133,7 @@ def settings_of(folder: Path, name: str) -> dict[str, Any]:
     for key, value in settings.items():
         allowed = ONLY[name].get(key)
         passed = key in PASSED or (name == POOLING and key.startswith(OLD.rstrip("_")))
-        if value not in allowed if allowed else value and not passed:
+        if value is not None and (value not in allowed if allowed else value and not passed):
             only = " or ".join(map(json.dumps, allowed)) if allowed else "nothing"
             raise CheckpointError(f"{file}: {key} is {json.dumps(value)}, where only {only} is computed here; {CHOOSE}")
     return settings

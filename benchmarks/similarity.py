@@ -244,8 +244,8 @@ HEAD = """# Sentence vectors, adapted
 What `tezukuri adapt` makes of `small`'s sentence vectors, and what it costs them elsewhere. Written by
 [benchmarks/similarity.py](../benchmarks/similarity.py), which is resumable; means ± standard deviations over seeds.
 Guards are the dev splits of the STS benchmark (Japanese, by machine, and English) and of JSTS: the cosine of two
-vectors against the judged similarity. "More than chance" is the bootstrap over pairs at 95 %. `small` was cut down to
-Japanese, so its English figures are those of a model that has lost most of its English pieces.
+vectors against the judged similarity. "More than chance" is the bootstrap over pairs at 95 %. `small` reads English
+with the pieces that occur in Japanese text.
 """
 TUTORIAL = """A tutorial adapts a sentence encoder to the titles of jobs (Kapadia 2023, "Domain Adaption: Fine-Tune
 Pre-Trained NLP Models"): shared weights, angular similarity, squared error, Adam at 1e-5 with β₂ .9999, batches of 8,

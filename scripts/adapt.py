@@ -24,8 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     run, _ = adapt(plan_of(AdaptPlan, parser().parse_args(arguments)))
     if run.plan.save_model == "best":
         model = shlex.quote(str(run.folder / "model"))
-        print(f"\nnext    {command_line()} embed --model {model} --file FILE.csv --output vectors.npy")
-        print(f"        {command_line()} search --model {model} --file FILE.csv 'QUERY'")
+        what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy"]
+        what_next += [f"search --model {model} --file FILE.csv 'QUERY'"]
+        print("\nnext    " + "\n        ".join(f"{command_line()} {what}" for what in what_next))
     return 0
 
 

@@ -234,7 +234,8 @@ def test_a_parquet_holds_the_same(table, folder, capsys, monkeypatch):
         assert embed(folder, "--output", "v.parquet") == 1
     assert 'a .parquet needs: pip install "tezukuri[parquet]", or write .npy' in capsys.readouterr().err
     assert not Path("v.parquet").exists()
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     embed(folder, "--output", "v.parquet"), embed(folder, "--output", "v.npy")
     found = parquet.read_table("v.parquet")
     assert list(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True)) == ROWS

@@ -32,6 +32,7 @@ PRINTED_BY = {
     **{f"data/{name}.py": READERS - {"failures"} for name in ("encodings", "label_names", "load", "table")},
     "data/texts.py": {"predict"},
     "eval": {"evaluate", "failures", "finetune", "predict", "probe"},
+    "eval/adapting": {"adapt"},
     "eval/inside.py": {"inside"},
     "eval/predict.py": {"evaluate", "predict"},
     "eval/tasks": {"finetune"},  # a trained model has its task
@@ -44,6 +45,7 @@ PRINTED_BY = {
     "scripts/options.py": {"finetune", "pretrain"},
     "tokenize": set(SCRIPTS) - {"check_data", "data"},
     "train": {"finetune"},
+    "train/adapt.py": {"adapt"},
     "train/evaluation.py": {"evaluate"},
     "train/pretrain.py": {"pretrain"},
     "train/pretraining.py": {"pretrain"},

@@ -1,6 +1,7 @@
 """What every test gets: the tests' own helpers importable, the reference data, and no network by accident."""
 
 import csv
+import json
 import os
 import sys
 from pathlib import Path
@@ -40,4 +41,16 @@ def some_reviews(tmp_path_factory) -> Path:
             for e in data.split(split)[:n]]  # fmt: skip
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label", "split"), *rows])
+    return path
+
+
+@pytest.fixture(scope="session")
+def voted_reviews(tmp_path_factory) -> Path:
+    """More of them, with the judges' votes: enough for a model to give every label and to be wrong."""
+    from tezukuri.data.load import load
+
+    data, path = load("sample"), tmp_path_factory.mktemp("voted") / "voted.jsonl"
+    rows = [{"id": e.id, "text": e.text, "label": e.label, "split": split, "votes": e.votes}
+            for split, n in (("train", 320), ("dev", 90), ("test", 100)) for e in data.split(split)[:n]]  # fmt: skip
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path

@@ -5,6 +5,7 @@ import copy
 import csv
 import html
 import json
+import pickle
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,6 +20,8 @@ from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
 from tezukuri.data.dataset import Example
 from tezukuri.eval.baselines import MAJORITY, TFIDF, Baselines, learn
+from tezukuri.eval.failures import kinds as kinds_module
+from tezukuri.eval.failures import page as page_module
 from tezukuri.eval.failures.analysis import Failure, Retrained, Token, analyse, label_suspects, tokens_of, write_data
 from tezukuri.eval.failures.kinds import CONFUSED
 from tezukuri.eval.failures.page import (
@@ -101,6 +104,30 @@ def examples(split: str, texts) -> list[Example]:
         Example(f"{split}-{i}", text, LABELS[i % 3], split, {LABELS[i % 3]: 2, LABELS[(i + 1) % 3]: 1})
         for i, text in enumerate(texts)
     ]
+
+
+def once(draw):
+    """`draw`, but what it drew before of the same data in the same language is not drawn again."""
+    drawn = {}
+
+    def drawn_once(*arguments):
+        key = pickle.dumps([a("epoch") if callable(a) else a for a in arguments])
+        if key not in drawn:
+            drawn[key] = draw(*arguments)
+        return drawn[key]
+
+    return drawn_once
+
+
+CURVES, RELIABILITY = once(page_module.page_curves), once(kinds_module.reliability)
+
+
+@pytest.fixture(autouse=True)
+def pages_of_one_analysis_share_their_pictures(request, monkeypatch):
+    """Most of the time of a page goes into them; the pages of runs have their own, each drawn anew."""
+    if "analysed" in request.fixturenames:
+        monkeypatch.setattr(page_module, "page_curves", CURVES)
+        monkeypatch.setattr(kinds_module, "reliability", RELIABILITY)
 
 
 @pytest.fixture(scope="module")

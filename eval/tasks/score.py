@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ...data.dataset import Dataset, Example
 from ...model.heads import ScoreHead
@@ -60,6 +59,8 @@ class Score(Task):
         """
         if not len(targets):
             raise ValueError("nothing to measure: there is no example")
+        from scipy.stats import rankdata  # takes a second, which predictions would wait for too
+
         found, gold = logits[:, 0].astype(np.float64), targets[:, 0].astype(np.float64)
         return {
             "loss": float(((found - gold) ** 2).mean()),

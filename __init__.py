@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Classifier", "Plan", "Run", "TextClassifier", "TextMultilabelClassifier", "TextRegressor", "__version__",
-    "evaluate", "finetune", "load",
+    "Classifier", "Plan", "Run", "TextAnswerer", "TextChooser", "TextClassifier", "TextMultilabelClassifier",
+    "TextRegressor", "TextTagger", "__version__", "evaluate", "finetune", "load",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from .eval.classifier import Classifier
-    from .train.estimator import TextClassifier, TextMultilabelClassifier, TextRegressor
+    from .train.estimator import (
+        TextAnswerer,
+        TextChooser,
+        TextClassifier,
+        TextMultilabelClassifier,
+        TextRegressor,
+        TextTagger,
+    )
     from .train.evaluation import evaluate
     from .train.finetune import finetune
     from .train.plan import Plan
@@ -22,8 +29,10 @@ if TYPE_CHECKING:
     from .weights.load import load
 
 PLACES = {
-    "Classifier": "eval.classifier", "Plan": "train.plan", "Run": "train.run", "TextClassifier": "train.estimator",
+    "Classifier": "eval.classifier", "Plan": "train.plan", "Run": "train.run", "TextAnswerer": "train.estimator",
+    "TextChooser": "train.estimator", "TextClassifier": "train.estimator",
     "TextMultilabelClassifier": "train.estimator", "TextRegressor": "train.estimator",
+    "TextTagger": "train.estimator",
     "evaluate": "train.evaluation", "finetune": "train.finetune", "load": "weights.load",
 }  # fmt: skip
 

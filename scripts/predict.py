@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     texts = source_of(options) if options.texts or options.file else None
     classifier = Classifier.load(
         options.model, options.labels, options.revision, options.device, options.precision,
-        options.max_length, options.truncation,
+        options.max_length, options.truncation, len(options.choice_columns),
     )  # fmt: skip
     texts = texts or source_of(options)
     read_ahead = 1 if texts.number is None else READ_AHEAD  # each line of a pipe is answered at once

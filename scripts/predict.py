@@ -33,13 +33,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("texts", nargs="*", help="the texts; without any, those of --file or standard input")
     add_classifier_options(options)
     options.add_argument("--file", help=".csv, .tsv or .jsonl; any other has a text a line")
+    options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text, or question)")
     options.add_argument(
-        "--text-column", metavar="NAME", help="of a table or of JSON objects (text; to answer questions, also question)"
-    )
-    options.add_argument(
-        "--pair-column",
-        metavar="NAME",
-        help="holds the second text, for a model of pairs (to answer questions, context)",
+        "--pair-column", metavar="NAME", help="holds the second text, of pairs (beside question: context)"
     )
     options.add_argument("--choice-columns", type=label_list, default=(), metavar="NAMES", help=CHOICES)
     options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or label the others")

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Classifier", "Encoder", "Plan", "Run", "TextClassifier", "TextMultilabelClassifier", "TextRegressor",
-    "__version__", "adapt", "evaluate", "finetune", "load",
+    "Classifier", "Encoder", "Plan", "Run", "TextAnswerer", "TextChooser", "TextClassifier",
+    "TextMultilabelClassifier", "TextRegressor", "TextTagger", "__version__", "adapt", "evaluate", "finetune", "load",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from .eval.classifier import Classifier
     from .eval.encoder import Encoder
     from .train.adapt import adapt
-    from .train.estimator import TextClassifier, TextMultilabelClassifier, TextRegressor
+    from .train.estimator import (
+        TextAnswerer,
+        TextChooser,
+        TextClassifier,
+        TextMultilabelClassifier,
+        TextRegressor,
+        TextTagger,
+    )
     from .train.evaluation import evaluate
     from .train.finetune import finetune
     from .train.plan import Plan
@@ -25,9 +32,10 @@ if TYPE_CHECKING:
 
 PLACES = {
     "Classifier": "eval.classifier", "Encoder": "eval.encoder", "Plan": "train.plan", "Run": "train.run",
-    "TextClassifier": "train.estimator", "TextMultilabelClassifier": "train.estimator",
-    "TextRegressor": "train.estimator", "evaluate": "train.evaluation", "finetune": "train.finetune",
-    "adapt": "train.adapt", "load": "weights.load",
+    "TextAnswerer": "train.estimator", "TextChooser": "train.estimator", "TextClassifier": "train.estimator",
+    "TextMultilabelClassifier": "train.estimator", "TextRegressor": "train.estimator",
+    "TextTagger": "train.estimator", "adapt": "train.adapt", "evaluate": "train.evaluation",
+    "finetune": "train.finetune", "load": "weights.load",
 }  # fmt: skip
 
 

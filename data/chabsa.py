@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from .dataset import DataError, Example
-from .distributed import names_in, read_files
+from .distributed import files_in, read_files
 from .reader import Card, Reader, elements, joined, must_be_given
 from .rows import RowError, Rows, Unwanted, collect, listed
 from .table import cell, json_object, text_of
@@ -40,7 +40,7 @@ def labels(label: Label = "polarity") -> tuple[str, ...]:
 
 
 def read_chabsa(path: Path, label: Label = "polarity") -> Rows:
-    names = [name for name in names_in(path) if name.endswith("_ann.json")]
+    names = [name for name in files_in(path) if name.endswith("_ann.json")]
     if not names:
         raise DataError(f"{path} has no file *_ann.json: give chABSA-dataset.zip, or its folder")
     parts = []

@@ -31,15 +31,15 @@ class File(NamedTuple):
         return list(decoded_lines(io.BytesIO(self.content)))
 
 
-def names_in(path: Path) -> list[str]:
+def files_in(path: Path) -> list[str]:
     """The names of all files in a folder or archive, or that of the file."""
     names = (name for name, _ in members(path, wanted=()))
     return sorted(name for name in names if not PurePosixPath(name).name.startswith("."))
 
 
 def read_files(path: Path, names: Collection[str]) -> dict[str, File]:
-    """Name → file, of some of `names_in`; DataError where one, or the archive, is broken."""
-    alone = path.is_file() and names_in(path) == [plain(path.name)]
+    """Name → file, of some of `files_in`; DataError where one, or the archive, is broken."""
+    alone = path.is_file() and files_in(path) == [plain(path.name)]
     return {
         name: File(path if alone else path / name, content) for name, content in members(path, names) if name in names
     }
@@ -91,7 +91,7 @@ def find(path: Path, wanted: Mapping[str, str]) -> tuple[dict[str, File], list[s
     Raises:
         DataError: none is there, or a file or archive is broken.
     """
-    names = names_in(path)
+    names = files_in(path)
     if path.is_file() and names == [plain(path.name)] and len(wanted) == 1:
         chosen = dict.fromkeys(wanted, names[0])
     else:

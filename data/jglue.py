@@ -16,7 +16,7 @@ from typing import Any
 
 from .dataset import DataError, Example, Span
 from .distributed import File
-from .reader import Card, Repository, elements, number_of, of_repository, one_of, read_each, tables, within
+from .reader import Card, Repository, elements, number_in, of_repository, one_of, read_each, tables, within
 from .rows import RowError, Rows
 from .table import cell, json_object, text_of
 
@@ -75,7 +75,7 @@ def read_jsts(path: Path) -> Rows:
     """Two captions of pictures, and how alike their meanings are, from 0 to 5."""
 
     def parse(split: str, _: int, row: dict[str, Any]) -> Example:
-        return pair(split, row, within(number_of(row, "label"), 0, 5))
+        return pair(split, row, within(number_in(row, "label"), 0, 5))
 
     return read_each(path, JSTS_FILES.paths(), tables(".jsonl", PAIR, parse))
 

@@ -24,7 +24,7 @@ def number_of(cell: str, text: str = "") -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError("is no number; scores are learned from numbers alone")
+        raise ValueError("is no number")
     return number
 
 

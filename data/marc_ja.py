@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .dataset import BadRow, DataError, Example
-from .distributed import File, find, names_in
+from .distributed import File, files_in, find
 from .reader import Card, Reader, Repository, few, must_be_given
 from .rows import RAW_LENGTH, RowError, Rows, refuse_broken_text
 
@@ -56,7 +56,7 @@ CARD = Card(
 def read_marc_ja(path: Path) -> Rows:
     """The reviews in the file, folder or archive; lists of ids from there too, or else downloaded."""
     file = find(path, {"reviews": REVIEWS})[0]["reviews"]
-    has_lists = any("_review_id_list/" in name for name in names_in(path))
+    has_lists = any("_review_id_list/" in name for name in files_in(path))
     lists = find(path if has_lists else LISTS.fetch("marc-ja", LICENCE), LISTS.paths())[0]
     disputed, turned = ({split: ids_of(lists[f"{kind}-{split}"]) for split in ("dev", "test")}
                         for kind in ("filter", "label"))  # fmt: skip

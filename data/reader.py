@@ -1,7 +1,6 @@
 """What the table of data sets has of each: how it is fetched and read, and its card."""
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 from .dataset import DataError, Example
 from .distributed import File, find
 from .download import cache_folder, download, git_hash
+from .label_kinds import number_of
 from .rows import RowError, Rows, collect, listed
 from .table import cell, open_table
 
@@ -204,15 +204,13 @@ def few(names: Sequence[str]) -> str:
     return listed(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def number_of(row: dict[str, Any], column: str) -> float:
+def number_in(row: dict[str, Any], column: str) -> float:
     """A number in a field; RowError where it is none."""
+    value = cell(row, column)
     try:
-        value = float(cell(row, column))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise RowError(f"{row[column]!r} (column {column!r}) is no number")
-    return value
+        return number_of(value)
+    except ValueError as error:
+        raise RowError(f"{value!r} (column {column!r}) {error}") from error
 
 
 def within(score: float, lowest: float, highest: float) -> float:

@@ -13,7 +13,7 @@ from typing import Literal
 from .csv_rows import csv_fields, csv_records
 from .dataset import Example
 from .distributed import File
-from .reader import Card, Parse, Repository, number_of, of_repository, read_each, within
+from .reader import Card, Parse, Repository, number_in, of_repository, read_each, within
 from .rows import RowError, Rows
 from .table import text_of
 
@@ -51,7 +51,7 @@ def parse(split: str, line: int, raw: str) -> Example:
     if len(fields) != 3:
         raise RowError(f"{len(fields)} columns instead of 3 (sentence, sentence, score)")
     row = dict(zip(("1", "2", "3"), fields, strict=True))
-    score = within(number_of(row, "3"), 0, 5)
+    score = within(number_in(row, "3"), 0, 5)
     return Example(f"{split}-{line}", text_of(row, "1"), score, split, pair=text_of(row, "2"))
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from .dataset import DataError
+from .label_kinds import LABEL_KINDS
 from .rows import RowError, decoded_lines, listed, refuse_broken_text
-from .table import SUFFIXES, cell, choices_of, csv_fields, json_object, open_table, text_of
+from .table import SUFFIXES, cell, choices_of, columns_of_objects, csv_fields, json_object, open_table, text_of
 
 NAMES = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSON lines"}
 EMPTY = ("", '""')  # what is no text: nothing, and an empty cell as a .csv writes it
@@ -82,7 +83,8 @@ def read_texts(
     plain text with a `text_column`, are recognised by their first lines.
 
     Args:
-        text_column: where the text is ("text"); not for plain text.
+        text_column: where the text is ("text"; or, of a file without it, "question", with "context" as second text);
+            not for plain text.
         bad_rows: `error`, or `skip`: a row that cannot be read is not labelled.
         pair_column: where the second text is, if the rows have two; not for plain text.
         choice_columns: where the choices are, if the rows are questions; in JSON also one column, which holds a list.
@@ -98,17 +100,20 @@ def read_texts(
         with path.open("rb") as file:
             suffix, _, notes = format_of(path, decoded_lines(file), text_column)
         if suffix in (".csv", ".tsv"):
-            return table_of(path, None, text_column or "text", beside, bad_rows, notes)
+            return table_of(path, None, text_column, beside, bad_rows, notes)
         again = True
     else:
         path, stream = Path("stdin"), decoded_lines(source)
         suffix, seen, notes = format_of(path, stream, text_column)
         again = False
         if suffix in (".csv", ".tsv"):
-            return table_of(path.with_suffix(suffix), [*seen, *stream], text_column or "text", beside, bad_rows, notes)
+            return table_of(path.with_suffix(suffix), [*seen, *stream], text_column, beside, bad_rows, notes)
     for column in [column for column in (pair_column, *choice_columns) if column and suffix != ".jsonl"]:
         raise DataError(f"{path} has a text a line, and no column {column!r}: give a .csv, .tsv or .jsonl")
-    fields_of, column = (whole_object, text_column or "text") if suffix == ".jsonl" else (plain, "text")
+    fields_of, column = (whole_object if suffix == ".jsonl" else plain), "text"
+    if suffix == ".jsonl":
+        first = next((line for line in (lines_of(path) if again else seen) if line.strip()), "")
+        column, beside, notes = where_texts_are(path, columns_of_objects([first]), text_column, beside, notes)
     rows = RowsOfLines(
         lambda: lines_of(path) if again else chain(seen, stream),
         lambda number, line: row_of(path, number, line, fields_of, column, beside, bad_rows),
@@ -121,11 +126,25 @@ def lines_of(path: Path) -> Iterator[str]:
         yield from decoded_lines(file)
 
 
+def where_texts_are(
+    path: Path, columns: Sequence[str], column: str | None, beside: Beside, notes: list[str]
+) -> tuple[str, Beside, list[str]]:
+    """The columns that were named; or `text`; or, where that is not there, a question and its context, as in training,
+    with a note that says so."""
+    usual = LABEL_KINDS["answers"].columns
+    question, context = usual["text"], usual["pair"]
+    if column or beside.pair or beside.choices or "text" in columns or not {question, context} <= set(columns):
+        return column or "text", beside, notes
+    note = f"{path} has no column 'text': its columns {question!r} and {context!r} are read, as in training"
+    return question, Beside(context), [note]
+
+
 def table_of(
-    path: Path, lines: list[str] | None, column: str, beside: Beside, bad_rows: str, notes: list[str]
+    path: Path, lines: list[str] | None, column: str | None, beside: Beside, bad_rows: str, notes: list[str]
 ) -> Texts:
     table = open_table(path, lines=lines)
     columns = table.columns
+    column, beside, notes = where_texts_are(path, columns, column, beside, notes)
     for use, name in (("text", column), ("pair", beside.pair), *(("choice", name) for name in beside.choices)):
         if name is not None and columns.count(name) != 1:
             raise DataError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .dataset import SPLITS, Example
-from .reader import Card, Repository, number_of, of_repository, read_each, tables
+from .reader import Card, Repository, number_in, of_repository, read_each, tables
 from .rows import RowError, Rows, Unwanted, listed
 from .table import cell, text_of
 
@@ -66,7 +66,7 @@ def read_wrime(path: Path, label: Label = "sentiment", view: View = "readers", n
         split = cell(row, "Train/Dev/Test")
         if split not in SPLITS:
             raise RowError(f"split {split!r} (column 'Train/Dev/Test') is not one of {listed(SPLITS)}")
-        number = {column: number_of(row, column) for column in columns}
+        number = {column: number_in(row, column) for column in columns}
         text = text_of(row, "Sentence")
         if label != "sentiment":
             strengths = [[number[f"{judge}_{feeling}"] for feeling in FEELINGS] for judge in judges]

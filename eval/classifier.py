@@ -79,6 +79,7 @@ class Classifier:
         precision: str = "auto",
         max_length: int | None = None,
         truncation: str | None = None,
+        choices: int = 0,
     ) -> "Classifier":
         """A fine-tuned model from a folder or the hub.
 
@@ -89,8 +90,9 @@ class Classifier:
             precision: auto, fp32, bf16, fp16 or int8 (see model/int8.py).
             max_length, truncation: how texts are cut; by default as in training, where the folder tells, else to what
                 the model can read. What differs from that is logged as a warning.
+            choices: of how many it takes one, where a model of choices does not say so.
         """
-        loaded = load_ready_classifier(name_or_folder, labels, revision)
+        loaded = load_ready_classifier(name_or_folder, labels, revision, choices=choices)
         if loaded.report.notes:
             log.warning("%s", loaded.report)
         task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)

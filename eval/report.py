@@ -32,10 +32,10 @@ def kinds_table(judgement: Judgement) -> str:
         lines.append(f"{kind:<20}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
     wrong = mistakes(judgement.gold, judgement.predicted)
     lines += [""] if wrong else []
-    for what in dict.fromkeys(what for (what, _), _ in wrong.most_common()):
-        some = [f"{kinds} {number}" for (own, kinds), number in wrong.most_common() if own == what]
+    for what in dict.fromkeys(one.what for one, _ in wrong.most_common()):
+        some = [f"{one.kinds} {number}" for one, number in wrong.most_common() if one.what == what]
         shown = ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
-        total = sum(number for (own, _), number in wrong.items() if own == what)
+        total = sum(number for one, number in wrong.items() if one.what == what)
         lines.append(f"{what} ({total}): {shown}")
     return "\n".join(lines)
 

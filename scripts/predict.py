@@ -33,8 +33,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("texts", nargs="*", help="the texts; without any, those of --file or standard input")
     add_classifier_options(options)
     options.add_argument("--file", help=".csv, .tsv or .jsonl; any other has a text a line")
-    options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")
-    options.add_argument("--pair-column", metavar="NAME", help="holds the second text, for a model of pairs")
+    options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text, or question)")
+    options.add_argument(
+        "--pair-column", metavar="NAME", help="holds the second text, of pairs (beside question: context)"
+    )
     options.add_argument("--choice-columns", type=label_list, default=(), metavar="NAMES", help=CHOICES)
     options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or label the others")
     options.add_argument("--output", type=Path, metavar="FILE", help="the rows with their labels: .csv, .tsv or .jsonl")
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     texts = source_of(options) if options.texts or options.file else None
     classifier = Classifier.load(
         options.model, options.labels, options.revision, options.device, options.precision,
-        options.max_length, options.truncation,
+        options.max_length, options.truncation, len(options.choice_columns),
     )  # fmt: skip
     texts = texts or source_of(options)
     read_ahead = 1 if texts.number is None else READ_AHEAD  # each line of a pipe is answered at once

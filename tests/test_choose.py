@@ -94,7 +94,7 @@ def test_logits_loss_and_gradients_equal_the_oracles(kind):
 
 
 @pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
-def test_heads_of_other_kinds_are_left_out_and_those_of_choices_serve_any_number(kind, tmp_path):
+def test_heads_of_other_kinds_are_left_out_and_those_of_choices_serve_any_number(kind, tmp_path, capsys):
     for name, head in (("classes", {}), ("choices", {"head": ChoiceHead})):
         model = Model(encoder(kind, vocab_size=TOKENIZER.vocab_size), NAMES, **head).eval()
         save(model, TOKENIZER, tmp_path / name)
@@ -108,6 +108,14 @@ def test_heads_of_other_kinds_are_left_out_and_those_of_choices_serve_any_number
         load_with_report(tmp_path / "choices", "classify", head=None)
     with pytest.raises(CheckpointError, match="has no classifier for sentences"):
         load_with_report(tmp_path / "choices", "classify")
+    rows = write(tmp_path / "rows.csv", ROWS[:9])
+    asked = ["--text-column", "question", "--choice-columns", "a,b,c", "--device", "cpu"]
+    told = ["--model", str(tmp_path / "choices"), *asked]
+    assert command(["predict", *told, "--file", str(rows), "--output", str(tmp_path / "told.csv")]) == 0
+    assert "probability_choice2" in (tmp_path / "told.csv").read_text(encoding="utf-8").splitlines()[0]
+    told += ["--data", str(rows), "--label-column", "answer", "--no-report", "--output-dir", str(tmp_path)]
+    assert command(["evaluate", *told]) == 0
+    assert "does not say how many choices there are: 3, as there are columns" in capsys.readouterr().out
 
 
 def test_it_learns_from_labels_of_all_three_forms(run):

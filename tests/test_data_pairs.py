@@ -59,6 +59,9 @@ def test_the_file_of_another_data_set_is_refused_in_one_sentence(tmp_path: Path)
     lines(path, PAIR | {"label": "neutral"})
     with pytest.raises(DataError, match=r"valid-v1\.3\.json:1: 'neutral' \(column 'label'\) is no number"):
         load("jsts", path=path)
+    lines(path, PAIR | {"label": 1}, {**PAIR, "sentence_pair_id": "2"})
+    with pytest.raises(DataError, match=r"valid-v1\.3\.json:2: no 'label'; the columns of this row are"):
+        load("jsts", path=path)
 
 
 def test_hotel_pairs_by_part(data_folder: Path) -> None:

@@ -199,3 +199,16 @@ def test_a_carriage_return_within_lines_is_a_character_of_the_text(tmp_path: Pat
     path = tmp_path / "a.txt"
     path.write_bytes("一\r二\n三\r四".encode())
     assert pairs(path) == [("a.txt:1", "一\r二"), ("a.txt:2", "三\r四")]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_questions_with_contexts_are_found_as_in_training(suffix, tmp_path):
+    path = tmp_path / f"asked{suffix}"
+    rows = "question,context\nどこ?,東京\n" if suffix == ".csv" else '\n{"question": "どこ?", "context": "東京"}\n'
+    path.write_text(rows, encoding="utf-8")
+    texts = read_texts(path)
+    assert [row.content for row in texts.rows if not row.reason] == [("どこ?", "東京")]
+    assert "columns 'question' and 'context' are read, as in training" in texts.notes[0]
+    assert [row.content for row in read_texts(path, "question").rows if not row.reason] == ["どこ?"], "as was asked"
+    if suffix == ".jsonl":
+        assert [row.pair for row in read_texts(stream(rows)).rows] == [None, "東京"]

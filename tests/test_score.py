@@ -201,7 +201,7 @@ def test_a_label_that_is_no_number_is_named_with_file_and_line(table, tmp_path, 
     arguments = ["finetune", "--data", str(tmp_path / "a.csv"), "--label-column", "points", "--task", "score"]
     assert command(arguments) == 1
     told = capsys.readouterr().err
-    assert "a.csv:4: the label '?' (column 'points') is no number; scores are learned from numbers alone" in told
+    assert "a.csv:4: the label '?' (column 'points') is no number: " in told
 
 
 @pytest.mark.parametrize(

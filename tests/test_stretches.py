@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tezukuri.data.dataset import Found, Span
+from tezukuri.data.dataset import Example, Found, Span
+from tezukuri.eval.failures.slices import Text, tag
 from tezukuri.eval.failures.stretches import SORTS, marked, near, sort_of
 from tezukuri.eval.failures.table import page_of
 from tezukuri.eval.tasks.tag import Tag
@@ -96,5 +97,33 @@ def test_entities_in_other_places_are_not_right():
     kind = page_of(Tag(("O", "B-a", "I-a")))
     row = [{"start": 0, "end": 1, "kind": "a", "text": "駅", "probability": 0.5}]
     there, told = kind.read(row), (Span(2, 3, "a"),)
-    assert there == (Span(0, 1, "a"),) and kind.told(there) == kind.told(told)
+    assert there == (Span(0, 1, "a"),) and kind.told(there, Example("", "駅は駅", there, "")) == "駅 (a)"
     assert kind.wrong(SimpleNamespace(gold=[there, there], predicted=[told, there])).tolist() == [True, False]
+
+
+def test_texts_are_sliced_by_whether_training_had_their_entities():
+    def example(text, *spans):
+        return Example(text, text, tuple(Span(*span) for span in spans), "")
+
+    kind = page_of(Tag(("O", "B-a", "I-a")))
+    train = [example("Ａ社の駅", (0, 2, "a"), (3, 4, "b"))]
+    asked = [
+        example("駅とＡ社", (0, 1, "b"), (2, 4, "a")), example("駅", (0, 1, "a")), example("港", (0, 1, "a")),
+        example("港"), example("Ａ社と港", (0, 2, "a"), (3, 4, "b")),
+    ]  # fmt: skip
+    texts = [Text(e.text, (), 1, 0, gold=kind.known(e)) for e in asked]
+    found = {name: holds.tolist() for name, holds in tag(texts, kind.rules(texts, train)).items()}
+    assert found["all entities in training"] == [True, False, False, False, False]
+    assert found["entity of another kind in training"] == [False, True, False, False, False]
+    assert found["entity not in training"] == [False, False, True, False, True]
+    assert found["no entity"] == [False, False, False, True, False]
+    assert not any("training" in rule.name for rule in kind.rules(texts, [])), "nothing is known of training"
+
+
+def test_the_table_of_confusions_has_every_entity_once():
+    gold = [(Span(0, 2, "a"), Span(3, 5, "b"), Span(6, 8, "a"), Span(9, 10, "b"))]
+    told = [(Span(0, 2, "b"), Span(3, 4, "b"), Span(6, 8, "a"), Span(20, 22, "b"))]
+    part = page_of(Tag(("O", "B-a", "I-a"))).part(SimpleNamespace(gold=gold, predicted=told), str)
+    assert part["confusion"] == {
+        "b": {"b": 1, "a": 0, "–": 1}, "a": {"b": 1, "a": 1, "–": 0}, "–": {"b": 1, "a": 0, "–": 0}
+    } and part["unconfused"] == ""  # fmt: skip

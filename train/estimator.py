@@ -1,8 +1,8 @@
 """Fine-tuning behind scikit-learn's interface: `TextClassifier(epochs=2).fit(texts, labels)`, and its siblings for
-scores and for any number of labels.
+the other tasks.
 
 `clone`, `cross_val_score`, `GridSearchCV`, `Pipeline` and pickle work with them. X is a list (or a one-dimensional
-array or column) of n texts, or a list of n pairs (text, second text).
+array or column) of n texts, or a list of n pairs (text, second text), or of n questions with their choices.
 """
 
 import tempfile
@@ -16,11 +16,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ..data.dataset import DataError
+from ..data.dataset import DataError, Example, Span
 from ..data.lists import dataset_of, in_a_list
 from ..eval.classifier import Prediction
 from ..eval.predict import Text
+from ..eval.tasks.span import best_of, character_f1, text_of
 from ..eval.tasks.table import kind_of_labels
+from ..eval.tasks.tag import Counts, counts_by_kind
 from .finetune import run_plan
 from .plan import Plan
 
@@ -194,22 +196,94 @@ class TextMultilabelClassifier(ClassifierMixin, TextEstimator):
         return tags
 
 
+class TextChooser(ClassifierMixin, TextEstimator):
+    """One of k choices: the task `choose`. X is a list of (question, [choice, …]), y the numbers of the right ones,
+    from 0; after `fit` it has `classes_`, 0 to k - 1."""
+
+    task = "choose"
+
+    def fit(self, X: Iterable[Text], y: Iterable[Any]) -> "TextChooser":  # noqa: N803
+        """Learn from n questions and n numbers; ValueError where they cannot be learned from."""
+        texts, numbers = texts_of(X), column_or_1d(target_of(self, y), warn=True)
+        require_one_each(texts, numbers)
+        self.learn(texts, numbers.tolist(), self.split(np.zeros(len(numbers))))
+        self.classes_ = np.arange(self.classifier_.task.parts)
+        return self
+
+    def predict(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
+        """(n,) numbers of choices."""
+        return self.predict_proba(X).argmax(axis=1)
+
+    def predict_proba(self, X: Iterable[Text]) -> np.ndarray:  # noqa: N803
+        """(n, k), in the order of the choices."""
+        found = self.predictions(X)
+        return np.array([list(one.probabilities.values()) for one in found]).reshape(-1, len(self.classes_))
+
+
+class TextTagger(TextEstimator):
+    """The entities of texts: the task `tag`. y has for each text a list of (start, end, kind), or of dictionaries with
+    these keys; so do predictions, with `probability`."""
+
+    task = "tag"
+
+    def fit(self, X: Iterable[Text], y: Iterable[Any]) -> "TextTagger":  # noqa: N803
+        """Learn from n texts and n lists; ValueError where they cannot be learned from."""
+        texts, labels = texts_of(X), listed_targets(self, y)
+        require_one_each(texts, labels)
+        self.learn(texts, labels, self.split(np.zeros(len(labels))))
+        return self
+
+    def predict(self, X: Iterable[Text]) -> list[tuple[Span, ...]]:  # noqa: N803
+        return [one.label for one in self.predictions(X)]
+
+    def score(self, X: Iterable[Text], y: Iterable[Any]) -> float:  # noqa: N803
+        """The task's main score of the predictions for X: micro-F1 of entities, F1 of characters."""
+        texts, labels = texts_of(X), listed_targets(self, y)
+        require_one_each(texts, labels)
+        data = dataset_of(texts, labels, splits=["test"] * len(texts), labels_are=kind_of_labels(self.task))
+        return self.worth(data.examples, self.predict(texts))
+
+    def worth(self, examples: Sequence[Example], told: Sequence[Sequence[Span]]) -> float:
+        counts = counts_by_kind([example.label for example in examples], told).values()
+        return Counts(*np.sum([*counts, (0, 0, 0)], axis=0).tolist()).f1
+
+
+class TextAnswerer(TextTagger):
+    """Answers to questions: the task `span`. X is a list of (question, context), y has for each a list of right answers
+    in the context, (start, end) or {"start": 7, "text": "1603"}; predictions are lists of one or none."""
+
+    task = "span"
+
+    def worth(self, examples: Sequence[Example], told: Sequence[Sequence[Span]]) -> float:
+        both = zip(examples, told, strict=True)
+        answers = ((e, text_of(e, spans[0]) if spans else "") for e, spans in both)
+        return float(
+            np.mean([best_of(character_f1, told, [text_of(e, one) for one in e.label]) for e, told in answers])
+        )
+
+
 def target_of(estimator: TextEstimator, y: Iterable[Any] | None) -> np.ndarray:
+    return np.asarray(listed_targets(estimator, y))
+
+
+def listed_targets(estimator: TextEstimator, y: Iterable[Any] | None) -> Sequence[Any]:
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
-    return np.asarray(in_a_list("y", y))
+    return in_a_list("y", y)
 
 
-def require_one_each(texts: Sequence[Text], y: np.ndarray) -> None:
+def require_one_each(texts: Sequence[Text], y: Sequence[Any] | np.ndarray) -> None:
     if len(y) != len(texts):
-        raise ValueError(f"X has {len(texts)} texts, but y has the shape {y.shape}: give one label for each")
+        shape = getattr(y, "shape", (len(y),))
+        raise ValueError(f"X has {len(texts)} texts, but y has the shape {shape}: give one label for each")
 
 
 def texts_of(X: Iterable[Text]) -> list[Text]:  # noqa: N803
-    """A list of texts, or of pairs (text, second text); ValueError where it is something else."""
+    """A list of texts, of pairs (text, second text) or of (question, choices); ValueError where it is none."""
     texts = list(in_a_list("X", X))
     for i, text in enumerate(texts):
-        if not (isinstance(text, str) or (isinstance(text, tuple) and list(map(type, text)) == [str, str])):
+        parts = list(map(type, text)) if isinstance(text, tuple) else []
+        if not (isinstance(text, str) or parts in ([str, str], [str, list], [str, tuple])):
             raise DataError(f"X[{i}] is {text!r}, a {type(text).__name__}: X must be a list of texts")
     if not texts:
         raise DataError("X has no texts")

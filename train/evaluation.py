@@ -180,7 +180,7 @@ def trained_on(plan: EvaluationPlan) -> bool:
 def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None = None) -> Evaluation:
     """Judge a file, a Dataset, or (texts, labels)."""
     # The model, the data, and what of them is judged.
-    loaded = load_ready_classifier(plan.model, plan.labels, plan.revision)
+    loaded = load_ready_classifier(plan.model, plan.labels, plan.revision, choices=len(plan.choice_columns or ()))
     whole = deepcopy(loaded.model) if plan.precision == "int8" else loaded.model
     task = task_of_model(loaded.model.labels, type(loaded.model.classifier), loaded.task)
     classifier = Classifier(loaded.model, loaded.tokenizer, plan.device, plan.precision, task)

@@ -31,6 +31,11 @@ from .find import find
 from .names import Names
 from .sentences import read_vectors
 
+
+class UnnamedChoicesError(CheckpointError):
+    """A model of choices that does not say of how many."""
+
+
 Use = Literal["encode", "classify", "fill-mask"]
 # Classes of the hub's libraries that call different heads `classifier`.
 CLASSIFIERS = ("SequenceClassification", "TokenClassification", "MultipleChoice", "MaskedLM", "Entity")
@@ -234,12 +239,24 @@ def load_ready_classifier(
     labels: Sequence[str] | None = None,
     revision: str | None = None,
     head: type[Head] | None = None,
+    choices: int = 0,
 ) -> Loaded:
     """A trained model with its head, by default the one that its `config.json` speaks of.
 
+    choices: how many it takes one of, where neither it nor `labels` say so; at least 2, or 0 for not known.
+
     CheckpointError where a part of it would be new.
     """
-    loaded = load_with_report(name_or_folder, "classify", labels, revision=revision, head=head)
+    try:
+        loaded = load_with_report(name_or_folder, "classify", labels, revision=revision, head=head)
+    except UnnamedChoicesError:
+        if choices < 2:
+            raise
+        names = [f"choice{number}" for number in range(choices)]
+        loaded = load_with_report(name_or_folder, "classify", names, revision=revision, head=head)
+        loaded.report.notes.append(
+            f"the model does not say how many choices there are: {choices}, as there are columns"
+        )
     if loaded.report.new:
         raise CheckpointError(
             f"{loaded.report.source} is no trained classifier (it lacks {', '.join(loaded.report.new)}): fine-tune it "
@@ -357,8 +374,9 @@ def settle_labels(
         return tuple(wanted)
     if not head.row_each:
         if wanted is None and len(named) < 2:
-            raise CheckpointError(
-                f"{report.source} does not say how many choices there are, of which it takes one: give a label for each"
+            raise UnnamedChoicesError(
+                f"{report.source} does not say how many choices there are, of which it takes one: give a label for "
+                "each (--labels choice0,choice1,…), or their columns (--choice-columns a,b,…)"
             )
         return tuple(named if wanted is None else wanted)
     # How many classes, and the names that config.json has for them.

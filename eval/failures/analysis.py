@@ -164,7 +164,7 @@ def analyse(
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
     texts = {j.split: texts_of(kind, j.examples, scorer.tokenizer) for j in judgements}
     pooled = [text for j in held_out for text in texts[j.split]]
-    rules = [*built_in([text.length for text in pooled]), *kind.rules(pooled), *own_rules]
+    rules = [*built_in([text.length for text in pooled]), *kind.rules(pooled, train), *own_rules]
     tags = {split: tag(of_split, rules) for split, of_split in texts.items()}
     pooled_tags = {rule.name: np.concatenate([tags[j.split][rule.name] for j in held_out]) for rule in rules}
     rows, found = kind.slices(held_out, pooled, pooled_tags)
@@ -234,7 +234,7 @@ def texts_of(kind: Kind, examples: Sequence[Example], tokenizer: Tokenizer) -> l
     pairs = [kind.two(example) for example in examples]
     if any(pairs):
         texts = read_pairs(texts, pairs, tokenizer)
-    return [replace(text, gold=example.label) for text, example in zip(texts, examples, strict=True)]
+    return [replace(text, gold=kind.known(example)) for text, example in zip(texts, examples, strict=True)]
 
 
 def score_probes(scorer: Scorer, probes: Sequence[Probe]) -> list[ProbeRow]:
@@ -281,8 +281,8 @@ def explain_errors(
         probabilities = judgement.probabilities[number].round(4).tolist()
         length = len(encodings[place].ids) - scorer.tokenizer.template.added(text.pair is not None)
         yield Failure(
-            judgement.split, example.id, text.content, length, kind.told(judgement.gold[number]),
-            kind.told(judgement.predicted[number]),
+            judgement.split, example.id, text.content, length, kind.told(judgement.gold[number], example),
+            kind.told(judgement.predicted[number], example),
             dict(zip(names, probabilities, strict=True)) if probabilities else {},
             votes=dict(example.votes) if example.votes else None,
             explained=names[columns[place]] if place in explained else None, tokens=tokens,
@@ -369,8 +369,8 @@ def neighbours(
     found, cosines = nearest(vectors, train_vectors, NEIGHBOURS, exclude)
     return [
         [
-            Neighbour(train[i].id, kind.text(train[i]), kind.told(task.told(train[i].label, train[i])), round(c, 4))
-            for i, c in zip(row, values, strict=True)
+            Neighbour(e.id, kind.text(e), kind.told(task.told(e.label, e), e), round(c, 4))
+            for e, c in ((train[i], c) for i, c in zip(row, values, strict=True))
         ]
         for row, values in zip(found.tolist(), cosines.tolist(), strict=True)
     ]

@@ -114,7 +114,7 @@ class Kind:
         """What is said of an answer beyond label, prediction and probabilities, as JSON."""
         return {}
 
-    def told(self, answer: Any) -> str:
+    def told(self, answer: Any, example: Example) -> str:
         """An answer or a label, as people read it (`Task.told`)."""
         return str(answer)
 
@@ -149,8 +149,12 @@ class Kind:
         """The two texts that rules of pairs compare."""
         return None if example.pair is None else (example.text, example.pair)
 
-    def rules(self, texts: Sequence[Text]) -> list[Rule]:
-        """Rules beside the built-in ones; `texts` are all that the table is about."""
+    def known(self, example: Example) -> Any:
+        """What rules read of its label: `Text.gold`."""
+        return example.label
+
+    def rules(self, texts: Sequence[Text], train: Sequence[Example]) -> list[Rule]:
+        """Rules beside the built-in ones; `texts` are all that the table is about, `train` may be empty."""
         return [*PAIR_RULES, *overlap_rules(texts)] if any(text.parts for text in texts) else []
 
     def slices(
@@ -186,6 +190,12 @@ def confident_parts(kind: Kind, judgement: Judgement, translate: Any, calibrated
         "sure_errors": [rows[i] for i in order[::-1] if wrong[i]][:SHOWN],
         "unsure_hits": [rows[i] for i in order if not wrong[i]][:SHOWN],
     }
+
+
+def share_of_right(wrong: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval (Wilson 1927) of the share of n answers that are right."""
+    low, high = binomtest(int((~wrong).sum()), len(wrong)).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 class Classes(Kind):
@@ -253,16 +263,14 @@ class Choices(Kind):
     def two(self, example: Example) -> tuple[str, str]:
         return example.text, (example.choices or ())[example.label]
 
-    def rules(self, texts: Sequence[Text]) -> list[Rule]:
+    def rules(self, texts: Sequence[Text], train: Sequence[Example]) -> list[Rule]:
         return overlap_rules(texts, ("overlap with the right choice", "正解の選択肢との重なり"))
 
     def part(self, judgement: Judgement, translate: Any) -> dict[str, Any]:
         return confident_parts(self, judgement, translate, judgement.split != "train")
 
     def intervals(self, judgement: Judgement) -> dict[str, tuple[float, float]]:
-        wrong = self.wrong(judgement)
-        low, high = binomtest(int((~wrong).sum()), len(wrong)).proportion_ci(method="wilson")
-        return {"accuracy": (float(low), float(high))}
+        return {"accuracy": share_of_right(self.wrong(judgement))}
 
     def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
         score, (low, high) = float(judgement.metrics["accuracy"] or 0), self.intervals(judgement)["accuracy"]
@@ -316,11 +324,11 @@ class Scores(Kind):
     def more(self, judgement: Judgement, number: int) -> dict[str, Any]:
         return {"residual": round(float(self.residuals(judgement)[number]), 6)}
 
-    def told(self, answer: Any) -> str:
+    def told(self, answer: Any, example: Example) -> str:
         return f"{answer:.4g}"
 
-    def rules(self, texts: Sequence[Text]) -> list[Rule]:
-        return [*super().rules(texts), *gold_rules(texts)]
+    def rules(self, texts: Sequence[Text], train: Sequence[Example]) -> list[Rule]:
+        return [*super().rules(texts, train), *gold_rules(texts)]
 
     def slices(
         self, judgements: Sequence[Judgement], texts: Sequence[Text], tags: Tags
@@ -394,7 +402,7 @@ class LabelSets(Kind):
             "invented": [label for label in told if label not in gold],
         }
 
-    def told(self, answer: Any) -> str:
+    def told(self, answer: Any, example: Example) -> str:
         return "、".join(answer) or NO_LABEL
 
     def part(self, judgement: Judgement, translate: Any) -> dict[str, Any]:

@@ -219,7 +219,7 @@ def page(
         colours=translate(kind.colours),
         number_of_errors=len(analysis.failures),
         omissions=omissions(analysis, shown, kind, translate),
-        rollout_note=translate(ROLLOUT),
+        rollout_note=translate(ROLLOUT) if kind.explains else "",
         failures=[vars(f) | {"tokens": coloured(f), "likeliest": likeliest(f)} | dict(f.more) for f in shown],
         classes=task.classes,
         slice_names=names,
@@ -360,18 +360,20 @@ def compare_with(run: Path, judgements: Sequence[Judgement]) -> dict[str, Any]:
         predictions = read_predictions(run, judgement.split)
         if predictions is None:
             continue
-        own = [(e.id, kind.told(gold)) for e, gold in zip(judgement.examples, judgement.gold, strict=True)]
+        examples = judgement.examples
+        own = [(e.id, kind.told(gold, e)) for e, gold in zip(examples, judgement.gold, strict=True)]
         labels, told = ([kind.read(p[name]) for p in predictions] for name in ("label", "predicted"))
-        if [(p["id"], kind.told(label)) for p, label in zip(predictions, labels, strict=True)] != own:
+        others = [(p["id"], kind.told(label, e)) for p, label, e in zip(predictions, labels, examples, strict=False)]
+        if others != own or len(predictions) != len(own):
             file = run / f"predictions-{judgement.split}.jsonl"
             raise ValueError(f"{file} is about other texts or labels: runs stand side by side on the same ones only")
         there, here, gold = (
-            np.array([kind.told(answer) for answer in answers])
+            np.array([kind.told(answer, e) for answer, e in zip(answers, examples, strict=True)])
             for answers in (told, judgement.predicted, judgement.gold)
         )
         rows = [
             {"id": e.id, "text": e.content, "gold": label, "there": a, "here": b}
-            for e, label, a, b in zip(judgement.examples, gold.tolist(), there.tolist(), here.tolist(), strict=True)
+            for e, label, a, b in zip(examples, gold.tolist(), there.tolist(), here.tolist(), strict=True)
         ]
         right, was_right = (~kind.wrong(one) for one in (judgement, replace(judgement, predicted=told)))
         parts.append({

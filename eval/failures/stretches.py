@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import Example, Span
+from ...data.label_kinds import label_line
 from ..judge import Judgement
 from ..tasks.span import best_of, exact_match, text_of
 from ..tasks.tag import counts_by_kind, mistakes
-from .kinds import Fact, Kind, Tags
+from .kinds import NO_LABEL, Choices, Fact, Kind, Tags, share_of_right
 from .slices import ResidualRow, Rule, SliceRow, Text, table
 
+KINDS = 12  # of entities, in a table of confusions
 AROUND = 60  # characters of a context that are shown before and behind what is marked
 ENTITIES_WRONG = (
     "On {split} {wrong} of {n} texts do not get exactly their entities: micro-F1 {micro_f1}, precision {precision}, "
     "recall {recall}."
 )
+FEW_KINDS = "Of {n} kinds the {some} most frequent are in the table of confusions."
 ANSWERS_WRONG = (
-    "On {split} {wrong} of {n} questions have no exact answer: exact match {exact_match}, F1 of characters "
-    "{character_f1}."
+    "On {split} {wrong} of {n} questions have no exact answer: exact match {exact_match} (95 % interval {low} "
+    "to {high}), F1 of characters {character_f1}."
 )
 SORTS = ("elsewhere", "too long", "too short", "shifted")  # of wrong answers
 QUESTIONS = {  # kind of question, and in Japanese → the words that show it
@@ -70,6 +73,9 @@ class Stretches(Kind):
     def read(self, answer: Any) -> tuple[Span, ...]:
         return tuple(Span(one["start"], one["end"], one.get("kind", "")) for one in answer)
 
+    def told(self, answer: Any, example: Example) -> str:
+        return label_line(answer, example.text, example.pair) or NO_LABEL
+
     def two(self, example: Example) -> None:
         return None
 
@@ -103,25 +109,47 @@ class Entities(Stretches):
             "invented": sorted({kind for _, _, kind in invented}),
         }
 
-    def told(self, answer: Any) -> str:
-        return ", ".join(one.kind for one in answer) or "–"
+    def known(self, example: Example) -> tuple[tuple[str, str], ...]:
+        """What its entities are called, and their kinds."""
+        return tuple((example.text[one.start : one.end], one.kind) for one in example.label)
 
-    def rules(self, texts: Sequence[Text]) -> list[Rule]:
+    def rules(self, texts: Sequence[Text], train: Sequence[Example]) -> list[Rule]:
+        """By the number of entities, and by whether training texts have the same ones."""
+        learned = {one for example in train for one in self.known(example)}
+        written = {text for text, _ in learned}
+        of_training = [
+            Rule("all entities in training", "固有表現がすべて訓練にある", "written the same, and of the same kind",
+                 lambda text: bool(text.gold) and learned.issuperset(text.gold)),
+            Rule("entity of another kind in training", "訓練では別の種類の固有表現", "written the same",
+                 lambda text: any(one not in learned and one[0] in written for one in text.gold)),
+            Rule("entity not in training", "訓練にない固有表現", "written the same, of any kind",
+                 lambda text: any(one[0] not in written for one in text.gold)),
+        ]  # fmt: skip
         return [
+            *(of_training if learned else []),
             Rule("no entity", "固有表現なし", "by the label", lambda text: not text.gold),
             Rule("one entity", "固有表現が一つ", "by the label", lambda text: len(text.gold) == 1),
             Rule("several entities", "固有表現が二つ以上", "by the label", lambda text: len(text.gold) > 1),
         ]
 
     def part(self, judgement: Judgement, translate: Any) -> dict[str, Any]:
-        """The scores of each kind, and what became of what."""
+        """The scores of each kind, what was told in the place of which, and what became of what."""
         of_kinds = counts_by_kind(judgement.gold, judgement.predicted)
-        sorts: Counter[tuple[str, str]] = mistakes(judgement.gold, judgement.predicted)
+        sorts = mistakes(judgement.gold, judgement.predicted)
+        confused = Counter({(kind, kind): one.right for kind, one in of_kinds.items()})
+        for one, n in sorts.items():
+            confused[one.gold or NO_LABEL, one.told or NO_LABEL] += n
+        some = [*list(of_kinds)[:KINDS], NO_LABEL]
         rows = {
             kind: {**one._asdict(), "precision": one.precision, "recall": one.recall, "f1": one.f1}
             for kind, one in of_kinds.items()
         }
-        return {"of_kinds": rows, "sorts": [(translate(what), kinds, n) for (what, kinds), n in sorts.most_common(30)]}
+        return {
+            "of_kinds": rows,
+            "confusion": {own: {told: confused[own, told] for told in some} for own in some},
+            "unconfused": translate(FEW_KINDS, n=len(of_kinds), some=KINDS) if len(of_kinds) > KINDS else "",
+            "sorts": [(translate(one.what), one.kinds, n) for one, n in sorts.most_common(30)],
+        }
 
     def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
         numbers = {name: f"{judgement.metrics[name] or 0:.3f}" for name in ("micro_f1", "precision", "recall")}
@@ -133,6 +161,8 @@ class Answers(Stretches):
     metrics = ("character_f1", "exact_match", "loss")
     panel = "answers.html"
     fields = (("sort", "how it is wrong"),)
+    orders = Choices.orders
+    intervals_note = Choices.intervals_note
 
     def exact(self, judgement: Judgement) -> list[float]:
         found = []
@@ -162,13 +192,10 @@ class Answers(Stretches):
             "sort": sort_of(gold, told),
         }
 
-    def told(self, answer: Any) -> str:
-        return ", ".join(f"{one.start}–{one.end}" for one in answer) or "–"
-
     def text(self, example: Example) -> str:
         return example.text
 
-    def rules(self, texts: Sequence[Text]) -> list[Rule]:
+    def rules(self, texts: Sequence[Text], train: Sequence[Example]) -> list[Rule]:
         """By the question's word, and by the length of the first right answer."""
         words = [question_rule(*names, some) for names, some in QUESTIONS.items()]
         lengths = np.array([text.gold[0].end - text.gold[0].start for text in texts])
@@ -187,8 +214,12 @@ class Answers(Stretches):
         sorts = Counter(sort_of(near(gold, some), some) for gold, some, bad in told if bad)
         return {"sorts": [(translate(sort), n) for sort, n in sorts.most_common()]}
 
+    def intervals(self, judgement: Judgement) -> dict[str, tuple[float, float]]:
+        return {"exact_match": share_of_right(self.wrong(judgement))}
+
     def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
         numbers = {name: f"{judgement.metrics[name] or 0:.3f}" for name in ("exact_match", "character_f1")}
+        numbers |= zip(("low", "high"), (f"{end:.3f}" for end in self.intervals(judgement)["exact_match"]), strict=True)
         wrong = {"wrong": int(self.wrong(judgement).sum()), "n": len(judgement.examples)}
         yield ANSWERS_WRONG, "scores", numbers | wrong | {"split": judgement.split}
 

@@ -214,12 +214,21 @@ def counts_by_kind(gold: Sequence[Sequence[Span]], told: Sequence[Sequence[Span]
     return {kind: Counts(there[kind], found[kind], right[kind]) for kind in kinds}
 
 
-def mistakes(gold: Sequence[Sequence[Span]], told: Sequence[Sequence[Span]]) -> Counter[tuple[str, str]]:
-    """What became of entities that were not told rightly, and of what was told wrongly: (what, kinds) → how many.
+class Mistake(NamedTuple):
+    """What became of an entity, and of what kind it and what was told are; "" for none."""
 
-    What: `another kind` in the same borders, `other borders` of an entity that it overlaps, `missed`, or `invented`.
-    """
-    found: Counter[tuple[str, str]] = Counter()
+    what: str  # `another kind` in the same borders, `other borders` of what it overlaps, `missed`, or `invented`
+    gold: str
+    told: str
+
+    @property
+    def kinds(self) -> str:
+        return " → ".join(dict.fromkeys(filter(None, (self.gold, self.told))))
+
+
+def mistakes(gold: Sequence[Sequence[Span]], told: Sequence[Sequence[Span]]) -> Counter[Mistake]:
+    """What became of entities that were not told rightly, and of what was told wrongly → how many."""
+    found: Counter[Mistake] = Counter()
     for own, some in zip(gold, told, strict=True):
         left = [span for span in some if span not in own]
         for span in own:
@@ -228,14 +237,13 @@ def mistakes(gold: Sequence[Sequence[Span]], told: Sequence[Sequence[Span]]) -> 
             near = [one for one in left if one.start < span.end and one.end > span.start]
             same = next((one for one in near if one[:2] == span[:2]), None)
             if same:
-                found["another kind", f"{span.kind} → {same.kind}"] += 1
+                found[Mistake("another kind", span.kind, same.kind)] += 1
             elif near:
-                kind = near[0].kind
-                found["other borders", span.kind if kind == span.kind else f"{span.kind} → {kind}"] += 1
+                found[Mistake("other borders", span.kind, near[0].kind)] += 1
             else:
-                found["missed", span.kind] += 1
+                found[Mistake("missed", span.kind, "")] += 1
             left = [one for one in left if one not in near]
-        found.update(("invented", one.kind) for one in left)
+        found.update(Mistake("invented", "", one.kind) for one in left)
     return found
 
 

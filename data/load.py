@@ -148,6 +148,8 @@ def load(
         else:
             examples, of_splits = with_splits(examples, seed)
         notes += of_splits
+    if last_fifth and not drawn:
+        notes.append("its own splits are used; dev would be the last fifth of the rows where there are none")
     if bad_rows == "error":
         refuse_bad_rows(bad)
     if not examples:

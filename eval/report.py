@@ -1,7 +1,6 @@
 """A split's judgement → files of the run folder: metrics, predictions, classification report, confusion matrix."""
 
 from collections.abc import Callable
-from operator import eq
 from pathlib import Path
 
 from scipy.stats import binomtest
@@ -62,7 +61,7 @@ def score_line(name: str, judgement: Judgement) -> str:
         return f"{name:<12}{n:>10}"
     line = f"{name:<12}{value:>10.4f}"
     if name == "accuracy":
-        right = sum(map(eq, judgement.gold, judgement.predicted))
+        right = round((value or 0) * n)
         low, high = binomtest(right, n).proportion_ci(method="wilson")
         line += f"  (95 %: {low:.4f} to {high:.4f})"
     return line

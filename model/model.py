@@ -38,6 +38,8 @@ class Model(nn.Module):
             raise ValueError(f"a classifier needs at least two labels, not {list(labels)}")
         if "tokens" in (head.reads, reads or head.reads) and reads not in (None, head.reads):
             raise ValueError(f"a {head.__name__} reads {head.reads}, and not {reads}: leave out the pooling")
+        if reads == "last" and reads != head.reads and head.use != "encode":
+            raise ValueError("only sentence vectors are those of the last token: choose another pooling (first, mean)")
         self.bert: Any = encoder
         self.labels = tuple(labels)
         rate = getattr(self.config, "classifier_dropout", None)
@@ -45,13 +47,17 @@ class Model(nn.Module):
         self.dropout = Dropout(rate if head.drops else 0.0)
         self.classifier = head(self.config.hidden_size, len(labels))
         # Kept, since int8 puts another layer in the head's place.
-        self.reads = reads or self.classifier.reads
-        self.width = head.width(self.config.hidden_size, len(labels))  # of the logits
+        self.reads, self.head = reads or self.classifier.reads, head
         self.classifier.apply(lambda module: initialise(module, self.config.initializer_range))
 
     @property
     def config(self) -> Any:
         return self.bert.config
+
+    @property
+    def width(self) -> int:
+        """How many logits there are."""
+        return self.head.width(self.config.hidden_size, len(self.labels))
 
     def forward(self, packed: Packed, output_hidden_states: bool = False, output_attentions: bool = False) -> Output:
         first_only = self.reads == "first" and not output_hidden_states

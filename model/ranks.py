@@ -54,13 +54,14 @@ def sum_gradients(model: nn.Module) -> None:
         sum_over_ranks(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 
 
-def gathered(vectors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    """The rows of all ranks below each other, of `vectors` with their gradients; and (B,) where the own rows are.
+def gathered(*rows: Tensor) -> tuple[Tensor, ...]:
+    """(B, …) tensors → those of all ranks below each other, with their gradients; and (B,) where the own rows are.
 
-    All ranks must call it with equally many rows: what is lost of gradients elsewhere comes back by `sum_gradients`.
+    All ranks must call it with equally many rows. A loss of all rows that each rank computes for its own share of them
+    has the gradients of one process when `sum_gradients` is done.
     """
-    own = torch.arange(len(vectors), device=vectors.device)
+    own = torch.arange(len(rows[0]), device=rows[0].device)
     if ranks() == 1:
-        return vectors, *others, own
-    found = [torch.cat(all_gather(tensor.contiguous())) for tensor in (vectors, *others)]
-    return *found, own + rank() * len(vectors)
+        return *rows, own
+    found = [torch.cat(all_gather(tensor.contiguous())) for tensor in rows]
+    return *found, own + rank() * len(own)

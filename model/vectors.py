@@ -20,8 +20,8 @@ NEAR_1 = 0.99999  # the angle's gradient is infinite at a cosine of 1
 class VectorHead(Head):
     """The vectors of the P texts of an example, one behind the other, as logits (B, P·H). Nothing in it is learned.
 
-    Targets are (B, 3): how alike text and pair are, from 0 to 1; and a number for the text and one for the pair, equal
-    for equal ones. `loss` is a subclass's.
+    Targets are (B, 1 + P): how alike text and pair are, from 0 to 1, or NaN where nobody has judged it; and a number
+    for each text, the same for the same one. `loss` is a subclass's.
     """
 
     name = ""  # of the loss
@@ -30,6 +30,7 @@ class VectorHead(Head):
     use = "encode"
     row_each = False
     drops = False
+    calibrated = False  # whether `alike` itself is learned, and not the order of pairs
 
     def __init__(self, hidden_size: int, columns: int) -> None:
         super().__init__()
@@ -46,8 +47,12 @@ class VectorHead(Head):
         return logits.float().unflatten(1, (self.texts, -1))  # (B, P·H) -> (B, P, H)
 
     def alike(self, vectors: Tensor) -> Tensor:
-        """(B, P, H) → (B,) how alike text and pair are, on the scale of the targets."""
+        """(B, P, H) → (B,) how alike text and pair are."""
         return F.cosine_similarity(vectors[:, 0], vectors[:, 1], dim=-1)
+
+    def of_all(self, *own: Tensor) -> tuple[Tensor, ...]:
+        """While training the rows of all processes, which meet here; and (B,) where the own ones are among them."""
+        return gathered(*own) if self.training else (*own, torch.arange(len(own[0]), device=own[0].device))
 
     def apart(self, p: Tensor, q: Tensor, both_ways: bool = False) -> Tensor:
         """1 less the cosine, twice of it with `both_ways`: a mean over B and P."""
@@ -60,6 +65,7 @@ class Cosine(VectorHead):
 
     name = "cosine"
     paper = "arXiv:1908.10084"
+    calibrated = True
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return (self.alike(self.parts(logits)) - targets[:, 0]) ** 2
@@ -76,11 +82,12 @@ class Angular(Cosine):
 
 
 class CoSENT(VectorHead):
-    """log(1 + Σ exp(λ (s_i − s_j))) over all i, j of a batch with y_i < y_j: Huang et al. 2024 (CoSENT, IEEE/ACM
-    TASLP 32, equation 9). Only the order of the scores counts."""
+    """log(1 + Σ exp(λ (s_i − s_j))) over all i, j with y_i < y_j of a batch, of all processes: Huang et al. 2024
+    (CoSENT, IEEE/ACM TASLP 32, equation 9). Only the order of the scores counts."""
 
     name = "cosent"
     paper = "10.1109/TASLP.2024.3402087"
+    gathers = True
     scale = 20.0
 
     def ordered(self, vectors: Tensor) -> Tensor:
@@ -88,10 +95,10 @@ class CoSENT(VectorHead):
         return self.alike(vectors)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        found, gold = self.scale * self.ordered(self.parts(logits)), targets[:, 0]
-        apart = found[:, None] - found[None, :]  # (B, B): how much i is above j
-        wrong = apart[gold[:, None] < gold[None, :]]
-        return torch.cat([found.new_zeros(1), wrong]).logsumexp(dim=0).expand(len(gold))
+        found, gold, own = self.of_all(self.scale * self.ordered(self.parts(logits)), targets[:, 0])
+        above = found[:, None] - found[None, :]  # (B, B): how much i is above j
+        wrong = above.masked_fill(gold[:, None] >= gold[None, :], -math.inf)
+        return torch.cat([found.new_zeros(1), wrong.flatten()]).logsumexp(dim=0).expand(len(own))
 
 
 class AnglE(CoSENT):
@@ -129,7 +136,8 @@ class Ranking(VectorHead):
 
     Where text and pair are the same sentence under two dropouts it is unsupervised SimCSE, with unlike texts the
     supervised one: Gao et al. 2021 (arXiv:2104.08821), equations 1 and 5 (τ = .05).
-    A pair that the same text, or an equal one, has elsewhere in the batch is not told from this one.
+    What is the same as the text or its pair, elsewhere in the batch, is no rival of this pair, nor is another pair of
+    the same text.
     """
 
     name = "ranking"
@@ -138,15 +146,21 @@ class Ranking(VectorHead):
     temperature = 0.05
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        vectors, numbers = F.normalize(self.parts(logits), dim=-1), targets[:, 1:]  # (B, P, H), (B, 2)
-        all_vectors, all_numbers, own = vectors, numbers, torch.arange(len(vectors), device=vectors.device)
-        if logits.requires_grad:  # learning, where all processes come here together
-            all_vectors, all_numbers, own = gathered(vectors, numbers)
-        found = vectors[:, 0] @ all_vectors[:, 1:].transpose(0, 1).flatten(0, 1).T  # (B, (P − 1) · all B)
-        same = (numbers[:, None] == all_numbers[None]).any(dim=-1)  # (B, all B): the text, or the pair
-        same[range(len(own)), own] = False
-        found[:, : same.shape[1]] = found[:, : same.shape[1]].masked_fill(same, -math.inf)
+        vectors, numbers = F.normalize(self.parts(logits), dim=-1), targets[:, 1:]  # (B, P, H), (B, P)
+        all_vectors, all_numbers, own = self.of_all(vectors, numbers)
+        rivals = all_vectors[:, 1:].transpose(0, 1).flatten(0, 1)  # (P − 1) · all B, pairs first
+        same = no_rivals(numbers, all_numbers).scatter(1, own[:, None], False)
+        found = (vectors[:, 0] @ rivals.T).masked_fill(same, -math.inf)
         return F.cross_entropy(found / self.temperature, own, reduction="none")
+
+
+def no_rivals(numbers: Tensor, all_numbers: Tensor) -> Tensor:
+    """(B, P) and (n, P) numbers of texts → (B, (P − 1) · n): whether a pair, or behind them an unlike text, of the n is
+    what a row of the B has itself, or a pair of the same text."""
+    others = all_numbers[:, 1:].T.reshape(1, -1, 1)
+    same = (others == numbers[:, None, :2]).any(dim=-1)
+    same[:, : len(all_numbers)] |= numbers[:, :1] == all_numbers[:, 0]
+    return same
 
 
 LOSSES: dict[str, type[VectorHead]] = {

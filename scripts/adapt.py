@@ -9,19 +9,26 @@ import shlex
 import sys
 
 from tezukuri.scripts.command import command_line, parser_of, run_file
-from tezukuri.scripts.options import add_options, plan_of
+from tezukuri.scripts.options import TRUST, add_options, plan_of, refuse_beside_resume
 from tezukuri.train.adapt import AdaptPlan, adapt
 
 
 def parser() -> argparse.ArgumentParser:
     options = parser_of("adapt", __doc__)
     add_options(options, AdaptPlan)
+    options.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped; takes no other option")
+    options.add_argument("--trust", action="store_true", help=f"beside --resume: {TRUST}")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    run, _ = adapt(plan_of(AdaptPlan, parser().parse_args(arguments)))
+    options = parser().parse_args(arguments)
+    if options.resume:
+        refuse_beside_resume(arguments)
+        run, _ = adapt(resume=options.resume, trust=options.trust)
+    else:
+        run, _ = adapt(plan_of(AdaptPlan, options))
     if run.plan.save_model == "best":
         model = shlex.quote(str(run.folder / "model"))
         what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy"]

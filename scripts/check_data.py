@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from tezukuri.data.check import contradictions, duplicates, meant, near_duplicates
 from tezukuri.data.dataset import SPLITS, Dataset, Example
 from tezukuri.data.label_names import remarks
+from tezukuri.data.table import NONE
 from tezukuri.eval.inside_lines import columns, fill
 from tezukuri.eval.look.survey import labels_of
 from tezukuri.eval.tasks.table import kind_of_labels
@@ -37,7 +38,8 @@ def ratio(text: str) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    data = plan_of(DataOptions, options).read_data(kind_of_labels(options.task))
+    paired, labelled = options.pair_column is not None, options.label_column != NONE
+    data = plan_of(DataOptions, options).read_data(kind_of_labels(options.task, paired, labelled))
     print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
     print("\n".join([*data.notes, *remarks(data), "", *table(data)]))
     for row in data.bad_rows[: options.show]:

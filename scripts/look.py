@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.source and options.data:
         raise ValueError(f"the data are given twice, as {options.source} and as {options.data}: give one of them")
     options.data = options.source or options.data or "sample"
-    labels_are = NOTHING if options.label_column == NONE else kind_of_labels(options.task)
+    has_labels = options.label_column != NONE
+    labels_are = kind_of_labels(options.task, options.pair_column is not None) if has_labels else NOTHING
     data = plan_of(DataOptions, options).read_data(labels_are)
     files = find(options.model, options.revision, weights=False)
     tokenizer = tokenizer_of(files.folder)

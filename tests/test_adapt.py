@@ -86,7 +86,7 @@ def test_a_change_is_told_from_chance():
     [
         (["--guard", "jcola"], "'jcola' is no guard: choose of stsb-ja"),
         (["--guard", "stsb-ja=nowhere.csv"], "no such data"),
-        (["--model", "scratch"], "from scratch knows nothing that could be kept"),
+        (["--model", "scratch"], "random weights know nothing that could be kept"),
         (["--task", "classify"], "by the task similarity, not by classify"),
         (["--loss", "nonsense"], "the loss 'nonsense' is not known; choose one of cosine"),
         (["--terms", "nowhere.txt"], "no such file"),
@@ -101,6 +101,6 @@ def test_what_cannot_be_used_is_said_before_anything_is_learned(folder, told, me
 def test_scale_and_loss_are_options_of_the_task():
     plan = AdaptPlan.of(loss="angular", scale=[0, 5])
     assert plan.task == "similarity:loss=angular,low=0,high=5"
-    assert AdaptPlan.of(recipe="siamese-tutorial").task == "similarity:loss=angular,low=0,high=1"
+    assert AdaptPlan.of(recipe="siamese-tutorial").task == "similarity:loss=angular,low=0.0,high=1.0"
     with pytest.raises(DataError, match="is no guard"):
         Guard.load("nothing")

@@ -57,7 +57,7 @@ def test_a_run_reads_the_mean(tmp_path, model):
 
 
 def test_a_word_that_is_no_pooling_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="pooling 'cls' is not known; choose one of first, mean"):
+    with pytest.raises(ValueError, match="pooling 'cls' is not known; choose one of first, last, mean"):
         tezukuri.Plan(pooling="cls")
     folder = tmp_path / "tiny"
     checkpoint(folder, "BertModel")

@@ -1,21 +1,21 @@
 """Adapting sentence vectors to a domain: a run of the task similarity, with what it changed, and what it kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..data.dataset import Example
 from ..data.texts import read_texts
 from ..eval.adapting.guards import Change, Guard, changes
 from ..eval.adapting.page import TERMS, Adaptation, neighbours, write_adaptation
 from ..eval.encoder import Encoder
 from ..eval.hits import Hit
-from ..eval.tasks.similarity import Similarity
+from ..eval.tasks.similarity import Similarity, texts_of
 from ..eval.tasks.table import split_name
 from ..model.ranks import rank
+from .checkpoint import config_of_stopped_run
 from .finetune import run_plan
 from .loop import chosen_epoch
 from .plan import Plan, option
@@ -45,21 +45,29 @@ class AdaptPlan(Plan):
         None, "terms whose nearest texts are shown (three of them)", ADAPTING, names=True, metavar="TERMS"
     )
 
+    command: ClassVar[str] = "adapt"
+
     def __post_init__(self) -> None:
+        for name in ("guard", "near"):  # one in the place of a list of them
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, [getattr(self, name)])
         super().__post_init__()
-        name = self.task or Similarity.name
-        if split_name(name)[0] != Similarity.name:
+        if self.random_weights or self.model == "scratch":
+            raise ValueError("random weights know nothing that could be kept: use finetune --task similarity")
+        if self.scale is not None and len(self.scale) != 2:
+            raise ValueError(f"scale is {self.scale}; it must be the lowest and the highest score")
+        name, told = split_name(self.task or Similarity.name)
+        if name != Similarity.name:
             raise ValueError(f"an encoder is adapted by the task {Similarity.name}, not by {name}: leave --task out")
-        told = {"loss": self.loss} if self.loss else {}
-        if self.scale is not None:
-            told |= dict(zip(("low", "high"), map(str, self.scale), strict=True))
+        told |= {"loss": self.loss} if self.loss else {}
+        told |= dict(zip(("low", "high"), self.scale, strict=True)) if self.scale is not None else {}
         options = ",".join(f"{key}={value}" for key, value in told.items())
-        object.__setattr__(self, "task", f"{name}{',' if ':' in name else ':'}{options}" if options else name)
-        for field in ("loss", "scale"):  # which are in the task now
-            object.__setattr__(self, field, None)
+        object.__setattr__(self, "task", f"{name}:{options}" if options else name)
 
 
-def adapt(data: str | Path | AdaptPlan | None = None, **options: Any) -> tuple[Run, Adaptation]:
+def adapt(
+    data: str | Path | AdaptPlan | None = None, *, resume: str | Path | None = None, trust: bool = False, **options: Any
+) -> tuple[Run, Adaptation]:
     """Learn, and write the run's folder with a page (adapt.html) of guards, terms and nearest texts before and after.
 
     >>> run, found = tezukuri.adapt("pairs.csv", text_column="base", pair_column="ref", guard=["stsb-ja"])
@@ -67,33 +75,42 @@ def adapt(data: str | Path | AdaptPlan | None = None, **options: Any) -> tuple[R
 
     Args:
         data: a file, a name ("jsts"), or a whole plan.
+        resume, trust: as those of `finetune`.
         options: fields of AdaptPlan, which are the options of the command: model, loss, guard, terms, epochs, …
 
     Raises:
         ValueError: as `finetune`; or a guard, a term or the file of terms cannot be used, before anything is learned.
     """
-    plan = data if isinstance(data, AdaptPlan) else AdaptPlan.of(**options | ({} if data is None else {"data": data}))
     # What is looked at.
-    if plan.model == "scratch":
-        raise ValueError("an encoder from scratch knows nothing that could be kept: use finetune --task similarity")
+    folder = Path(resume).resolve() if resume is not None else None
+    if folder is not None:
+        plan = AdaptPlan.of_run(config_of_stopped_run(folder, "finetune"))
+    else:
+        plan = (
+            data if isinstance(data, AdaptPlan) else AdaptPlan.of(**options | ({} if data is None else {"data": data}))
+        )
     guards = [Guard.load(told) for told in plan.guard or ()]
     terms = terms_of(plan)
     near = list(plan.near or terms[:: max(1, len(terms) // 3)][:3])
     plan = plan.whole_paths().with_own_folder()
-    learned = [text for example in plan.read_data().split("train") for text in texts_of(example)]
+    learned = [text for example in plan.read_data().split("train") for text in texts_of(example) if text]
     texts = list(dict.fromkeys([*terms, *near, *learned]))
-    if len(texts) > MOST_NEAR:
-        print(f"note    nearest texts are looked for among the first {MOST_NEAR:,} of {len(texts):,} different ones")
-        texts = texts[:MOST_NEAR]
+    for guard in guards:
+        if guard.name.partition(":")[0] == plan.data.partition(":")[0]:
+            print(f"note    {guard.name} is a guard of the data that are learned from: epochs may be chosen by it")
 
     # Before and after: numbers alone are kept, so that two encoders never stand beside each other.
-    before = Encoder.load(plan.model, plan.revision, plan.device, plan.precision or "auto", plan.pooling)
-    seen = look(before, guards, terms, texts, near)
+    before = Encoder.load(
+        plan.model, plan.revision, plan.device, plan.precision or "auto", plan.pooling, max_length=plan.max_length
+    )
+    before.how |= {"truncation": plan.truncation} if plan.truncation else {}
+    seen = look(before, guards, terms, texts[:MOST_NEAR], near)
     del before
-    run = run_plan(Plan(**{one.name: getattr(plan, one.name) for one in fields(Plan)}))
+    run = run_plan(plan, None, folder, trust)
     assert run.vectors
-    after = Encoder(run.model.bert, run.tokenizer, run.vectors, str(run.scorer.device), run.settings.precision)
-    now = look(after, guards, terms, texts, near)
+    device, precision = str(run.scorer.device), run.settings.precision
+    after = Encoder(run.model.bert, run.tokenizer, run.vectors, device, precision, run.scorer.cut)
+    now = look(after, guards, terms, texts[:MOST_NEAR], near)
 
     def changed(guard: Guard) -> dict[str, Change]:
         return changes(guard.gold, seen.guards[guard.name], now.guards[guard.name])
@@ -118,6 +135,7 @@ def adapt(data: str | Path | AdaptPlan | None = None, **options: Any) -> tuple[R
         before=seen.heat,
         after=now.heat,
         near={term: (seen.near[term], now.near[term]) for term in near},
+        among=(min(MOST_NEAR, len(texts)), len(texts)),
         scores={"dev": dev},
     )
     if not rank():
@@ -154,7 +172,3 @@ def terms_of(plan: AdaptPlan) -> list[str]:
     if len(found) < 2:
         raise ValueError(f"{plan.terms} has {len(found)} different terms: a heat map needs two or more")
     return found
-
-
-def texts_of(example: Example) -> list[str]:
-    return [text for text in (example.text, example.pair, *(example.choices or ())) if text is not None]

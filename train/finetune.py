@@ -11,7 +11,8 @@ import torch
 
 from ..data.dataset import Dataset, Example
 from ..data.label_kinds import LABEL_KINDS, label_json
-from ..data.lists import dataset_of
+from ..data.lists import dataset_of, in_a_list
+from ..data.table import NONE
 from ..eval.baselines import comparison_line
 from ..eval.failures.table import kind_of
 from ..eval.plots import curves, write_picture
@@ -22,6 +23,7 @@ from ..eval.tasks.table import kind_of_labels, task_for
 from ..eval.tasks.task import Task
 from ..eval.yardsticks import YARDSTICKS, yardstick_line
 from ..model.initialisation import initialise
+from ..model.model import most_tokens
 from ..model.precision import choose_device, choose_precision, name_of
 from ..model.ranks import rank
 from ..weights.files import read_json
@@ -88,9 +90,10 @@ def finetune(
     else:
         plan = Plan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     if texts is not None and labels is not None:
+        texts = in_a_list("texts", texts)
         given = dataset_of(
             texts, labels, seed=plan.split_seed, classes=plan.classes, merge_labels=plan.merge_labels,
-            labels_are=kind_of_labels(plan.task),
+            labels_are=kind_of_labels(plan.task, pair=all(isinstance(text, tuple) for text in texts)),
         )  # fmt: skip
     folder = Path(resume).resolve() if resume is not None else None
     return run_plan(plan.whole_paths().with_own_folder(), given, folder, trust)
@@ -106,7 +109,7 @@ def run_plan(
     data = plan.read_data() if given is None else plan.of_memory(given)
     plan = plan.for_task_of(data)
     task = task_for(plan.task, data)
-    data = task.prepared(data)
+    as_given, data = data if given is not None else None, task.prepared(data)
     settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]
@@ -121,12 +124,13 @@ def run_plan(
     torch.manual_seed(settings.seed)  # before the head is made
     loaded = make(plan, data, task)
     model = loaded.model.to(device)
-    vectors = None
-    if model.classifier.use == "encode":
-        vectors = replace((loaded.folder and read_vectors(loaded.folder)) or Vectors(), pooling=model.reads)
-        task.prefix = vectors.before(None)
     if not resume:
         settings = replace(settings, lr=plan.settings(task, hidden_size=model.config.hidden_size).lr)
+    vectors = None
+    if model.classifier.use == "encode":
+        vectors, settings = vectors_of(loaded, plan, settings)
+        task.prefix = vectors.before(None)
+    task.batch_size = settings.batch_size
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer, vectors=vectors)
     for sentence in how_to_cut(model, {}, plan.max_length, windows=task.windows)[1]:
         print(f"note    {sentence}")
@@ -135,13 +139,29 @@ def run_plan(
         model.classifier.begin(torch.from_numpy(splits["train"].texts(task).targets))
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")
-    run.folder = begin(run, splits, loaded, regularizers, code, given is not None, resume)
+    run.folder = begin(run, splits, loaded, regularizers, code, as_given, resume)
 
-    with told_how_to_go_on("finetune", run.folder):
+    with told_how_to_go_on(plan.command, run.folder):
         train(run, splits, bool(resume), (resume or run.folder) if plan.checkpoint else None, regularizers)
         if judged:
             judge_and_save(run, splits)
     return run
+
+
+def vectors_of(loaded: Loaded, plan: Plan, settings: Settings) -> tuple[Vectors, Settings]:
+    """How sentence vectors come about, and the recipe with their length, unless the plan has another.
+
+    Raises:
+        ValueError: an option is about a head that is learned, and that of sentence vectors is not.
+    """
+    for name in ("classifier_dropout", "reset_head"):
+        if getattr(plan, name):
+            raise ValueError(f"{name} is for a head that is learned, and sentence vectors have none: leave it out")
+    vectors = (loaded.folder and read_vectors(loaded.folder)) or Vectors()
+    longest = settings.max_length if plan.max_length else vectors.max_length or settings.max_length
+    longest = min(longest, settings.max_length, most_tokens(loaded.model))
+    vectors = replace(vectors, pooling=loaded.model.reads, max_length=longest)
+    return vectors, replace(settings, max_length=longest)
 
 
 def train(
@@ -178,8 +198,8 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
     """Write what a trained run is for, the model first and what can be made again last."""
     plan, saved = run.plan, run.plan.save_model == "best" and not rank()
     if saved:
-        cut, vectors = run.scorer.cut, run.vectors and replace(run.vectors, max_length=run.scorer.cut["max_length"])
-        save(run.model, run.tokenizer, run.folder / "model", cut=cut, task=run.task.kept(), vectors=vectors)
+        model = run.folder / "model"
+        save(run.model, run.tokenizer, model, cut=run.scorer.cut, task=run.task.kept(), vectors=run.vectors)
 
     # Judge dev and test, and print the scores of test, or of dev where there is no test split.
     best = chosen_epoch(run.log, run.settings.select, run.task)
@@ -257,7 +277,7 @@ def begin(
     loaded: Loaded,
     regularizers: Sequence[Regularizer],
     code: Mapping[str, str],
-    in_memory: bool,
+    in_memory: Dataset | None,
     resume: Path | None,
 ) -> Path:
     """Make the run folder, with all that is needed to repeat the run, or check that a resumed run has the same data."""
@@ -284,7 +304,7 @@ def begin(
     else:
         folder = new_run(Path(plan.output_dir), plan.model)
         if in_memory:
-            run.plan = plan = keep_data(data, plan, folder / "data.jsonl", run.task)
+            run.plan = plan = keep_data(in_memory, plan, folder / "data.jsonl", run.task)
         config = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
         config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}
         config["code"] = code
@@ -307,19 +327,24 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
         ValueError: an example would not come back from the file as it is.
     """
     names = ("id", "text", "pair", "choices", "label", "split", "votes")
-    if task.labels_are == "number":  # of whatever type
+    paired = "pair" if any(example.pair is not None for example in data.examples) else None
+    labelled = any(example.label is not None for example in data.examples)
+    labels_are = task.labels_for(paired is not None, labelled)
+    if labels_are == "number":  # of whatever type
         data = replace(data, examples=[replace(e, label=float(e.label)) for e in data.examples])
     rows = [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples]
-    write_jsonl(file, [row | {"label": label_json(row["label"], row["text"], row.get("pair"))} for row in rows])
-    paired = "pair" if any(example.pair is not None for example in data.examples) else None
+    for row in rows if labelled else ():
+        row["label"] = label_json(row["label"], row["text"], row.get("pair"))
+    write_jsonl(file, rows)
     choices = ["choices"] if any(example.choices for example in data.examples) else None
     # The order of the classes is that of the head's rows.
-    kind = LABEL_KINDS[task.labels_are]
+    kind = LABEL_KINDS[labels_are]
     classes = list(data.labels) if task.classes or (kind.named and kind.listed) else None
     plan = replace(plan, data=str(file.resolve()), pair_column=paired, choice_columns=choices, classes=classes)
+    plan = replace(plan, label_column="label" if labelled else NONE)
     if isinstance(plan, Plan):
         plan = replace(plan, leave_out=None)
-    back = iter(replace(plan, bad_rows="skip").read_data(task.labels_are).examples)
+    back = iter(replace(plan, bad_rows="skip").read_data(labels_are).examples)
     for number, example in enumerate(data.examples):
         read = next(back, None)
         if read is None or facts_of(read) != facts_of(example):

@@ -180,7 +180,7 @@ def fine_tune(
                         "epoch": epoch,
                         "lr": learning_rate(epoch * steps_per_epoch - 1, steps, settings),
                         "train_loss": float(np.average(torch.stack(losses).tolist(), weights=sizes)),  # with dropout
-                        **{f"train_{name}": float(total) / n for name, total in penalties.items()},
+                        **{f"train_{name}": float(total) / sum(sizes) for name, total in penalties.items()},
                         "grad_norm": float(np.median(torch.stack(norms).tolist())),  # before clipping
                         **scores,
                         "seconds": time.perf_counter() - begun,

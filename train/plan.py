@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from ..data.dataset import Dataset
 from ..data.label_names import with_merged_labels
@@ -154,11 +154,12 @@ class DataOptions(Options):
     )
     merge_labels: bool = option(False, "join labels that look alike (Good and good)", DATA)
     split_seed: int = option(0, "for data without splits, or without dev (%(default)s)", DATA)
-    dev_split: str = option(
-        "random",
-        "where a file has no splits: all are drawn, or dev is the last fifth of its rows (%(default)s)",
-        DATA, choices=["random", "last-fifth"],
-    )  # fmt: skip
+    dev_split: str | None = option(
+        None,
+        "where a file has no splits: dev and test are drawn at random, or dev is the last-fifth of its rows (random)",
+        DATA,
+        choices=["random", "last-fifth"],
+    )
     bad_rows: str = option("error", "stop, or go on without them", DATA, choices=["error", "skip"])
     report: bool = option(True, "make it at the end", PAGE)
     language: str = option("en", "of the page (%(default)s)", PAGE, choices=list(LANGUAGES))
@@ -176,16 +177,22 @@ class DataOptions(Options):
             labels=self.classes,
             merge_labels=self.merge_labels,
             seed=self.split_seed,
-            last_fifth=self.dev_split == "last-fifth",
+            last_fifth=self.last_fifth,
             bad_rows=self.bad_rows,  # type: ignore[arg-type]  # one of its choices
             labels_are=labels_are,
             choice_columns=self.choice_columns,
         )
 
+    @property
+    def last_fifth(self) -> bool:
+        """Whether dev is to be the last fifth of a file."""
+        return self.dev_split == "last-fifth"
+
     def of_memory(self, data: Dataset) -> Dataset:
         """Data in memory as this plan wants them; ValueError for an option that is about files."""
         about_files = (
             "data_path",
+            "dev_split",
             "text_column",
             "label_column",
             "pair_column",
@@ -206,13 +213,16 @@ class DataOptions(Options):
 class Plan(DataOptions):
     """The options of fine-tuning. Errors are those of Options."""
 
+    command: ClassVar[str] = "finetune"  # that goes on with a run which was stopped
+
     model: str = option("small", "small, mini, scratch, a folder or a hub id (%(default)s)", MODEL)
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
     tokenizer: str | None = option(None, "for scratch: folder or hub id of the vocabulary (else made anew)", MODEL)
     reset_head: bool = option(False, "put a new classifier in place of the model's own", MODEL)
     pooling: str | None = option(
         None,
-        "what the head reads: first token and pooler, or mean of all tokens; for similarity also last (model's own)",
+        "what the head reads: first token (with the pooler, but for similarity), mean of all tokens, or for similarity "
+        "the last token (model's own)",
         MODEL,
         choices=["first", "last", "mean"],
     )  # fmt: skip
@@ -264,9 +274,9 @@ class Plan(DataOptions):
         super().__post_init__()
         if self.warmup_ratio is not None and self.warmup_steps is not None:
             raise ValueError("the warm-up is given twice, as warmup_ratio and as warmup_steps: give one of them")
-        for name, value in OF_RECIPES.get(self.recipe, {}).items():
-            if getattr(self, name) == type(self).__dataclass_fields__[name].default:
-                object.__setattr__(self, name, value)
+        of_recipe = OF_RECIPES.get(self.recipe, {}).get("task", "")
+        if of_recipe and self.task in (None, of_recipe.partition(":")[0]):
+            object.__setattr__(self, "task", of_recipe)
         if isinstance(self.regularizer, str):
             object.__setattr__(self, "regularizer", [self.regularizer])
 
@@ -275,6 +285,10 @@ class Plan(DataOptions):
         has_labels = self.label_column != NONE
         kind = labels_are or kind_of_labels(self.task, self.pair_column is not None, has_labels)
         return self.without_listed(super().read_data(kind))
+
+    @property
+    def last_fifth(self) -> bool:
+        return (self.dev_split or OF_RECIPES.get(self.recipe, {}).get("dev_split")) == "last-fifth"
 
     def for_task_of(self, data: Dataset) -> Self:
         """With the task that it names, or else that of the data, which is said."""
@@ -303,6 +317,10 @@ class Plan(DataOptions):
         if self.class_weights == "balanced":
             regularizers.append("class-balanced:beta=1")
         changed["regularizers"] = tuple(regularizers)
+        if changed.get("stop_by") == "dev":
+            changed.setdefault("least_change", 0.0)
+        if task and task.select and recipe.select == "best":
+            changed.setdefault("select", task.select)
         if "warmup_ratio" in changed:
             changed["warmup_steps"] = None
         if ours and hidden_size and self.lr is None:

@@ -95,7 +95,8 @@ class Run:
         data = plan.read_data()
         task = task_for(plan.task, data)
         data = task.prepared(data)
-        loaded = load_ready_classifier(folder / "model", head=task.head)
+        apart = task.labels if task.head.use == "encode" else None  # which the folder of an encoder does not name
+        loaded = load_ready_classifier(folder / "model", apart, head=task.head)
         task.restore(loaded.task)
         model = loaded.model.to(choose_device(device))
         settings = Settings(**config["settings"] | {"regularizers": tuple(config["settings"]["regularizers"])})

@@ -44,7 +44,7 @@ def scratch(
         tokenizer, source = tokenizer_of(files.folder), files.source
     config = BertConfig(**SIZES | {"vocab_size": tokenizer.vocab_size} | dict(changes))
     reads = pooling or head.reads
-    model = Model(Bert(config, pooler=reads == "first"), labels, head, reads)
+    model = Model(Bert(config, pooler=reads == "first" and head.use != "encode"), labels, head, reads)
     use_kernel(model, kernel)
     size = sum(parameter.numel() for parameter in model.parameters())
     report = LoadReport(f"a model of {size:,} parameters, its vocabulary that of {source}", notes=tokenizer.notes)

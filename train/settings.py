@@ -62,6 +62,12 @@ class Settings:
     def __post_init__(self) -> None:
         not_negative = ("patience", "warmup_steps", "least_change", "epsilon")
         check_numbers(self, ("epochs", "batch_size", "accumulate", "max_length"), not_negative)
+        if self.stop_by == "train-loss" and not self.patience:
+            raise ValueError(
+                "to stop by the loss of training, say after how many epochs without a better one: patience"
+            )
+        if self.least_change and self.stop_by != "train-loss":
+            raise ValueError("least_change is of the loss of training: give stop_by train-loss too")
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2 is {self.beta2}; it lies in [0, 1)")
         if not 0 <= self.warmup_ratio < 1:

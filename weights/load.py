@@ -164,8 +164,6 @@ def load_with_report(
     head = head or head_of(settings)
     architecture, config, unknown = read_config(settings)
     use = head.use if task == "classify" else task
-    if pooling == "last" and use != "encode":
-        raise ValueError("only sentence vectors are those of the last token: choose another pooling (first, mean)")
     if use not in architecture.classes:
         known = " or ".join(architecture.classes)
         raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {use}: choose {known}")

@@ -15,24 +15,25 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..hits import Hit, nearest
-from ..plots import ON_A_PAGE, inline, png, style
+from ..plots import ON_A_PAGE, inline, png, style, write_picture
 from ..runs import write_json, write_whole
 from .guards import Change
 
 FOLDER = Path(__file__).parent / "template"
-# Of a tutorial on this (DESCRIBED in docs/similarity.md), here in Japanese: three professions of three fields.
+# Of a tutorial on this (docs/similarity.md), here in Japanese: three professions of three fields.
 TERMS = (
     "データサイエンティスト", "データアナリスト", "データエンジニア",
     "診療看護師", "正看護師", "医療助手",
     "SNSマネージャー", "マーケティング戦略担当", "製品マーケティング責任者",
 )  # fmt: skip
 K = 5  # nearest texts
+MOST_TERMS = 40  # in a heat map
 WORDS = 12  # characters of a term beside the heat map
 
 
 @dataclass
 class Adaptation:
-    """What is shown. Vectors are (n, H) of the same texts."""
+    """What is shown."""
 
     base: str
     name: str  # of the data
@@ -42,6 +43,7 @@ class Adaptation:
     before: np.ndarray  # cosines of the terms (n, n)
     after: np.ndarray
     near: dict[str, tuple[list[Hit], list[Hit]]] = field(default_factory=dict)  # term → nearest before, and after
+    among: tuple[int, int] = (0, 0)  # of how many texts, terms with them, and of how many there are
     scores: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # split → score → before, after
 
     @property
@@ -68,15 +70,16 @@ def neighbours(vectors: np.ndarray, texts: Sequence[str], terms: Sequence[str]) 
     }
 
 
-def write_adaptation(folder: Path, found: Adaptation, curves: bytes | None = None) -> Path:
+def write_adaptation(folder: Path, found: Adaptation) -> Path:
     """Write adapt.html, heat.png and adapt.json; returns the page."""
+    n = MOST_TERMS
+    drawn = found.terms[:n], found.before[:n, :n], found.after[:n, :n]
     with rc_context(ON_A_PAGE | {"axes.grid": False}):
-        on_page = inline(heat_maps(found.terms, found.before, found.after))
-    with rc_context(style()):
-        write_whole(folder / "heat.png", png(heat_maps(found.terms, found.before, found.after)))
+        on_page = inline(heat_maps(*drawn))
+    write_picture(folder / "heat.png", lambda: heat_png(*drawn))
     made = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = made.get_template("adapt.html", globals={"zipped": zip_longest})
-    write_whole(folder / "adapt.html", template.render(found=found, heat=on_page))
+    write_whole(folder / "adapt.html", template.render(found=found, heat=on_page, most=MOST_TERMS))
     content: dict[str, Any] = {"guards": {}, "terms": list(found.terms), "nearest": {}, "scores": found.scores}
     content |= {"before": found.before.tolist(), "after": found.after.tolist()}
     for name, (split, n, of) in found.guards.items():
@@ -87,6 +90,11 @@ def write_adaptation(folder: Path, found: Adaptation, curves: bytes | None = Non
         content["nearest"][term] = dict(zip(("before", "after"), shown, strict=True))
     write_json(folder / "adapt.json", content)
     return folder / "adapt.html"
+
+
+def heat_png(terms: Sequence[str], before: np.ndarray, after: np.ndarray) -> bytes:
+    with rc_context(style()):
+        return png(heat_maps(terms, before, after))
 
 
 def heat_maps(terms: Sequence[str], before: np.ndarray, after: np.ndarray) -> Figure:

@@ -30,6 +30,8 @@ def split_name(text: str) -> tuple[str, dict[str, Any]]:
         if key not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise ValueError(f"the task {name} has no option {key!r}: {has}")
+        if key in told:
+            raise ValueError(f"the task {name} is told {key} twice: leave one out")
         try:
             told[key] = known[key](value)
         except ValueError:

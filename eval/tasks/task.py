@@ -28,6 +28,8 @@ class Task(ABC):
     labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
     prefix = ""  # what stands before each text, for a task that says so
+    select: str | None = None  # the epoch that the default recipe keeps, where no score can choose it
+    batch_size = 64  # examples in a batch, for losses of a batch together
     r_drop = True  # whether it is part of the default recipe
     takes: Sequence[str] = ()  # other tasks whose data will do
     options: Mapping[str, type] = {}  # what may stand behind its name, for `of`: NAME:key=value

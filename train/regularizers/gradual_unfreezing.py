@@ -26,6 +26,8 @@ class GradualUnfreezing(Regularizer):
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
         depth = model.depths()
+        if 0 not in depth.values():
+            raise ValueError(f"{self.name} begins with a head alone, and this model's has nothing to learn")
         self.stages = len(model.bert.layers) + 1
         self.frozen = [(depth[name], p) for name, p in model.named_parameters() if depth[name] and p.requires_grad]
         self.thaw(0)

@@ -34,8 +34,10 @@ class L2SP(Regularizer):
 
     def penalty(self, output: Output, batch: Batch) -> Tensor:
         away = torch.stack([(w - start).pow(2).sum() for w, start in zip(self.weights, self.start, strict=True)])
-        size = torch.stack([w.pow(2).sum() for w in self.classifier])
-        return self.alpha / 2 * away.sum() + self.beta / 2 * size.sum()
+        penalty = self.alpha / 2 * away.sum()
+        if not self.classifier:  # a head of sentence vectors
+            return penalty
+        return penalty + self.beta / 2 * torch.stack([w.pow(2).sum() for w in self.classifier]).sum()
 
     def state(self) -> dict[str, Any]:
         return {"start": self.start}

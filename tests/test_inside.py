@@ -329,14 +329,19 @@ def tour() -> ModuleType:
     return module
 
 
-def test_the_tour_shows_what_mini_computes(tour):
+@pytest.fixture(scope="module")
+def blocks(tour) -> dict[str, list[str]]:
+    """What mini computes for the tour."""
+    return tour.values(load("mini"))
+
+
+def test_the_tour_shows_what_mini_computes(tour, blocks):
     text = tour.TOUR.read_text(encoding="utf-8")
-    assert tour.differences(text, tour.rewrite(text, tour.values(load("mini")))) == []
+    assert tour.differences(text, tour.rewrite(text, blocks)) == []
     assert f"> {tour.SENTENCE}" in text and f'tezukuri inside "{tour.SENTENCE}"' in text
 
 
-def test_every_word_that_mini_guesses_has_its_meaning_beside_it(tour):
-    blocks = tour.values(load("mini"))
+def test_every_word_that_mini_guesses_has_its_meaning_beside_it(blocks):
     guess = r"\S+ \([a-z, ]+\)"
     for line in blocks["depth"]:
         assert re.fullmatch(rf"(embeddings only|after layer \d)( +0\.\d{{3}} {guess}){{3}}", line), line
@@ -345,18 +350,18 @@ def test_every_word_that_mini_guesses_has_its_meaning_beside_it(tour):
     assert len(blocks["answers"]) == 2 + 5 and len(blocks["loss"]) == 1 + 5
 
 
-def test_the_loss_of_the_tour_is_the_negative_logarithm_of_the_probability(tour):
-    for line in tour.values(load("mini"))["loss"][1:]:
+def test_the_loss_of_the_tour_is_the_negative_logarithm_of_the_probability(blocks):
+    for line in blocks["loss"][1:]:
         probability, loss = map(float, line.split()[-2:])
         assert loss == pytest.approx(-math.log(probability), abs=0.02 + 0.0005 / probability)  # p has three digits
 
 
 def test_another_models_values_are_found_and_the_prose_stays(tour, folders):
     text = tour.TOUR.read_text(encoding="utf-8")
-    written = tour.rewrite(text, tour.values(load(str(folders["words"]))))
+    written = tour.rewrite(text, others := tour.values(load(str(folders["words"]))))
     assert tour.differences(text, written)
     assert tour.BLOCK.sub("", written) == tour.BLOCK.sub("", text)
-    assert tour.rewrite(written, tour.values(load(str(folders["words"])))) == written
+    assert tour.rewrite(written, others) == written
 
 
 def test_a_changed_number_word_or_line_is_found(tour):

@@ -93,8 +93,8 @@ def test_it_learns_the_sample_reviews(tmp_path, capsys):
         assert ("finetune --data jrte" in printed[name]) == (name == "pretrained")
     told = re.findall(r"^  (\w+) +0\.\d+  (.+)$", printed["pretrained"], re.MULTILINE)
     assert [label for label, _ in told] == ["positive", "negative", "normal"], told
-    assert found["pretrained"] > 0.66 and found["pretrained"] > found["random"] + 0.02, found
-    assert losses["pretrained"] < losses["random"] - 0.03, losses  # of which one sentence changes less
+    assert found["pretrained"] > 0.66 and found["pretrained"] > found["random"] + 0.1, found
+    assert losses["pretrained"] < losses["random"] - 0.2, losses  # of which one sentence changes less
 
 
 def test_narrower_models_get_larger_rates():

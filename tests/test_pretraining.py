@@ -406,7 +406,7 @@ def test_without_the_extra_the_way_to_it_is_told(files, tmp_path, monkeypatch, c
     assert 'pip install "tezukuri[pretrain]"' in capsys.readouterr().err
 
 
-def test_from_scratch_to_a_model_that_finetune_takes(files, tmp_path, capsys):
+def test_from_scratch_to_a_model_that_finetune_takes(files, some_reviews, tmp_path, capsys):
     TOKENIZER.save(tmp_path / "v")
     arguments = [
         "pretrain",
@@ -428,7 +428,7 @@ def test_from_scratch_to_a_model_that_finetune_takes(files, tmp_path, capsys):
     model, tokenizer = tezukuri.load(run / "model", "fill-mask")
     assert model.config.num_hidden_layers == 1 and tokenizer.vocabulary == TOKENIZER.vocabulary
     capsys.readouterr()
-    finetune = ["finetune", "--model", str(run / "model"), "--data", "sample", "--epochs", "1", "--no-report"]
+    finetune = ["finetune", "--model", str(run / "model"), f"--data={some_reviews}", "--epochs=1", "--no-report"]
     assert command([*finetune, "--output-dir", str(tmp_path / "tuned")]) == 0
     assert "new, to be trained: bert.pooler.dense.weight" in capsys.readouterr().out
 

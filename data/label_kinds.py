@@ -30,6 +30,8 @@ def number_of(cell: str, text: str = "") -> float:
 
 def names_of(cell: str | Sequence[str], text: str = "") -> tuple[str, ...]:
     """`joy|trust`, or a list of names, as tuple without repetitions; an empty cell has none."""
+    if isinstance(cell, dict):
+        raise ValueError("is no list of names")
     parts = cell.split(BETWEEN) if isinstance(cell, str) else cell
     if odd := [part for part in parts if not isinstance(part, str)]:
         raise ValueError(f"has {odd[0]!r}, which is no name")
@@ -59,8 +61,8 @@ def entities_of(cell: str | Sequence[Any], text: str) -> tuple[Span, ...]:
 
 
 def answers_of(cell: str | Sequence[Any], text: str) -> tuple[Span, ...]:
-    """A list of {"start": 7, "text": "1603"}, as SQuAD has it (there it is answer_start), as Spans of the context; at
-    least one. In a cell it is JSON."""
+    """A list of {"start": 7, "text": "1603"}, as SQuAD has it (there it is answer_start), or one object of such lists,
+    as Spans of the context; at least one. In a cell it is JSON."""
     spans = tuple(span_of(one, text)._replace(kind="") for one in items_of(cell))
     if not spans:
         raise ValueError("has no answer: a question needs at least one")
@@ -73,6 +75,10 @@ def items_of(cell: str | Sequence[Any]) -> list[Any]:
             cell = json.loads(cell) if cell else []
         except (ValueError, RecursionError) as error:
             raise ValueError(f"is no list in JSON ({error})") from error
+    if isinstance(cell, dict) and all(isinstance(own, list) for own in cell.values()):  # columns, as on the hub
+        if len({len(own) for own in cell.values()}) > 1:
+            raise ValueError("has lists of different lengths")
+        cell = [dict(zip(cell, row, strict=True)) for row in zip(*cell.values(), strict=True)]
     if not isinstance(cell, list | tuple):
         raise ValueError("is no list")
     return list(cell)

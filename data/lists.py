@@ -84,7 +84,7 @@ def dataset_of(
             continue
         text = columns["texts" if pairs is None else "pairs"][i] if kind.columns else ""
         if kind.listed and listing(label):
-            own: Any = sorted(label) if isinstance(label, set | frozenset) else list(label)
+            own: Any = sorted(label) if isinstance(label, set | frozenset) else label
         else:
             own = str(label).strip()
         try:
@@ -125,7 +125,7 @@ def with_choices(texts: Sequence[Any]) -> tuple[list[Any], list[tuple[str, ...]]
 
 
 def listing(label: Any) -> bool:
-    return isinstance(label, list | tuple | set | frozenset)
+    return isinstance(label, list | tuple | set | frozenset | dict)
 
 
 def in_a_list(what: str, values: Iterable[Any]) -> Sequence[Any]:

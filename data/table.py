@@ -102,7 +102,7 @@ def read_table(
             meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
             unsure.extend([line] * (len(meant) > 1))
             given = meant[0]
-        elif labels_are != NOTHING and not (kind.listed and isinstance(given, list)):
+        elif labels_are != NOTHING and not (kind.listed and isinstance(given, list | dict)):
             given = cell(row, label_column).strip()
         if given == "" and not kind.listed:
             raise RowError(f"the label (column {label_column!r}) is empty")

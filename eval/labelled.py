@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ..data.rows import SHOWN
 from ..data.texts import Row, Texts
 from ..tokenize.encoding import what_was_cut
 from .classifier import READ_AHEAD, Classifier, Prediction
+from .predict import examples_of
 from .runs import csv_line
 
 Labelled = Iterable[tuple[Row, Prediction | None]]
@@ -25,13 +26,28 @@ def predictions(
     batch_size: int | None,
     read_ahead: int = READ_AHEAD,
     top_k: int | None = None,
+    bad_rows: str = "error",
 ) -> Iterator[tuple[Row, Prediction | None]]:
-    """Each row with its prediction, in order, a few batches at a time; None where there is nothing to label."""
-    rows = iter(rows)
+    """Each row with its prediction, in order, a few batches at a time; None where there is nothing to label.
+
+    DataError where a row has what the model does not take, or lacks it, unless bad_rows is `skip`.
+    """
+    rows = (fitting(classifier, row, bad_rows) for row in rows)
     while some := list(islice(rows, read_ahead * (batch_size or classifier.batch_size))):
         answers = classifier.stream([row.content for row in some if not row.reason], batch_size, read_ahead, top_k)
         for row in some:
             yield row, None if row.reason else next(answers)
+
+
+def fitting(classifier: Classifier, row: Row, bad_rows: str) -> Row:
+    """The row, or, where the model cannot answer it and bad_rows is `skip`, the reason why it has no label."""
+    fault = "" if row.reason else classifier.task.fault(*examples_of([row.content]))
+    if not fault:
+        return row
+    where = f"{row.place}: the row" if row.place else f"text {row.id}"
+    if bad_rows != "skip":
+        raise DataError(f"{where} {fault}" + " (--bad-rows skip labels the others)" * bool(row.place))
+    return replace(row, reason=f"{where} {fault}", bad=True)
 
 
 @dataclass
@@ -87,7 +103,7 @@ def table(rows: Labelled) -> Iterator[str]:
             continue
         mark = f"  (cut: it has {prediction.tokens} tokens)" if prediction.truncated else ""
         share = f"{prediction.probability:.3f}" if prediction.label in prediction.probabilities else ""
-        yield f"{label_line(prediction.label, row.text, row.pair):<10} {share:<5}  {shown}{mark}"
+        yield f"{label_line(prediction.label, row.text, row.pair) or '(none)':<10} {share:<5}  {shown}{mark}"
 
 
 def jsonl(rows: Labelled) -> Iterator[str]:

@@ -120,7 +120,7 @@ class Scorer:
         examples = examples_of(texts)
         for number, example in enumerate(examples, start=1):
             if fault := self.task.fault(example):
-                raise ValueError(f"text {number} {fault}")
+                raise ValueError(f"{example.id or f'text {number}'} {fault}")
         return self.task.encode(self.tokenizer, examples, **self.cut)
 
     def logits(self, encodings: Encodings, progress: str | None = None) -> Any:

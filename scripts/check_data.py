@@ -14,7 +14,7 @@ from tezukuri.data.label_names import remarks
 from tezukuri.data.table import NONE
 from tezukuri.eval.inside_lines import columns, fill
 from tezukuri.eval.look.survey import labels_of
-from tezukuri.eval.tasks.table import kind_of_labels
+from tezukuri.eval.tasks.table import kind_of_labels, task_for
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_data_options, add_task_option, plan_of, positive
 from tezukuri.train.plan import DataOptions
@@ -29,6 +29,14 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def of_task(data: Dataset, name: str | None) -> list[str]:
+    """What the task says of the data, or why it cannot be learned from them."""
+    try:
+        return task_for(name if data.task == "classify" else None, data).notes(data)  # other data say theirs
+    except ValueError as error:
+        return [f"finetune would refuse these data: {error}"]
+
+
 def ratio(text: str) -> float:
     """A number from 0 to 1, for argparse."""
     if not 0 <= float(text) <= 1:
@@ -41,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     paired, labelled = options.pair_column is not None, options.label_column != NONE
     data = plan_of(DataOptions, options).read_data(kind_of_labels(options.task, paired, labelled))
     print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
-    print("\n".join([*data.notes, *remarks(data), "", *table(data)]))
+    print("\n".join([*data.notes, *remarks(data), *of_task(data, options.task), "", *table(data)]))
     for row in data.bad_rows[: options.show]:
         print(f"bad row  {row}")
     same = duplicates(data.examples)

@@ -10,6 +10,7 @@ import shlex
 import sys
 
 from tezukuri.data.jrte import LABELS
+from tezukuri.eval.failures.table import kind_of
 from tezukuri.scripts.command import command_line, parser_of, run_file
 from tezukuri.scripts.options import TRUST, add_options, plan_of, refuse_beside_resume
 from tezukuri.train.finetune import finetune
@@ -56,9 +57,10 @@ def what_next(run: Run) -> str:
     tezukuri = command_line()
     folder, model = (shlex.quote(str(path)) for path in (run.folder, run.folder / "model"))
     page: dict[str, str] = {}
-    if run.task.classes and run.plan.report:
+    kind = kind_of(run.task)
+    if kind and kind.nats and run.plan.report:  # scores are neither right nor wrong
         page = {f"failures {folder} --against RUN": "the page again, beside another run"}
-    elif run.task.classes:
+    elif kind and not run.plan.report:
         page = {f"failures {folder}": "every mistake, on one page"}
     predict = f"predict --model {model} 文"
     if run.task.pairs:

@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not quiz.questions:
         return 0
     if options.page or not sys.stdin.isatty():
+        print("" if options.page else "standard input is no terminal, so that the questions are on a page\n", end="")
         print(f"page    {write_quiz(options.run, quiz)}")
         return 0
     answers = ask(quiz, sys.stdin.readline, lambda text: print(text, end="", flush=True))

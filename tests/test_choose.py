@@ -299,3 +299,16 @@ def test_data_with_a_name_say_their_task(name, task, data_folder, capsys):
     assert plan.for_task_of(data).task == task
     assert capsys.readouterr().out == f"task    {task}, as {name} is for it\n"
     assert replace(plan, task="classify").for_task_of(data).task == "classify" and not capsys.readouterr().out
+
+
+def test_a_question_that_the_model_cannot_answer_is_named_by_file_and_line(run, tmp_path, capsys):
+    lines = [{"question": "どれ？", "choices": ["犬", "机", "箱"][: 3 - number % 2]} for number in range(3)]
+    path = tmp_path / "uneven.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    asked = ["predict", "--model", str(run.folder / "model"), "--device", "cpu", "--file", str(path)]
+    asked += ["--text-column", "question", "--choice-columns", "choices"]
+    assert command(asked) == 1
+    assert "uneven.jsonl:2: the row has 2 choices, and the model takes one of 3" in capsys.readouterr().err
+    assert command([*asked, "--bad-rows", "skip"]) == 0
+    told = capsys.readouterr()
+    assert "1 of 3 rows not labelled" in told.err and len(told.out.splitlines()) == 3

@@ -1,5 +1,6 @@
 """Looking through labelled texts, and the command that does it."""
 
+import json
 import re
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_flags_of_the_command_are_these() -> None:
     options = {name for action in check_data.parser()._actions for name in action.option_strings}
     expected = """
         --data --data-path --pair-column --choice-columns --id-column --encoding --classes --merge-labels
-        --text-column --label-column --split-column --split-seed --bad-rows --threshold --show --task"""
+        --text-column --label-column --split-column --split-seed --dev-split --bad-rows --threshold --show --task"""
     assert options - {"-h", "--help"} == set(expected.split())
 
 
@@ -145,3 +146,21 @@ def test_labels_of_other_tasks_are_read_as_such(
         and "labels of a single text" not in told
     )
     assert command(["check_data", "--data", str(file), "--bad-rows", "skip"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "label", "told"),
+    [
+        ("tag", [], "finetune would refuse these data: no training text of rows.jsonl has an entity"),
+        ("score", 2, "finetune would refuse these data: all training texts of rows.jsonl have the score 2"),
+        ("classify", "x", "finetune would refuse these data: rows.jsonl has one label only, 'x'"),
+        ("tag", [[0, 1, "a"]], "kinds without an entity in train: 'b': they cannot be learned"),
+    ],
+)
+def test_what_cannot_be_learned_is_said_before_training(tmp_path: Path, capsys, task: str, label, told: str) -> None:
+    rows = [{"text": f"{n} 犬", "label": label, "split": "train"} for n in range(4)]
+    rows.append(rows[0] | {"split": "dev", "text": "猫", "label": [[0, 1, "b"]] if label and task == "tag" else label})
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert command(["check_data", "--data", str(path), "--task", task, "--label-column", "label"]) == 0
+    assert told in capsys.readouterr().out

@@ -169,6 +169,12 @@ def test_the_command_writes_a_page_and_a_summary(tmp_path: Path, capsys: pytest.
         ("text", "駅", ["--label-column", "none"], "labels  none"),
         ("text,label", "駅,2.5", ["--task", "score"], "scores in train: 2.5 to 2.5"),
         ("text,label", "駅,joy|trust", ["--task", "multilabel"], "trust"),
+        (
+            "text,entities",
+            '駅,"[[0, 1, ""a""]]"',
+            ["--task", "tag"],
+            "windows  --max-length 16   reads in windows 0.0%",
+        ),
     ],
 )
 def test_one_text_of_any_task_is_enough(

@@ -75,7 +75,7 @@ def test_a_row_without_its_second_text_is_not_labelled(run, capsys, tmp_path):
     ("arguments", "told"),
     [
         (["犬がいる。"], "text 1 has no second text, and the model was trained on pairs"),
-        (["--file", "TABLE", "--text-column", "s1"], "text 1 has no second text"),
+        (["--file", "TABLE", "--text-column", "s1"], "pairs.csv:2: the row has no second text"),
         (["--file", "TABLE", "--text-column", "s1", "--pair-column", "s3"], "no columns named 's3' for the pair"),
         (["犬", "--pair-column", "s2"], "not both"),
     ],

@@ -93,7 +93,14 @@ def test_a_label_that_the_model_lacks_can_be_guessed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "task"), [(["joy"], "multilabel"), ([{"start": 0, "end": 1}], "span or tag"), ("x", "of 1")]
+    ("label", "task"),
+    [
+        (["joy"], "multilabel"),
+        ([], "multilabel"),
+        ([{"start": 0, "end": 1}], "span"),
+        ([{"start": 0, "end": 1, "kind": "a"}], "tag"),
+        ("x", "of 1"),
+    ],
 )
 def test_other_tasks_are_refused_by_name(tmp_path: Path, label: Any, task: str) -> None:
     run_with(tmp_path, [{"id": "1", "text": "文", "label": label, "predicted": label}])

@@ -260,3 +260,10 @@ def test_a_model_judges_only_data_of_its_task(tmp_path):
         dataset_of(["a", "b"], [["joy"], ["fear"]], labels_are="names", splits=["test", "test"]), ["test"]
     )
     assert "labels that the model does not have: 'fear'" in told[0] and "'sad'" in told[1]
+
+
+def test_a_split_of_one_score_is_said():
+    data = Dataset(
+        "a", (), [Example(f"{n}", "a", float(n), "train") for n in range(3)] + [Example("d", "a", 2.0, "dev")]
+    )
+    assert Score().notes(data) == ["all scores of dev are 2: Pearson and Spearman are not defined there, and told as 0"]

@@ -11,7 +11,8 @@ from test_model_parity import compare_gradients, encoder, padded, texts_for, twi
 from tiny import random_texts, tiny
 
 import tezukuri
-from tezukuri.data.dataset import Dataset, Example, Span
+from tezukuri.data.dataset import DataError, Dataset, Example, Span
+from tezukuri.data.lists import dataset_of
 from tezukuri.data.load import load
 from tezukuri.eval.predict import predict
 from tezukuri.eval.tasks.span import ENDS, Extract, character_f1, exact_match
@@ -341,3 +342,16 @@ def test_a_row_that_is_wrong_is_named_by_its_line(changes, told, tmp_path):
         load(write(tmp_path / "a.jsonl", [row, row | changes]), labels_are="answers")
     assert told in str(refused.value)
     assert load(write(tmp_path / "b.jsonl", [row]), labels_are="answers").examples[0].label == (Span(0, 2),)
+
+
+def test_answers_may_be_lists_side_by_side_as_in_data_sets_of_the_hub(tmp_path):
+    answers, right = {"text": ["東京", "京"], "answer_start": [0, 1]}, (Span(0, 2), Span(1, 2))
+    row = {"question": "どこ?", "context": "東京に。", "answers": answers}
+    assert load(str(write(tmp_path / "a.jsonl", [row])), labels_are="answers").examples[0].label == right
+    assert dataset_of([("どこ?", "東京に。")], [answers], labels_are="answers").examples[0].label == right
+    write(tmp_path / "a.jsonl", [row | {"answers": {"text": ["東京"], "answer_start": []}}])
+    with pytest.raises(DataError, match=r"a\.jsonl:1: the label .* has lists of different lengths"):
+        load(str(tmp_path / "a.jsonl"), labels_are="answers")
+    write(tmp_path / "b.jsonl", [{"text": "東京に。", "label": {"joy": 0.9}}])
+    with pytest.raises(DataError, match=r"b\.jsonl:1: the label \{'joy': 0\.9\} .* is no list of names"):
+        load(str(tmp_path / "b.jsonl"), labels_are="names")

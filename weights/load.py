@@ -374,7 +374,7 @@ def settle_labels(
         if wanted is None and len(named) < 2:
             raise UnnamedChoicesError(
                 f"{report.source} does not say how many choices there are, of which it takes one: give a label for "
-                "each (--labels choice0,choice1,…), or their columns (--choice-columns a,b,…)"
+                "each (evaluate --labels choice0,choice1,…), or their columns (evaluate --choice-columns a,b,…)"
             )
         return tuple(named if wanted is None else wanted)
     # How many classes, and the names that config.json has for them.

@@ -27,6 +27,7 @@ from .kinds import LABELS, NEVER_FOUND, Kind
 from .pictures import page_curves
 from .probes import Answer, ProbeRow
 from .slices import ResidualRow, SliceRow
+from .stretches import SORTS
 from .table import page_of
 
 FOLDER = Path(__file__).parent / "template"
@@ -424,7 +425,7 @@ def filters(
         for failure in failures:
             values = (vars(failure) | dict(failure.more))["slices" if name == "slice" else name]
             counts.update([values] if isinstance(values, str) else values)
-        titles = names if name == "slice" else {}
+        titles = names if name == "slice" else {sort: translate(sort) for sort in SORTS} if name == "sort" else {}
         options = [(value, f"{titles.get(value, value)} ({n})") for value, n in counts.most_common()]
         chosen.append((name, translate(title), options))
     return chosen

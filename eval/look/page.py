@@ -184,7 +184,8 @@ def summary(survey: Survey, asked: int | None = None) -> Iterator[str]:
         yield f"unknown  {few}{'  …' if len(survey.unknown_texts) > 8 else ''}"
     for limit in [asked] if asked else survey.limits()[-3:]:
         cuts = ", ".join(f"{share(texts)} of {split}" for split, (texts, _) in survey.cut(limit).items())
-        yield f"cut      --max-length {limit:<4} cuts {cuts}"
+        what = ("windows ", "reads in windows") if survey.windows else ("cut     ", "cuts")
+        yield f"{what[0]} --max-length {limit:<4} {what[1]} {cuts}"
     farthest = ", ".join(f"{short(e.id)} ({length:,} tokens)" for e, length in survey.outliers[:3])
     yield f"outliers {len(survey.outliers):,}" + (f": {farthest}" if farthest else "")
 

@@ -117,7 +117,10 @@ def cuts(survey: Survey, asked: int | None = None) -> Figure:
         if limit and limit <= end:
             axes.axvline(limit, color=INK, linewidth=1, linestyle="--", label=f"{what} {limit}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(title="texts that a limit would cut", xlabel="limit (tokens)", ylabel="share of the texts", ylim=(0, 1))
+    does = "have read in windows" if survey.windows else "cut"
+    axes.set(
+        title=f"texts that a limit would {does}", xlabel="limit (tokens)", ylabel="share of the texts", ylim=(0, 1)
+    )
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend()
     return figure

@@ -112,8 +112,9 @@ def quiz_of(run: Path, split: str | None = None, n: int = QUESTIONS, seed: int =
 
 def questions_of(run: Path, rows: Sequence[dict[str, Any]]) -> Iterator[Question]:
     """The rows of predictions as questions, with the classes, or the row's own choices, as options."""
-    if odd := next((row["label"] for row in rows if isinstance(row["label"], list | None)), None):
-        task = "multilabel" if all(isinstance(one, str) for one in odd) else "span or tag"
+    if lists := [row["label"] or [] for row in rows if isinstance(row["label"], list | None)]:
+        one = next((own[0] for own in lists if own), "")
+        task = "multilabel" if isinstance(one, str) else "tag" if "kind" in one else "span"
         raise ValueError(f"{run} is of the task {task}: {KINDS}")
     named = [tuple(row.get("probabilities") or ()) for row in rows]
     alike = len(set(named)) == 1  # classes; choices are others in each row

@@ -74,6 +74,11 @@ class Survey:
     seed: int
     remarks: list[str]
 
+    @property
+    def windows(self) -> bool:
+        """Whether the tasks for such labels read long texts in windows, and cut nothing."""
+        return any(isinstance(e.label, tuple) and isinstance((*e.label, None)[0], Span) for e in self.data.examples)
+
     def cut(self, limit: int) -> dict[str, tuple[float, float]]:
         """Split → the share of examples longer than `limit` tokens, and of all tokens that lie behind it."""
         return {

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...data.dataset import Dataset, Example
+from ...data.dataset import SPLITS, Dataset, Example
 from ...model.heads import ScoreHead
 from .task import Task
 
@@ -44,6 +44,13 @@ class Score(Task):
 
     def kept(self) -> dict[str, Any]:
         return super().kept() | ({"range": list(self.range)} if np.isfinite(self.range).all() else {})
+
+    def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
+        found = {split: {float(e.label) for e in data.examples if e.split == split} for split in splits}
+        return [
+            f"all scores of {split} are {min(own):g}: Pearson and Spearman are not defined there, and told as 0"
+            for split, own in found.items() if len(own) == 1
+        ]  # fmt: skip
 
     def targets(self, examples: Sequence[Example]) -> np.ndarray:
         return np.array([[float(e.label)] for e in examples], dtype=np.float32).reshape(-1, 1)

@@ -73,6 +73,9 @@ class Tag(TokenTask):
 
     def notes(self, data: Dataset, splits: Sequence[str] = SPLITS) -> list[str]:
         told = []
+        learned = {span.kind for e in data.examples if e.split == "train" for span in e.label}
+        if learned and "train" in splits and (absent := [kind for kind in self.kinds if kind not in learned]):
+            told.append(f"kinds without an entity in train: {', '.join(map(repr, absent))}: they cannot be learned")
         for split in splits:
             counts = Counter(span.kind for e in data.examples if e.split == split for span in e.label)
             if unknown := [f"{kind!r} ({n})" for kind, n in counts.items() if kind not in self.kinds]:

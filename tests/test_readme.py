@@ -12,6 +12,7 @@ from checkout import ROOT
 
 import tezukuri
 from tezukuri.scripts import (
+    adapt,
     build_vocab,
     check_data,
     compare,
@@ -42,6 +43,7 @@ SCRIPTS = {
         evaluate,
         probe,
         predict,
+        adapt,
         embed,
         search,
         pretrain,

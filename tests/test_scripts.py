@@ -45,13 +45,14 @@ FLAGS = {
         --bad-rows --leave-out --pair-column --choice-columns --task --id-column --encoding --classes --merge-labels
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
-        --patience --stop-by --least-change --schedule --beta2 --epsilon --track --precision --compile --no-compile --graphs --no-graphs --seed --device --output-dir --save-model
+        --patience --stop-by --least-change --schedule --beta2 --epsilon --track
+        --precision --compile --no-compile --graphs --no-graphs --seed --device --output-dir --save-model
         --judge-train --checkpoint --no-checkpoint --resume --trust --report --no-report --language""",
     evaluate: """
         --pair-column --choice-columns --id-column --encoding --classes --merge-labels
         --model --revision --labels --neutral-band --data --data-path --text-column --label-column --split-column
-        --split-seed --dev-split --bad-rows --split --max-length --truncation --batch-size --precision --device --output-dir
-        --report --no-report --language""",
+        --split-seed --dev-split --bad-rows --split --max-length --truncation --batch-size --precision --device
+        --output-dir --report --no-report --language""",
     predict: """
         --model --revision --labels --file --text-column --pair-column --choice-columns --bad-rows --output --format
         --max-length

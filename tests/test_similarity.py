@@ -39,10 +39,10 @@ ORACLES = {
 }
 
 
-def targets_of(scores, numbers=None) -> torch.Tensor:
+def targets_of(scores, numbers=None, texts=2) -> torch.Tensor:
     """All texts are different ones, unless numbers say otherwise."""
     n = len(scores)
-    numbers = torch.arange(2 * n).view(n, 2) if numbers is None else numbers
+    numbers = torch.arange(texts * n).view(n, texts) if numbers is None else numbers
     return torch.cat([torch.tensor(scores)[:, None], numbers.float()], dim=1)
 
 
@@ -54,7 +54,7 @@ def test_losses_and_gradients_equal_those_of_sentence_transformers(name, width):
     ours = [torch.randn(len(scores), width, requires_grad=True) for _ in range(texts)]
     theirs = [one.detach().clone().requires_grad_() for one in ours]
     head = vector_head(name.split()[0])(width, texts)
-    loss = head.loss(torch.cat(ours, dim=1), targets_of(scores)).mean()
+    loss = head.loss(torch.cat(ours, dim=1), targets_of(scores, texts=texts)).mean()
     expected = oracle(None).compute_loss_from_embeddings(theirs, torch.tensor(scores))
     torch.testing.assert_close(loss, expected)
     loss.backward()
@@ -107,6 +107,17 @@ def test_an_equal_text_elsewhere_in_the_batch_is_no_rival():
     assert more.min() > 0 and more.max() < math.log(2) + 1e-6
 
 
+def test_a_pair_in_both_directions_is_no_rival_of_itself():
+    alike = F.normalize(torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [0, 0, 1]]), dim=-1)
+    rows = torch.stack([alike[[0, 1]], alike[[1, 0]]]).flatten(1)  # (a, b) and (b, a)
+    both = vector_head("ranking")(3, 2).loss(rows, targets_of([1.0] * 2, torch.tensor([[0, 1], [1, 0]])))
+    torch.testing.assert_close(both, torch.zeros(2))
+    triples = torch.stack([alike[[0, 1, 2]], alike[[0, 2, 1]]]).flatten(1)  # the unlike text of one is the other's pair
+    numbers = torch.tensor([[0, 1, 2], [3, 2, 1]])
+    found = vector_head("ranking")(3, 3).loss(triples, targets_of([1.0] * 2, numbers))
+    torch.testing.assert_close(found[0], torch.log1p(2 * torch.tensor(-0.8 / 0.05).exp()), rtol=1e-3, atol=1e-6)
+
+
 def test_a_loss_has_its_own_number_and_no_other():
     assert vector_head("ranking", temperature=0.1).temperature == 0.1 and LOSSES["ranking"].temperature == 0.05
     for loss, told, message in [
@@ -137,7 +148,7 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
     triples = task_for("similarity", data_of([("a", None, "b", ("x",)), ("c", None, "d", ("y",))]))
     assert (triples.loss, triples.parts) == ("ranking", 3)
     alone = task_for("similarity", data_of([("a", None, None, None), ("c", None, None, None)]))
-    assert alone.best == "uniformity" and alone.prepared(data_of([("a", None, None, None)])).examples[0].pair == "a"
+    assert alone.select == "last" and alone.prepared(data_of([("a", None, None, None)])).examples[0].pair == "a"
     classes = task_for(
         "similarity", data_of([(text, name, None, None) for text, name in zip("abcd", "xxyy", strict=True)], ("x", "y"))
     )
@@ -150,6 +161,10 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
         ("similarity:loss=cosine", [("a", None, "b", None)], "has no scores, by which cosine learns"),
         ("similarity:low=0", [("a", None, "b", None)], "has no scores, which low would be of"),
         ("similarity:pairs=3", [("a", 1.0, "b", None), ("a", 2.0, "b", None)], "has no classes to draw pairs from"),
+        ("similarity:pairs=0", [("a", "x", None, None)], "pairs is 0; it must be at least 1"),
+        ("similarity", [("a", "x", "b", None)], "has pairs with the names of classes"),
+        ("similarity", [("a", 1.0, None, None), ("b", 2.0, None, None)], "has scores of single texts"),
+        ("similarity:low=0,low=1", [("a", 1.0, "b", None)], "is told low twice"),
         ("similarity:high=0,low=3", [("a", 1.0, "b", None)], "lie between 3 and 0"),
         ("similarity", [("a", 1.0, "b", None)], "lie between 1 and 1"),
         ("similarity:width=3", [("a", 1.0, "b", None)], "no option 'width': it has loss, low"),
@@ -285,7 +300,7 @@ torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}"
 torch.manual_seed(0)
 weights = torch.randn(5, 12, requires_grad=True)
 texts = torch.randn(6, 5)[ranks.rank() :: 2]
-numbers = torch.arange(12.0).view(6, 2)[ranks.rank() :: 2]
+numbers = torch.arange(18.0).view(6, 3)[ranks.rank() :: 2]
 loss = vector_head("ranking")(4, 3).loss(texts @ weights, torch.cat([torch.ones(3, 1), numbers], dim=1)).sum()
 loss.backward()
 ranks.sum_over_ranks([loss.detach(), weights.grad])
@@ -299,7 +314,7 @@ def test_two_processes_rank_among_the_texts_of_both(tmp_path):
     torch.manual_seed(0)
     weights = torch.randn(5, 12, requires_grad=True)
     order = [0, 2, 4, 1, 3, 5]
-    texts, numbers = torch.randn(6, 5)[order], torch.arange(12.0).view(6, 2)[order]
+    texts, numbers = torch.randn(6, 5)[order], torch.arange(18.0).view(6, 3)[order]
     loss = vector_head("ranking")(4, 3).loss(texts @ weights, torch.cat([torch.ones(6, 1), numbers], dim=1)).sum()
     loss.backward()
     for rank in (0, 1):

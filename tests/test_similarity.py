@@ -321,3 +321,43 @@ def test_two_processes_rank_among_the_texts_of_both(tmp_path):
         found, gradient = torch.load(tmp_path / f"both-{rank}", weights_only=True)
         torch.testing.assert_close(gradient, weights.grad)
         torch.testing.assert_close(found, loss.detach())
+
+
+SHORT = {"model": "scratch", "epochs": 1, "task": "similarity", "precision": "fp32", "device": "cpu", "report": False}
+
+
+def test_data_in_memory_are_learned_and_read_again_as_they_were_given(tmp_path):
+    texts = [f"{TITLES[i % 4]}{i}" for i in range(40)]
+    for name, data in {
+        "classes": {"texts": texts, "labels": [TITLES[i % 4] for i in range(40)], "task": "similarity:pairs=2"},
+        "scores": {"texts": list(zip(texts, texts[::-1], strict=True)), "labels": [i / 40 for i in range(40)]},
+    }.items():
+        run = tezukuri.finetune(**SHORT | data, output_dir=tmp_path / name)
+        again = tezukuri.Run.load(run.folder, "cpu")
+        assert (again.task.loss, again.task.range) == (run.task.loss, run.task.range)
+        assert [e.content for e in again.data.examples] == [e.content for e in run.data.examples]
+        assert again.judge("dev").metrics == pytest.approx(run.judgements["dev"].metrics, abs=1e-5)
+    model = {"model": run.folder / "model", "device": "cpu", "report": False, "output_dir": tmp_path / "judged"}
+    assert tezukuri.evaluate((data["texts"], data["labels"]), **model).scores["examples"] == 40
+
+
+def test_what_is_judged_decides_what_is_measured(run, tmp_path, capsys):
+    """A model of scored pairs on pairs without scores, and one of triples on scored pairs."""
+    columns = {"text_column": "base", "pair_column": "ref"}
+    judged = {"device": "cpu", "report": False, "output_dir": tmp_path}
+    found = tezukuri.evaluate(run.plan.data, model=run.folder / "model", label_column="none", **columns, **judged)
+    assert {"mrr", "accuracy", "uniformity"} < set(found.scores) and "spearman" not in found.scores
+    triples = tmp_path / "triples.jsonl"
+    rows = [{"text": f"看護師{i}", "pair": f"看護{i}", "no": f"料理人{i}"} for i in range(30)]
+    triples.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    shape = {"pair_column": "pair", "choice_columns": ["no"], "label_column": "none"}
+    learned = tezukuri.finetune(triples, **SHORT, **shape, output_dir=tmp_path / "runs")
+    assert tezukuri.Run.load(learned.folder, "cpu").judge("dev").metrics == pytest.approx(
+        learned.judgements["dev"].metrics, abs=1e-5
+    )
+    columns["label_column"] = "similarity"
+    assert "spearman" in tezukuri.evaluate(run.plan.data, model=learned.folder / "model", **columns, **judged).scores
+    with pytest.raises(ValueError, match="has texts that are unlike it, and the model compares two"):
+        tezukuri.evaluate(triples, model=learned.folder / "model", **shape, **judged)
+    with pytest.raises(ValueError, match="reset_head is for a head that is learned"):
+        tezukuri.finetune(triples, **SHORT | {"model": "mini", "reset_head": True}, **shape, output_dir=tmp_path)

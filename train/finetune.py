@@ -42,7 +42,7 @@ from .seen_words import only_seen_words
 from .settings import Settings
 from .textbook import published_for
 from .track import tracker
-from .vectors import check_data, fit_vectors
+from .vectors import check_data, fit_vectors, pooling_notes
 
 P = TypeVar("P", bound=DataOptions)
 
@@ -255,6 +255,8 @@ def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
         plan.model, "classify", task.labels, revision=plan.revision, reset_head=plan.reset_head,
         changes=plan.changes(), head=task.head, pooling=plan.pooling, kernel=plan.attention,
     )  # fmt: skip
+    if plan.method != "finetune":
+        loaded.report.notes += pooling_notes(plan.model, plan.revision)
     if plan.random_weights:
         loaded.model.apply(lambda module: initialise(module, loaded.model.config.initializer_range))
         loaded.report.notes.append("all weights were made anew (--random-weights)")

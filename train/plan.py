@@ -61,7 +61,7 @@ METHODS: Mapping[str, Sequence[str]] = {
     "setfit": [*BY_EPOCHS, *OF_THE_HEAD],
 }
 # What methods change in the recipe, and what recipes have beside their settings, where nothing else is asked for.
-OF_METHODS: Mapping[str, Mapping[str, Any]] = {name: {"epochs": 1, "select": "last"} for name in ("vectors", "setfit")}
+OF_METHODS: dict[str, dict[str, Any]] = {name: {"epochs": 1, "select": "last"} for name in ("vectors", "setfit")}
 OF_RECIPES = {"siamese-tutorial": {"task": "similarity:loss=angular,low=0,high=1", "dev_split": "last-fifth"}}
 
 

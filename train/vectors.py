@@ -26,6 +26,8 @@ from ..eval.predict import in_batches
 from ..eval.tasks.similarity import BLOCK, Similarity
 from ..model.model import Model
 from ..model.vectors import Cosine
+from ..weights.find import find
+from ..weights.sentences import read_vectors
 from .batch import Texts
 from .loop import evaluate_dev, fine_tune
 from .run import Run, Split
@@ -48,6 +50,14 @@ def check_data(method: str, data: Dataset) -> None:
         raise ValueError(f"the method setfit makes pairs of texts, and those of {data.name} are pairs: choose vectors")
 
 
+def pooling_notes(model: str, revision: str | None) -> list[str]:
+    """A sentence where the folder of a checkpoint makes sentence vectors of something else than the mean."""
+    said = read_vectors(find(model, revision, False, True).folder)
+    if said is None or said.pooling == "mean":
+        return []
+    return [f"its sentence vectors are of the {said.pooling} token, but the classifier reads the mean of all tokens"]
+
+
 def fit_vectors(run: Run, train: Texts, dev: Texts) -> Iterator[dict[str, Any]]:
     """In the place of `fine_tune`, with the same rows: epoch 0, before, and 1, when all is learned. Args: its own."""
     model, precision, begun = run.model, run.scorer.precision, time.perf_counter()
@@ -59,9 +69,10 @@ def fit_vectors(run: Run, train: Texts, dev: Texts) -> Iterator[dict[str, Any]]:
     vectors = in_batches(model, lambda packed: model(packed).pooled, size, train.encodings, None, precision, "vectors")
     weight, bias, told = regression(vectors.double().numpy(), train.gold, run.task.labels, run.settings.seed)
     print(f"vectors {told}")
+    head: Any = model.classifier
     with torch.no_grad():
-        model.classifier.weight.copy_(torch.from_numpy(weight))
-        model.classifier.bias.copy_(torch.from_numpy(bias))
+        head.weight.copy_(torch.from_numpy(weight))
+        head.bias.copy_(torch.from_numpy(bias))
     loss = run.task.measure(vectors.double().numpy() @ weight.T + bias, train.targets)["loss"]
     scores = evaluate_dev(model, run.task, dev, precision)
     model.eval()

@@ -43,6 +43,7 @@ FLAGS = {
         --attention-dropout --classifier-dropout --attention --data --data-path --text-column --label-column
         --split-column --split-seed --dev-split
         --bad-rows --leave-out --pair-column --choice-columns --task --id-column --encoding --classes --merge-labels
+        --method --pairs
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --stop-by --least-change --schedule --beta2 --epsilon --track

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from ..weights.files import read_json
 from ..weights.load import Loaded, LoadReport, load_with_report
 from ..weights.save import save
 from ..weights.sentences import Vectors, read_vectors
+from .batch import Texts
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run, told_how_to_go_on
 from .loop import chosen_epoch, fine_tune
@@ -43,6 +44,7 @@ from .seen_words import only_seen_words
 from .settings import Settings
 from .textbook import published_for
 from .track import tracker
+from .vectors import check_data, fit_vectors, pooling_notes
 
 P = TypeVar("P", bound=DataOptions)
 
@@ -110,6 +112,7 @@ def run_plan(
     plan = plan.for_task_of(data)
     task = task_for(plan.task, data)
     as_given, data = data if given is not None else None, task.prepared(data)
+    check_data(plan.method, data)
     settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]
@@ -171,7 +174,7 @@ def train(
     train, dev = (splits[name].texts(run.task) for name in ("train", "dev"))
     track = tracker(run.folder) if run.plan.track and not rank() else None
     with only_seen_words(run.model.bert, train.encodings):
-        for row in fine_tune(run.model, run.task, train, dev, run.settings, keep, resume, regularizers):
+        for row in rows_of(run, train, dev, keep, resume, regularizers):
             run.log.append(row)
             write_csv(run.folder / "log.csv", run.log)
             if track:
@@ -187,6 +190,20 @@ def train(
     run.model.classifier.settle()
     if run.task.adjusts:
         run.task.adjust(run.scorer.logits(splits["dev"].encodings), splits["dev"].targets)
+
+
+def rows_of(
+    run: Run,
+    train: Texts,
+    dev: Texts,
+    keep: Path | None = None,
+    resume: bool = False,
+    regularizers: Sequence[Regularizer] = (),
+) -> Iterator[dict[str, Any]]:
+    """Train the run's model by the plan's method; a row of the log for each epoch, as it comes."""
+    if run.plan.method == "finetune":
+        return fine_tune(run.model, run.task, train, dev, run.settings, keep, resume, regularizers)
+    return fit_vectors(run, train, dev)
 
 
 def is_new(report: LoadReport) -> bool:
@@ -258,6 +275,8 @@ def make(plan: Plan, data: Dataset, task: Task) -> Loaded:
         plan.model, "classify", task.labels, revision=plan.revision, reset_head=plan.reset_head,
         changes=plan.changes(), head=task.head, pooling=plan.pooling, kernel=plan.attention,
     )  # fmt: skip
+    if plan.method != "finetune":
+        loaded.report.notes += pooling_notes(plan.model, plan.revision)
     if plan.random_weights:
         loaded.model.apply(lambda module: initialise(module, loaded.model.config.initializer_range))
         loaded.report.notes.append("all weights were made anew (--random-weights)")

@@ -48,7 +48,20 @@ CHOICES = "hold the choices: a,b,c; of JSON also one, which holds a list"
 PAGE = "page of all mistakes (report.html)"
 
 
-# What recipes have beside their settings, where nothing else is asked for.
+# How a classifier is learned (vectors.py), and options that would be of no effect.
+BY_STEPS = (
+    "epochs", "batch_size", "accumulate", "lr", "weight_decay", "warmup_ratio", "warmup_steps", "schedule", "beta2",
+    "epsilon", "max_grad_norm", "compile", "graphs", "hidden_dropout", "attention_dropout",
+)  # fmt: skip
+BY_EPOCHS = ("select", "patience", "stop_by", "least_change")
+OF_THE_HEAD = ("recipe", "label_smoothing", "class_weights", "classifier_dropout")
+METHODS: Mapping[str, Sequence[str]] = {
+    "finetune": ["pairs"],
+    "vectors": ["pairs", *BY_STEPS, *BY_EPOCHS, *OF_THE_HEAD],
+    "setfit": [*BY_EPOCHS, *OF_THE_HEAD],
+}
+# What methods change in the recipe, and what recipes have beside their settings, where nothing else is asked for.
+OF_METHODS: dict[str, dict[str, Any]] = {name: {"epochs": 1, "select": "last"} for name in ("vectors", "setfit")}
 OF_RECIPES = {"siamese-tutorial": {"task": "similarity:loss=angular,low=0,high=1", "dev_split": "last-fifth"}}
 
 
@@ -236,6 +249,14 @@ class Plan(DataOptions):
     task: str | None = option(None, "{tasks}: what is predicted (that of the data; of own ones classify)", DATA)
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=[*RECIPES, "textbook"])
+    method: str = option(
+        "finetune",
+        "of a classifier: all weights learn; or logistic regression on sentence vectors as they are; or on those of an "
+        "encoder that has learned pairs of the classes (%(default)s)",
+        RECIPE,
+        choices=list(METHODS),
+    )
+    pairs: int | None = of_recipe("for setfit: of each text with its class, and as many with others", positive=True)
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
     batch_size: int | None = of_recipe("texts in a micro-batch, of all processes together", positive=True)
     accumulate: int | None = of_recipe("micro-batches in a step", positive=True)
@@ -279,6 +300,22 @@ class Plan(DataOptions):
             object.__setattr__(self, "task", of_recipe)
         if isinstance(self.regularizer, str):
             object.__setattr__(self, "regularizer", [self.regularizer])
+        self.check_method()
+        if self.method != "finetune":  # by the mean of all tokens, with a new head
+            object.__setattr__(self, "pooling", "mean")
+            object.__setattr__(self, "reset_head", True)
+
+    def check_method(self) -> None:
+        """ValueError where the method is not for the task, or an option would be of no effect."""
+        unused = [name for name in METHODS[self.method] if getattr(self, name) != DEFAULTS[name]]
+        if self.method != "finetune":
+            if self.task not in (None, Classify.name):
+                raise ValueError(f"the method {self.method} is for the task {Classify.name}, not for {self.task}")
+            if self.pooling not in (None, "mean"):
+                raise ValueError(f"the method {self.method} reads the mean of all tokens: leave the pooling out")
+            unused += ["regularizer"] * (self.regularizer not in (None, ["none"]))
+        if unused:
+            raise ValueError(f"{unused[0]} has no effect by the method {self.method}: leave it out")
 
     def read_data(self, labels_are: str | None = None) -> Dataset:
         """The labels are of the kind that the task has, unless another is given."""
@@ -311,7 +348,8 @@ class Plan(DataOptions):
         if self.regularizer is not None:
             regularizers = [] if list(self.regularizer) == ["none"] else list(self.regularizer)
         else:
-            regularizers = list(regularizers_for(voted, task is None or task.r_drop)) if ours else []
+            usual = ours and self.method == "finetune"
+            regularizers = list(regularizers_for(voted, task is None or task.r_drop)) if usual else []
         if self.label_smoothing is not None:
             regularizers.append(f"label-smoothing:epsilon={self.label_smoothing}")
         if self.class_weights == "balanced":
@@ -325,7 +363,7 @@ class Plan(DataOptions):
             changed["warmup_steps"] = None
         if ours and hidden_size and self.lr is None:
             changed["lr"] = rate_for(hidden_size)
-        return replace(recipe, **changed)
+        return replace(recipe, **OF_METHODS.get(self.method, {}) | changed)
 
     def changes(self) -> dict[str, float]:
         """Changes of the model's configuration."""
@@ -335,6 +373,9 @@ class Plan(DataOptions):
             "classifier_dropout": self.classifier_dropout,
         }
         return {name: rate for name, rate in rates.items() if rate is not None}
+
+
+DEFAULTS = {one.name: one.default for one in fields(Plan)}
 
 
 def whole_path(regularizer: str) -> str:

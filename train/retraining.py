@@ -11,8 +11,7 @@ import torch
 from ..data.dataset import SPLITS
 from ..eval.failures.analysis import Retrained
 from ..eval.failures.suspects import stratified_folds
-from .finetune import make
-from .loop import fine_tune
+from .finetune import make, rows_of
 from .regularizers.shelf import regularizers_of
 from .regularizers.trust import require_trusted
 from .run import Run
@@ -54,7 +53,7 @@ def retrain(run: Run, folds: int, trust: bool = False) -> Retrained:
         train, dev = (splits[name].texts(run.task) for name in ("train", "dev"))
         regularizers = regularizers_of(settings.regularizers)
         with only_seen_words(model.bert, train.encodings):
-            for row in fine_tune(model, run.task, train, dev, settings, regularizers=regularizers):
+            for row in rows_of(part, train, dev, regularizers=regularizers):
                 print(f"epoch {row['epoch']}: accuracy on dev {row['dev_accuracy']:.3f}")
         probabilities[out] = part.judge("test", splits["test"]).probabilities
     return Retrained(probabilities, folds)

@@ -20,16 +20,18 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from measure import machine
 from scipy.stats import pearsonr, spearmanr
 
 from tezukuri.eval.adapting.guards import Guard
+from tezukuri.eval.adapting.page import heat_maps
 from tezukuri.eval.encoder import Encoder
+from tezukuri.eval.plots import ON_A_PAGE, svg
 from tezukuri.eval.runs import write_json
 from tezukuri.train.adapt import AdaptPlan, adapt
 
@@ -65,7 +67,7 @@ def guard(name: str, paths: Mapping[str, str]) -> str:
     return f"{name}={path}" if path else name
 
 
-def run(name: str, seed: int, titles: str | None, paths: Mapping[str, str], picture: Path) -> dict[str, Any]:
+def run(name: str, seed: int, titles: str | None, paths: Mapping[str, str]) -> dict[str, Any]:
     """Adapt once: the log, scores of dev and test, guards before and after, seconds."""
     begun = time.perf_counter()
     own = {"data": titles} if "recipe" in ROWS[name] else {"data_path": paths.get("jsts")}
@@ -73,8 +75,6 @@ def run(name: str, seed: int, titles: str | None, paths: Mapping[str, str], pict
         told = {"seed": seed, "output_dir": folder, "report": False, "checkpoint": False, "save_model": "none"}
         plan = AdaptPlan.of(**ROWS[name], **own, **told, guard=[guard(one, paths) for one in GUARDS])
         trained, found = adapt(plan)
-        if seed == SEEDS[0]:
-            copyfile(trained.folder / "heat.png", picture.with_name(f"similarity-{name}.png"))
         content = json.loads((trained.folder / "adapt.json").read_text(encoding="utf-8"))
     return {
         "log": trained.log,
@@ -83,6 +83,7 @@ def run(name: str, seed: int, titles: str | None, paths: Mapping[str, str], pict
         "settings": {key: value for key, value in vars(trained.settings).items() if key != "seed"},
         "task": plan.task,
         "pairs": len(trained.data.split("train")),
+        "heat": {name: content[name] for name in ("terms", "before", "after")},
         "apart": between_fields(found.before, found.after),
         "seconds": time.perf_counter() - begun,
         "machine": machine(),
@@ -138,7 +139,7 @@ def main() -> None:
             write_json(kept / "all.json", others(paths))
         for seed in chosen.seeds if name != "others" else ():
             if not (kept / f"{seed}.json").exists():
-                found = run(name, seed, chosen.titles, paths, DOCUMENTS / "similarity.png")
+                found = run(name, seed, chosen.titles, paths)
                 write_json(kept / f"{seed}.json", found)
                 print(name, seed, json.dumps(found["scores"]), f"{found['seconds']:.0f} s", flush=True)
 
@@ -157,12 +158,12 @@ def document(folder: Path) -> None:
             trained = "" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
             cells = [f"{row[name]:.4f}" for name in ("dev_loss", "dev_mae")] + [f"{row['dev_mape']:.1f}"]
             lines.append(f"| {row['epoch']} | {trained} | {' | '.join(cells)} |")
-        lines += [
-            "",
-            "![heat map](similarity-tutorial.png)\n",
-            FIELDS,
-            "| | epochs | validation loss | within | between |",
-        ]
+        if heat := next((one["heat"] for one in runs["tutorial"] if "heat" in one), None):
+            with rc_context(ON_A_PAGE | {"axes.grid": False}):
+                figure = heat_maps(heat["terms"], np.array(heat["before"]), np.array(heat["after"]))
+                (DOCUMENTS / "similarity.svg").write_bytes(svg(figure, room=0.1))
+            lines += ["", "![cosines of nine titles, before, after, and their difference](similarity.svg)"]
+        lines += ["", FIELDS, "| | epochs | validation loss | within | between |"]
         lines.append("|" + " --- |" * 5)
         untrained = runs["tutorial"][:1]
         before = [one["apart"][0] for one in untrained]

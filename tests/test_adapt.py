@@ -63,6 +63,7 @@ def test_what_the_page_tells_is_what_the_saved_encoder_does(folder, adapted):
     page = (run.folder / "adapt.html").read_text(encoding="utf-8")
     assert kept["spearman"]["verdict"] in page and TERMS[0] in page and (run.folder / "heat.png").stat().st_size > 5000
     assert "&lt;b&gt;" in page and "<b>" not in page  # texts are never markup
+    assert "<image" not in page  # which its own rules would not let a browser show
     assert not re.search(r"https?://(?!www\.w3\.org)", page.replace("http://purl.org", ""))
 
 

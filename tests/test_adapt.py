@@ -103,5 +103,6 @@ def test_scale_and_loss_are_options_of_the_task():
     plan = AdaptPlan.of(loss="angular", scale=[0, 5])
     assert plan.task == "similarity:loss=angular,low=0,high=5"
     assert AdaptPlan.of(recipe="siamese-tutorial").task == "similarity:loss=angular,low=0.0,high=1.0"
+    assert AdaptPlan.of(loss="ranking,temperature=0.1").task == "similarity:loss=ranking,temperature=0.1"
     with pytest.raises(DataError, match="is no guard"):
         Guard.load("nothing")

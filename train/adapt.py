@@ -29,7 +29,12 @@ MOST_NEAR = 20_000  # texts among which nearest ones are looked for
 class AdaptPlan(Plan):
     """The options of an adaptation. Errors are those of Options."""
 
-    loss: str | None = option(None, "{losses} (cosent; of classes cosine, without scores ranking)", ADAPTING)
+    loss: str | None = option(
+        None,
+        "{losses} (cosent; of classes cosine, without scores ranking); its number behind it: ranking,temperature=0.1",
+        ADAPTING,
+        metavar="NAME",
+    )
     scale: Sequence[float] | None = option(
         None, "lowest and highest score (those of the training pairs)", ADAPTING, nargs=2, metavar=("LOW", "HIGH")
     )

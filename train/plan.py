@@ -362,7 +362,7 @@ class Plan(DataOptions):
         if "warmup_ratio" in changed:
             changed["warmup_steps"] = None
         if ours and hidden_size and self.lr is None:
-            changed["lr"] = rate_for(hidden_size)
+            changed["lr"] = rate_for(hidden_size) * (task.rate if task else 1)
         return replace(recipe, **OF_METHODS.get(self.method, {}) | changed)
 
     def changes(self) -> dict[str, float]:

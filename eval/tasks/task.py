@@ -30,6 +30,7 @@ class Task(ABC):
     prefix = ""  # what stands before each text, for a task that says so
     select: str | None = None  # the epoch that the default recipe keeps, where no score can choose it
     batch_size = 64  # examples in a batch, for losses of a batch together
+    rate = 1.0  # what the default learning rate is multiplied with
     r_drop = True  # whether it is part of the default recipe
     takes: Sequence[str] = ()  # other tasks whose data will do
     options: Mapping[str, type] = {}  # what may stand behind its name, for `of`: NAME:key=value

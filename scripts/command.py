@@ -32,6 +32,7 @@ SCRIPTS = {
     "quiz": "guess the labels of the most confident errors of a run",
     "data": "list the data sets that have a name",
     "check_data": "check labelled texts before training",
+    "prepare": "write a data set as the files of its tutorial",
     "verify": "check a downloaded model against its published answers",
 }
 

@@ -12,6 +12,7 @@ from checkout import ROOT
 
 import tezukuri
 from tezukuri.scripts import (
+    adapt,
     build_vocab,
     check_data,
     compare,
@@ -24,6 +25,7 @@ from tezukuri.scripts import (
     inside,
     look,
     predict,
+    prepare,
     pretrain,
     probe,
     quiz,
@@ -38,6 +40,7 @@ SCRIPTS = {
     for module in (
         finetune,
         compare,
+        adapt,
         failures,
         evaluate,
         probe,
@@ -52,6 +55,7 @@ SCRIPTS = {
         look,
         quiz,
         check_data,
+        prepare,
         verify,
     )
 }

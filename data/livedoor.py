@@ -232,7 +232,7 @@ def sorted_files(path: Path, archive: BinaryIO | None = None) -> tuple[list[tupl
             else:
                 others[file] += 1
     except BROKEN as error:
-        raise DataError(f"{path} cannot be read ({error}): it is no .tar.gz, or cut, or broken; get it again") from error
+        raise DataError(f"{path} cannot be read ({error}): it is no .tar.gz, or broken; get it again") from error
     return sorted(found, key=lambda file: (ending(file[0]), file[0])), others
 
 

@@ -142,9 +142,7 @@ def test_an_archive_that_could_do_harm_is_refused(
 def test_a_cut_archive_is_refused(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
     path = archive(tmp_path / "a.tar.gz", articles())
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(
-        DataError, match=r"a\.tar\.gz cannot be read \(.+\): it is no \.tar\.gz, or broken"
-    ):
+    with pytest.raises(DataError, match=r"a\.tar\.gz cannot be read \(.+\): it is no \.tar\.gz, or broken"):
         load("livedoor", path=path)
 
 

@@ -13,6 +13,7 @@ from checkout import ROOT
 import tezukuri
 from tezukuri.scripts import (
     adapt,
+    aggregate,
     build_vocab,
     check_data,
     compare,
@@ -41,6 +42,7 @@ SCRIPTS = {
         finetune,
         compare,
         adapt,
+        aggregate,
         failures,
         evaluate,
         probe,

@@ -44,7 +44,7 @@ def download(
         raise DataError(f"cannot download {url} ({error})") from error
     found = hash_of(content)
     if found != expected:
-        kind = "SHA-256" if hash_of is sha256 else "git's hash"
+        kind = "SHA-256" if hash_of is sha256 else "git's hash" if hash_of is git_hash else "a hash of it"
         raise DataError(f"{url} sent another file than expected ({kind} {found}, not {expected})")
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}")

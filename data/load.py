@@ -18,6 +18,7 @@ from .jrte_rte import JRTE_RTE
 from .jsick import JSICK
 from .label_kinds import LABEL_KINDS, NOTHING, names_in
 from .label_names import merged
+from .livedoor import LIVEDOOR
 from .marc_ja import MARC_JA
 from .ner_wikipedia import NER_WIKIPEDIA
 from .reader import Card, Reader
@@ -41,6 +42,7 @@ READERS = {
     "jcola": JCOLA,
     "chabsa": CHABSA,
     "commonsense-moral": COMMONSENSE_MORAL,
+    "livedoor": LIVEDOOR,
     "jnli": JNLI,
     "jrte-rte": JRTE_RTE,
     "jsick": JSICK,
@@ -125,7 +127,7 @@ def load(
         notes = [*of_reader, *(f"{n:,} row{'' if n == 1 else 's'} left out: {why}" for why, n in unwanted.items())]
         drawn = any(not example.split for example in examples)
         if drawn or {example.split for example in examples} & {"train", "dev"} == {"train"}:
-            examples, of_splits = with_splits(examples, seed)
+            examples, of_splits = (reader.draw or with_splits)(examples, seed)
             notes += of_splits[:1]  # what was drawn; what else is missing, the reader tells
     else:
         file = existing(source)

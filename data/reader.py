@@ -43,6 +43,7 @@ class Reader(NamedTuple):
     shipped: bool = False  # whether the file comes with this package: no other can be named for it
     card: Card | None = None
     folder: bool = False  # whether `read` also takes a folder or an archive
+    draw: Callable[[list[Example], int], tuple[list[Example], list[str]]] | None = None  # its own `with_splits`
 
     def options(self) -> dict[str, tuple[str, ...]]:
         """Option → its values, the default first."""

@@ -17,6 +17,7 @@ from tezukuri.train.signals import as_interrupts
 SCRIPTS = {
     "finetune": "train a classifier on labelled texts",
     "compare": "train in several ways, and compare the results",
+    "aggregate": "put runs into one table, and say which models differ",
     "adapt": "adapt sentence vectors to a domain, and see what changed",
     "evaluate": "judge a trained classifier on labelled texts",
     "predict": "label texts with a classifier",
@@ -32,6 +33,7 @@ SCRIPTS = {
     "quiz": "guess the labels of the most confident errors of a run",
     "data": "list the data sets that have a name",
     "check_data": "check labelled texts before training",
+    "prepare": "write a data set as the files of its tutorial",
     "verify": "check a downloaded model against its published answers",
 }
 

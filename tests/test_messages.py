@@ -41,9 +41,9 @@ PRINTED_BY = {
     "eval/look": {"look"},
     "eval/look/quiz.py": {"quiz"},
     "eval/neutral.py": {"evaluate"},  # of a model with the data's labels there is nothing to say
-    "model": set(SCRIPTS) - {"check_data", "data", "build_vocab"},
+    "model": set(SCRIPTS) - {"check_data", "data", "prepare", "build_vocab"},
     "scripts/options.py": {"finetune", "pretrain"},
-    "tokenize": set(SCRIPTS) - {"check_data", "data"},
+    "tokenize": set(SCRIPTS) - {"check_data", "data", "prepare"},
     "train": {"finetune"},
     "train/adapt.py": {"adapt"},
     "train/evaluation.py": {"evaluate"},
@@ -51,7 +51,7 @@ PRINTED_BY = {
     "train/pretraining.py": {"pretrain"},
     "train/retraining.py": {"failures"},
     "train/study.py": {"compare"},
-    "weights": set(SCRIPTS) - {"check_data", "data", "build_vocab"},
+    "weights": set(SCRIPTS) - {"check_data", "data", "prepare", "build_vocab"},
     "weights/verify.py": {"verify"},
 }
 NO_MESSAGES = {Path("tokenize/words.py"), Path("tokenize/settings.py"), Path("scripts/command.py")}  # MeCab's; --help

@@ -13,6 +13,7 @@ from checkout import ROOT
 import tezukuri
 from tezukuri.scripts import (
     adapt,
+    aggregate,
     build_vocab,
     check_data,
     compare,
@@ -25,6 +26,7 @@ from tezukuri.scripts import (
     inside,
     look,
     predict,
+    prepare,
     pretrain,
     probe,
     quiz,
@@ -39,6 +41,8 @@ SCRIPTS = {
     for module in (
         finetune,
         compare,
+        adapt,
+        aggregate,
         failures,
         evaluate,
         probe,
@@ -54,6 +58,7 @@ SCRIPTS = {
         look,
         quiz,
         check_data,
+        prepare,
         verify,
     )
 }

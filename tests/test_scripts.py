@@ -23,6 +23,7 @@ from tezukuri.data.texts import Row
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.neutral import tune_width
 from tezukuri.eval.predict import predict as predict_logits
+from tezukuri.eval.study.made import read_all
 from tezukuri.eval.tasks.metrics import expected_calibration_error, scores, softmax
 from tezukuri.scripts import embed, evaluate, predict, search
 from tezukuri.scripts import finetune as finetune_script
@@ -44,6 +45,7 @@ FLAGS = {
         --split-column --split-seed --dev-split
         --bad-rows --leave-out --pair-column --choice-columns --task --id-column --encoding --classes --merge-labels
         --method --pairs
+        --decay-all --no-decay-all
         --recipe --epochs --batch-size --accumulate --lr --weight-decay --warmup-ratio --warmup-steps --max-grad-norm
         --max-length --truncation --label-smoothing --class-weights --regularizer --list-regularizers --select
         --patience --stop-by --least-change --schedule --beta2 --epsilon --track
@@ -136,6 +138,14 @@ def test_the_configuration_tells_how_to_repeat_the_run(run):
         and told["data"]["texts"]["test"] == len(rows_of(run / "predictions-test.jsonl"))
     )
     assert json.loads((run / "model" / "config.json").read_text())["id2label"] == dict(zip("012", LABELS, strict=True))
+
+
+def test_aggregate_reads_what_finetune_wrote(run):
+    ((made,), notes) = read_all([run.parents[2]])
+    dev, test = (json.loads((run / f"{name}-metrics.json").read_text()) for name in ("val", "test"))
+    assert made.values["f1"] == test["f1"] and made.values["best-val-f1"] == dev["f1"] and not notes
+    assert made.values["lr"] == 1e-3 and made.values["best-val-epoch"] in (1, 2)
+    assert made.model == "scratch" and len(made.gold) == len(made.predicted) == 100
 
 
 def test_evaluate_finds_what_finetune_found(run, voted_reviews, tmp_path, capsys):

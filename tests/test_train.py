@@ -28,7 +28,7 @@ from tezukuri.train.optimizer import adamw, clip_gradients, learning_rate, param
 from tezukuri.train.plan import Plan
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.seen_words import only_seen_words
-from tezukuri.train.settings import RECIPES, Settings
+from tezukuri.train.settings import RECIPES, Settings, deviation
 from tezukuri.train.textbook import published_for
 
 CPU = torch.device("cpu")
@@ -67,6 +67,12 @@ def test_every_parameter_is_in_one_group_and_only_matrices_decay():
     assert {names[id(p)] for p in decay["params"]} | kept == set(names.values())
     assert (decay["weight_decay"], keep["weight_decay"]) == (0.01, 0.0)
     assert sum(len(group["params"]) for group in (decay, keep)) == len(names)
+
+
+def test_weight_decay_can_be_on_everything():
+    (group,) = parameter_groups(model_of(), 0.01, decay_all=True)
+    assert group["weight_decay"] == 0.01 and len(group["params"]) == len(list(model_of().parameters()))
+    assert len(adamw(model_of(), settings(decay_all=True)).param_groups) == 1
 
 
 @pytest.mark.parametrize(("ratio", "steps_of_warmup"), [(0.1, None), (0.0, None), (0.1, 30), (0.1, 500)])
@@ -488,6 +494,26 @@ def test_the_textbooks_recipe_has_a_length_for_each_task(task, pairs, length, lr
     assert (found.max_length, found.lr, found.epochs, found.select) == (length, lr, epochs, select)
     assert found.precision == "auto", "fp16 is for GPUs"
     assert Plan(recipe="textbook", device="cpu", max_length=96, lr=1e-4).settings(task).max_length == 96
+
+
+def test_the_recipe_for_livedoor_is_its_tutorials_but_for_the_weight_decay_of_vectors():
+    task = Classify(LABELS)
+    task.pairs = True
+    found = Plan(recipe="hpprc").settings(task, hidden_size=384)
+    assert (found.epochs, found.batch_size, found.lr, found.weight_decay, found.max_length) == (20, 16, 2e-5, 0.01, 512)
+    assert (found.truncation, found.select, found.regularizers, found.precision) == ("only_second", "best", (), "auto")
+    steps = -(-5895 // 16) * 20
+    rates = [learning_rate(step, steps, found) for step in (369, 738, 739)]
+    assert rates == pytest.approx([1e-5, 2e-5, 2e-5 * (1 - 1 / (steps - 738))]), "the warm-up is 2 of 20 epochs"
+    model = model_of()
+    model.classifier.weight.grad = torch.full_like(model.classifier.weight, 1e6)
+    clip_gradients(model, adamw(model, found), found.max_grad_norm, in_step=False)
+    assert model.classifier.weight.grad.min() == 1e6, "gradients are not clipped"
+    assert "on matrices alone" in deviation("hpprc", found) and not deviation("default", found)
+    original = Plan(recipe="hpprc", decay_all=True).settings(task)
+    assert original.decay_all and not deviation("hpprc", original)
+    task.pairs = False
+    assert Plan(recipe="hpprc").settings(task).truncation == "longest_first", "a single text has no second one"
 
 
 def test_the_textbooks_figures_stand_beside_the_result_of_their_data_only():

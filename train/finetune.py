@@ -41,7 +41,7 @@ from .regularizers.trust import hashes_of, require_trusted
 from .run import Run, Split
 from .scratch import scratch
 from .seen_words import only_seen_words
-from .settings import Settings
+from .settings import Settings, deviation
 from .textbook import published_for
 from .track import tracker
 from .vectors import check_data, fit_vectors, pooling_notes
@@ -118,6 +118,8 @@ def run_plan(
         before = read_json(resume / "config.json")["settings"]
         settings = Settings(**before | {"regularizers": tuple(before["regularizers"])})
         require_trusted(resume, settings.regularizers, trust)
+    if told := deviation(plan.recipe, settings):
+        print(f"recipe  {told}")
     code = hashes_of(settings.regularizers)
     for file in code:
         print(f"code    {file}")  # which now runs

@@ -14,15 +14,19 @@ from .settings import Pretraining, Settings
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, factor: Callable[[str], float] = lambda name: 1.0
+    model: nn.Module,
+    weight_decay: float,
+    factor: Callable[[str], float] = lambda name: 1.0,
+    decay_all: bool = False,
 ) -> list[dict[str, Any]]:
-    """Weight decay for matrices, none for vectors: biases and normalisations.
+    """Weight decay for matrices, none for vectors: biases and normalisations; with `decay_all` for them too.
 
     `factor` gives a multiple of the learning rate by a parameter's name; its group has it as "factor".
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((weight_decay if parameter.ndim > 1 else 0.0, factor(name)), []).append(parameter)
+        decays = decay_all or parameter.ndim > 1
+        groups.setdefault((weight_decay if decays else 0.0, factor(name)), []).append(parameter)
     return [{"params": group, "weight_decay": decay, "factor": times} for (decay, times), group in groups.items()]
 
 
@@ -36,7 +40,7 @@ def adamw(
 
     With `graphs` a CUDA graph can replay its step: the learning rate of each group is a tensor on the GPU.
     """
-    groups = parameter_groups(model, settings.weight_decay, factor)
+    groups = parameter_groups(model, settings.weight_decay, factor, getattr(settings, "decay_all", False))
     if graphs:
         groups = [group | {"lr": torch.tensor(settings.lr, device=group["params"][0].device)} for group in groups]
     betas, eps = (0.9, getattr(settings, "beta2", 0.999)), getattr(settings, "epsilon", 1e-8)

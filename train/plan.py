@@ -262,6 +262,7 @@ class Plan(DataOptions):
     accumulate: int | None = of_recipe("micro-batches in a step", positive=True)
     lr: float | None = of_recipe("highest learning rate (by default that of the model's width)")
     weight_decay: float | None = of_recipe("of matrices")
+    decay_all: bool | None = of_recipe("weight decay of biases and normalisations too")
     warmup_ratio: float | None = of_recipe("share of all steps in which the rate rises")
     warmup_steps: int | None = of_recipe("the same as a number")
     schedule: str | None = of_recipe("of the rate after the warm-up: down to 0, or constant", choices=SCHEDULES)
@@ -342,6 +343,8 @@ class Plan(DataOptions):
     def settings(self, task: Task | None = None, voted: bool = False, hidden_size: int | None = None) -> Settings:
         """The recipe with the plan's changes; `voted` is whether the training texts have votes of judges."""
         recipe = textbook(task, choose_device(self.device)) if self.recipe == "textbook" else RECIPES[self.recipe]
+        if recipe.truncation == "only_second" and not (task and task.pairs):  # there is no second text
+            recipe = replace(recipe, truncation="longest_first")
         given = {one.name: getattr(self, one.name, None) for one in fields(Settings)}
         changed = {name: value for name, value in given.items() if value is not None}
         ours = self.recipe == "default"

@@ -123,26 +123,37 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
     A draw takes n of the n texts with repetition, and is scored for every run; means over the S seeds are compared, so
     that only texts vary. No p is below that of a sign test on the texts on which the methods differ.
     """
-    n = len(variant[0].gold[split])
     gold, labels = np.array(variant[0].gold[split]), variant[0].labels
-    # Differences on the texts as they are, then on each draw.
-    apart: dict[str, list[np.ndarray]] = {"accuracy": [], "f1": []}
     predicted = [np.array([run.predicted[split] for run in runs]) for runs in (variant, baseline)]  # (S, n) each
-    for draws in [np.ones((1, n), np.float32), *drawn_texts(n)]:
-        ours, theirs = (drawn_class_scores(gold, answers, labels, draws) for answers in predicted)
-        for name, found in apart.items():
-            found.append(ours[name] - theirs[name])
-    # Intervals, and p with its floor.
-    hits = [np.sum([run.right(split) for run in runs], axis=0) for runs in (variant, baseline)]  # (n,), of S seeds
-    floor = 2.0 ** (1 - int(np.sum(hits[0] != hits[1])))
-    made = {}
-    for name, found in apart.items():
-        whole = np.concatenate(found).round(9)  # so that equal scores differ by 0
-        low, high = np.quantile(whole[1:], PERCENTILES)
-        tail = min(np.sum(whole[1:] <= 0), np.sum(whole[1:] >= 0))
-        p = min(1.0, max(floor, 2 * (tail + 1) / (DRAWS + 1)))  # + 1: the texts as they are count as a draw
-        made[name] = Difference(float(whole[0]), float(low), float(high), float(p))
-    return made
+    ours, theirs = (drawn_scores(gold, answers, labels) for answers in predicted)
+    apart = texts_apart(gold, *predicted)
+    return {name: difference(ours[name], theirs[name], apart) for name in ours}
+
+
+def drawn_scores(gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """Accuracy and macro-F1, means over S runs, of the n texts as they are and then of each draw: (1 + DRAWS,) each.
+
+    gold: (n,) labels. predicted: (S, n) labels.
+    """
+    n = len(gold)
+    parts = [
+        drawn_class_scores(gold, predicted, labels, draws) for draws in [np.ones((1, n), np.float32), *drawn_texts(n)]
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def texts_apart(gold: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> int:
+    """On how many of n texts two sets of runs, (S, n) labels each, are not right equally often."""
+    return int(np.sum((ours == gold).mean(axis=0) != (theirs == gold).mean(axis=0)))
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray, apart: int) -> Difference:
+    """From the `drawn_scores` of two, which differ on so many texts."""
+    whole = (ours - theirs).round(9)  # so that equal scores differ by 0
+    low, high = np.quantile(whole[1:], PERCENTILES)
+    tail = min(np.sum(whole[1:] <= 0), np.sum(whole[1:] >= 0))
+    p = min(1.0, max(2.0 ** (1 - apart), 2 * (tail + 1) / (DRAWS + 1)))  # + 1: the texts as they are count as a draw
+    return Difference(float(whole[0]), float(low), float(high), float(p))
 
 
 @lru_cache(maxsize=1)

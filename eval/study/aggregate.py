@@ -1,0 +1,241 @@
+"""Runs of finetune, wherever they lie, as one table: which model is best at which settings, and what can be told apart.
+
+The tables are those of hppRC's bert-classification-tutorial (src/aggregate.py): `all.csv` has every run, `best.csv` of
+each model what is best on dev by macro-F1. Beyond it, runs that differ in their seed alone are one row with its spread,
+models are compared by paired tests, and what choosing on dev has cost is told.
+
+Letters: n test texts, S seeds, m models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from statistics import mean, stdev
+from string import ascii_lowercase
+from typing import Any
+
+import numpy as np
+
+from ..statistics import ALPHA, holm
+from .document import table
+from .made import NUMBERS, Made, key_of
+from .study import DRAWS, difference, drawn_scores, texts_apart
+
+
+@dataclass
+class Configuration:
+    """The S runs of a model that differ in their seed alone."""
+
+    runs: list[Made]
+    other: str = ""  # settings by which it differs from others of its table
+
+    def mean(self, name: str) -> float | None:
+        values = [run.values.get(name) for run in self.runs]
+        return None if None in values else mean(value for value in values if value is not None)
+
+    def spread(self, name: str) -> float | None:
+        values = [run.number(name) for run in self.runs]
+        return stdev(values) if len(values) > 1 else None
+
+    @property
+    def f1(self) -> float:
+        return mean(run.number("f1") for run in self.runs)
+
+    @property
+    def dev_f1(self) -> float:
+        return mean(run.number("best-val-f1") for run in self.runs)
+
+    @property
+    def model(self) -> str:
+        return self.runs[0].model
+
+
+@dataclass
+class Table:
+    """All runs on the same test texts."""
+
+    name: str
+    configurations: list[Configuration]
+
+    @cached_property
+    def models(self) -> dict[str, list[Configuration]]:
+        """Model → its configurations."""
+        found: dict[str, list[Configuration]] = {}
+        for one in self.configurations:
+            found.setdefault(one.model, []).append(one)
+        return found
+
+    @cached_property
+    def best(self) -> list[Configuration]:
+        """Of each of the m models the one with the highest macro-F1 on dev (of equals that with the lowest rate), the
+        best on test first."""
+        chosen = [max(some, key=lambda one: (one.dev_f1, -one.runs[0].number("lr"))) for some in self.models.values()]
+        return sorted(chosen, key=lambda one: -one.f1)
+
+    @cached_property
+    def letters(self) -> list[str] | None:
+        """For each of `best` the groups that it is in; None where there is one alone, or predictions are not known."""
+        if len(self.best) < 2 or not all(run.predicted for one in self.best for run in one.runs):
+            return None
+        return letters(len(self.best), self.apart)
+
+    @cached_property
+    def apart(self) -> set[tuple[int, int]]:
+        """Pairs of `best` whose macro-F1 differs: all pairs by the paired bootstrap of `differences`, by Holm."""
+        first = self.best[0].runs[0]
+        gold = np.array(first.gold)
+        predicted = [np.array([run.predicted for run in one.runs]) for one in self.best]  # (S, n) each
+        scores = [drawn_scores(gold, answers, first.labels)["f1"] for answers in predicted]
+        pairs = list(combinations(range(len(scores)), 2))
+        ps = [difference(scores[a], scores[b], texts_apart(gold, predicted[a], predicted[b])).p for a, b in pairs]
+        return {pair for pair, p in zip(pairs, holm(ps), strict=True) if p < ALPHA}
+
+
+def tables_of(runs: Sequence[Made]) -> list[Table]:
+    """A table for each set of test texts, by name, in the order of the first of their runs."""
+    of_texts: dict[tuple[str, str], list[Made]] = {}
+    for run in runs:
+        of_texts.setdefault((run.test, run.texts), []).append(run)
+    names = [test for test, _ in of_texts]
+    tables = []
+    for number, ((test, _), some) in enumerate(of_texts.items()):
+        differ = [name for name in dict.fromkeys(name for run in some for name in run.settings)
+                  if len({str(run.settings.get(name)) for run in some}) > 1]  # fmt: skip
+        grouped: dict[Any, Configuration] = {}
+        for run in some:
+            told = (f"{name}={shown(run.settings.get(name))}" if name != "other" else run.settings.get(name, "")
+                    for name in differ)  # fmt: skip
+            one = grouped.setdefault(key_of(run), Configuration([], " ".join(filter(None, told))))
+            one.runs.append(run)
+        name = test if names.count(test) == 1 else f"{test} ({names[: number + 1].count(test)})"
+        tables.append(Table(name, list(grouped.values())))
+    return tables
+
+
+def letters(m: int, apart: set[tuple[int, int]]) -> list[str]:
+    """For each of m models its letters: two share one if they, and all others with it, cannot be told apart.
+
+    The compact letter display of Piepho 2004 (Journal of Computational and Graphical Statistics 13): a group that has
+    two models that are told apart becomes two, and groups inside others are dropped.
+    """
+    groups = [frozenset(range(m))]
+    for a, b in sorted(apart):
+        parts = {part for group in groups for part in ([group - {a}, group - {b}] if {a, b} <= group else [group])}
+        groups = [part for part in parts if not any(part < other for other in parts)]
+    groups.sort(key=sorted)
+    names = [*ascii_lowercase, *(f"{letter}{n}" for n in range(2, 100) for letter in ascii_lowercase)]
+    return ["".join(name for name, group in zip(names, groups, strict=False) if model in group) for model in range(m)]
+
+
+# --- what is written and said -------------------------------------------------------------------------------------
+
+
+def all_rows(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """The rows of `all.csv`: the tutorial's columns, then ours; of each table the highest macro-F1 on test first."""
+    rows: list[dict[str, Any]] = []
+    for one in tables:
+        runs = [(run, configuration.other) for configuration in one.configurations for run in configuration.runs]
+        for run, other in sorted(runs, key=lambda pair: -pair[0].number("f1")):
+            numbers = {name: tidy(name, run.values.get(name)) for name in NUMBERS}
+            rows.append(
+                {"model_name": run.model, **numbers, "other": other or None, "test": one.name, "run": run.place}
+            )
+    return rows
+
+
+def best_rows(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """The rows of `best.csv`, a model each: means over its seeds, with standard deviations, and the best macro-F1 on
+    test that it had with any settings."""
+    rows: list[dict[str, Any]] = []
+    for one in tables:
+        for chosen, letter in zip(one.best, one.letters or [""] * len(one.best), strict=True):
+            numbers = {name: tidy(name, chosen.mean(name)) for name in NUMBERS if name not in ("seed", "seconds")}
+            spreads = {f"{name}-sd": chosen.spread(name) for name in ("best-val-f1", "accuracy", "f1")}
+            highest = max(other.f1 for other in one.models[chosen.model])
+            rows.append(
+                {"model_name": chosen.model, **numbers, "other": chosen.other or None, "seeds": len(chosen.runs),
+                 **spreads, "highest-test-f1": highest, "seconds": chosen.mean("seconds"), "alike": letter or None,
+                 "test": one.name}
+            )  # fmt: skip
+    return rows
+
+
+def tidy(name: str, value: float | None) -> float | None:
+    """Counts without `.0`."""
+    counts = ("best-val-epoch", "batch_size", "max_length", "seed")
+    return int(value) if name in counts and value is not None and value == int(value) else value
+
+
+def told(one: Table) -> str:
+    """A table in Markdown with the best of each model, in hundredths, and sentences on what it shows."""
+    n = len(one.best[0].runs[0].gold)
+    runs = sum(len(some.runs) for some in one.configurations)
+    with_other, with_letters = any(chosen.other for chosen in one.best), one.letters is not None
+    with_seeds = any(len(chosen.runs) > 1 for chosen in one.best)
+    header = ["model", "lr", *["other"] * with_other, *["seeds"] * with_seeds]
+    header += ["accuracy", "precision", "recall", "macro-F1", *["alike"] * with_letters]
+    rows = []
+    for chosen, letter in zip(one.best, one.letters or [""] * len(one.best), strict=True):
+        cells = [chosen.model, f"{chosen.runs[0].number('lr'):g}", *[chosen.other] * with_other]
+        cells += [str(len(chosen.runs))] * with_seeds
+        cells += [hundredths(chosen, name) for name in ("accuracy", "precision", "recall", "f1")]
+        rows.append([*cells, *[letter] * with_letters])
+    title = f"## {one.name}: {runs} run{'s' * (runs > 1)}" + (f", {n:,} test texts" if n else "")
+    sentences = "\n".join(f"- {sentence}" for sentence in [*of_letters(one), *of_choosing(one), *of_seeds(one)])
+    return f"{title}\n\n{table(header, rows)}\n\n{sentences}"
+
+
+def of_letters(one: Table) -> list[str]:
+    if len(one.best) < 2:
+        return ["There is one model: nothing is compared."]
+    if one.letters is None:
+        return ["Which models can be told apart is not known: not all runs have their predictions."]
+    pairs = len(one.best) * (len(one.best) - 1) // 2
+    sentence = (
+        f"Models that share a letter cannot be told apart by their macro-F1: {len(one.apart)} of {pairs} pairs differ "
+        f"(paired bootstrap of {DRAWS:,} draws of the texts, corrected by Holm, {ALPHA:.0%}). Only texts are drawn: "
+        "what other seeds would bring is another matter."
+    )
+    return [sentence]
+
+
+def of_choosing(one: Table) -> list[str]:
+    """What choosing on dev has cost, of models that had a choice."""
+    on_dev, on_test = mean(chosen.dev_f1 for chosen in one.best), mean(chosen.f1 for chosen in one.best)
+    told = f"The macro-F1 on dev, by which these were chosen, is {100 * on_dev:.2f} on average, that on test"
+    found = [f"{told} {100 * on_test:.2f}: {100 * (on_test - on_dev):+.2f} points."]
+    lost, worst = dict[str, float](), 0
+    for chosen in one.best:
+        scores = [other.f1 for other in one.models[chosen.model]]
+        if len(scores) > 1:
+            lost[chosen.model] = max(scores) - chosen.f1
+            worst += chosen.f1 == min(scores) < max(scores)
+    if lost:
+        model = max(lost, key=lambda name: lost[name])
+        highest, most = sum(not gap for gap in lost.values()), f"{100 * lost[model]:.2f} ({model})"
+        found.append(
+            f"Of {len(lost)} model{'s' * (len(lost) > 1)} with a choice of settings, dev chose what is best on test "
+            f"for {highest}, and what is worst there for {worst}. The best lies {100 * mean(lost.values()):.2f} points "
+            f"of macro-F1 above what was chosen on average, and at most {most}."
+        )
+    return found
+
+
+def of_seeds(one: Table) -> list[str]:
+    seeds = [len(some.runs) for some in one.configurations]
+    if max(seeds) == 1:
+        return ["One seed each: what another would bring is not known, and differences of models may be luck."]
+    if min(seeds) < max(seeds):
+        return [f"The settings have {min(seeds)} to {max(seeds)} seeds: those with few are chosen by luck more often."]
+    return [f"Means and standard deviations of {max(seeds)} seeds."]
+
+
+def hundredths(chosen: Configuration, name: str) -> str:
+    """`97.01`, or `97.01 ± 0.20` of several seeds."""
+    values = [100 * run.number(name) for run in chosen.runs]
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def shown(value: Any) -> str:
+    return ",".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

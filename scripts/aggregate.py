@@ -1,0 +1,45 @@
+"""Put runs of finetune into one table: the best of each model, and which of them cannot be told apart.
+
+python scripts/aggregate.py outputs
+python scripts/aggregate.py outputs/small outputs/mini runs.csv --output results
+"""
+
+import argparse
+from pathlib import Path
+
+from tezukuri.eval.runs import write_csv
+from tezukuri.eval.study.aggregate import all_rows, best_rows, tables_of, told
+from tezukuri.eval.study.made import read_all
+from tezukuri.scripts.command import parser_of, run_file
+
+FILES = {"all.csv": all_rows, "best.csv": best_rows}
+
+
+def parser() -> argparse.ArgumentParser:
+    options = parser_of("aggregate", __doc__)
+    what = "a folder, below which runs lie; or a .csv of runs, such as an all.csv"
+    options.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help=what)
+    options.add_argument("--output", type=Path, default=Path("results"), help="for all.csv and best.csv (%(default)s)")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    written = [options.output / name for name in FILES]
+    for path in options.runs:
+        if path.resolve() in [file.resolve() for file in written]:
+            raise ValueError(f"{path} would be written over: choose another --output")
+    runs, notes = read_all(options.runs)
+    tables = tables_of(runs)
+    for note in notes:
+        print(f"note    {note}")
+    print("\n\n".join(told(one) for one in tables))
+    options.output.mkdir(parents=True, exist_ok=True)
+    for file, rows_of in zip(written, FILES.values(), strict=True):
+        write_csv(file, rows_of(tables))
+    print("\nfiles   " + "\n        ".join(map(str, written)))
+    return 0
+
+
+if __name__ == "__main__":
+    run_file(__file__)

@@ -1,0 +1,185 @@
+"""`tezukuri aggregate`: runs of any folders in one table, what is chosen of each model, and what can be told apart."""
+
+import csv
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tezukuri.eval.study.aggregate import letters, tables_of
+from tezukuri.eval.study.made import read_all
+from tezukuri.eval.tasks.metrics import scores
+from tezukuri.scripts.command import main as command
+
+LABELS = ["a", "b", "c"]
+GOLD = np.random.default_rng(0).choice(LABELS, 200).tolist()
+# The 51 runs that https://github.com/hppRC/bert-classification-tutorial publishes, to six digits.
+PUBLISHED = Path(__file__).with_name("hpprc-runs.csv")
+
+
+def run_folder(
+    root: Path, name: str, model: str, right: float, dev_f1: float, lr: float = 1e-3, seed: int = 1, **more: Any
+) -> Path:
+    """A run of which about so many of the answers are right; `more` are settings, or "texts" and "started"."""
+    run = root / name
+    run.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    predicted = [g if random.random() < right else "abc"[("abc".index(g) + 1) % 3] for g in GOLD]
+    texts = more.pop("texts", "文")
+    rows = [{"id": str(i), "text": f"{texts}{i}", "label": g, "predicted": p}
+            for i, (g, p) in enumerate(zip(GOLD, predicted, strict=True))]  # fmt: skip
+    (run / "predictions-test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    started = more.pop("started", f"2026-01-01T00:00:{seed:02}+00:00")
+    settings = {"lr": lr, "batch_size": 16, "max_length": 512, "seed": seed, "epochs": 3, "regularizers": []} | more
+    data = {"name": "news", "labels": LABELS, "sha256": "0" * 64}
+    config = {"options": {"model": model, "task": "classify"}, "settings": settings, "data": data, "started": started}
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "val-metrics.json").write_text(json.dumps({"f1": dev_f1, "loss": 0.4}))
+    (run / "test-metrics.json").write_text(json.dumps({"loss": 0.5, **scores(GOLD, predicted, LABELS)}))
+    (run / "log.csv").write_text(f"epoch,dev_f1,dev_loss,seconds\n0,0.1,1,0\n1,{dev_f1},0.4,2\n2,{dev_f1},0.6,3\n")
+    return run
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_the_published_runs_give_the_tutorials_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["aggregate", str(PUBLISHED), "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    best, runs, published = rows_of(tmp_path / "best.csv"), rows_of(tmp_path / "all.csv"), rows_of(PUBLISHED)
+    columns = list(published[0])
+    assert list(best[0])[:9] == list(runs[0])[:9] == columns
+    assert [{c: row[c] for c in columns[:1]} for row in runs] == [{c: row[c] for c in columns[:1]} for row in published]
+    assert [[float(row[c]) for c in columns[1:]] for row in runs] == [
+        [float(row[c]) for c in columns[1:]] for row in published
+    ]
+    # The first and last rows of its README, and a rate that is not the best one on test.
+    assert len(best) == 17 and [row["model_name"] for row in best][6] == "studio-ousia/luke-japanese-base-lite"
+    assert "| studio-ousia/luke-japanese-large-lite | 3e-05 | 97.83 | 97.82 | 97.22 | 97.47 |" in printed
+    assert "| cl-tohoku/bert-base-japanese-v3 | 5e-05 | 96.88 | 96.59 | 96.28 | 96.39 |" in printed
+    assert "| cl-tohoku/bert-base-japanese-char | 1e-05 | 95.11 | 94.91 | 93.82 | 94.17 |" in printed
+    v3 = next(row for row in best if row["model_name"] == "cl-tohoku/bert-base-japanese-v3")
+    assert (v3["lr"], v3["highest-test-f1"], v3["alike"]) == ("5e-05", "0.971784", "")
+    assert "Of 17 models with a choice of settings, dev chose what is best on test for 8, and what is worst" in printed
+    assert "worst there for 6. The best lies" in printed and "not all runs have their predictions" in printed
+    # Its own table is one that it reads.
+    assert command(["aggregate", str(tmp_path / "all.csv"), "--output", str(tmp_path / "again")]) == 0
+    assert rows_of(tmp_path / "again" / "best.csv") == best
+    assert command(["aggregate", str(tmp_path / "all.csv"), "--output", str(tmp_path)]) == 1
+    assert "all.csv would be written over: choose another --output" in capsys.readouterr().err
+
+
+def test_seeds_are_one_row_and_settings_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2, 3):
+        run_folder(tmp_path, f"x/good/{seed}", "good", 0.9, 0.8 + seed / 100, seed=seed)
+        run_folder(tmp_path, f"x/high/{seed}", "good", 0.8, 0.7, lr=1e-2, seed=seed)
+        run_folder(tmp_path, f"y/bad/{seed}", "bad/model", 0.5, 0.6, seed=seed, regularizers=["r-drop", "ema"])
+    asked = ["aggregate", str(tmp_path / "x"), str(tmp_path / "y"), str(tmp_path / "x" / "good")]
+    assert command([*asked, "--output", str(tmp_path / "results")]) == 0
+    printed = capsys.readouterr().out
+    assert "## news: 9 runs, 200 test texts" in printed and "Means and standard deviations of 3 seeds." in printed
+    assert "1 of 1 pairs differ" in printed
+    good, bad = rows_of(tmp_path / "results" / "best.csv")
+    assert (good["model_name"], good["lr"], good["seeds"], good["alike"]) == ("good", "0.001", "3", "a")
+    assert (bad["model_name"], bad["other"], bad["alike"]) == ("bad/model", "regularizers=r-drop,ema", "b")
+    values = [float(row["f1"]) for row in rows_of(tmp_path / "results" / "all.csv") if row["lr"] == "0.001"][:3]
+    assert float(good["f1"]) == pytest.approx(np.mean(values)) and good["best-val-epoch"] == "1"
+    assert float(good["f1-sd"]) == pytest.approx(np.std(values, ddof=1)) and good["seconds"] == "5.0"
+    assert float(good["best-val-f1-sd"]) == pytest.approx(0.01) and good["highest-test-f1"] == good["f1"]
+    shown = " ± ".join(f"{100 * v:.2f}" for v in (np.mean(values), np.std(values, ddof=1)))
+    assert f" {shown} | a |" in printed and "| good | 0.001 | regularizers=none | 3 |" in printed
+
+
+def test_models_that_answer_alike_share_a_letter(tmp_path: Path) -> None:
+    for model, right in (("best", 0.9), ("same", 0.9), ("worst", 0.4)):
+        run_folder(tmp_path, model, model, right, 0.5)
+    (table,) = tables_of(read_all([tmp_path])[0])
+    assert [one.model for one in table.best] == ["best", "same", "worst"]
+    assert table.letters == ["a", "a", "b"] and table.apart == {(0, 2), (1, 2)}
+
+
+def test_letters_are_shared_by_exactly_those_that_are_not_told_apart() -> None:
+    random = np.random.default_rng(0)
+    for m in range(1, 8):
+        apart = {pair for pair in combinations(range(m), 2) if random.random() < 0.4}
+        found = letters(m, apart)
+        for a, b in combinations(range(m), 2):
+            assert bool(set(found[a]) & set(found[b])) == ((a, b) not in apart)
+        assert all(found)
+    assert letters(3, {(0, 2)}) == ["a", "ab", "b"]
+
+
+def test_runs_on_other_texts_are_another_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder(tmp_path / "runs", "1", "one", 0.9, 0.9)
+    run_folder(tmp_path / "runs", "2", "two", 0.8, 0.9, texts="別")
+    (run_folder(tmp_path / "runs", "3", "three", 0.7, 0.9) / "predictions-test.jsonl").unlink()
+    assert command(["aggregate", str(tmp_path / "runs"), str(PUBLISHED), "--output", str(tmp_path / "new")]) == 0
+    printed = capsys.readouterr().out
+    titles = [line for line in printed.splitlines() if line.startswith("## ")]
+    assert titles == ["## news (1): 1 run, 200 test texts", "## news (2): 1 run, 200 test texts", "## news (3): 1 run",
+                      "## hpprc-runs.csv: 51 runs"]  # fmt: skip
+    assert printed.count("There is one model: nothing is compared.") == 3
+    assert [row["test"] for row in rows_of(tmp_path / "new" / "best.csv")][:4] == [
+        "news (1)", "news (2)", "news (3)", "hpprc-runs.csv"
+    ]  # fmt: skip
+
+
+def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    run_folder(runs, "1", "one", 0.9, 0.9)
+    run_folder(runs, "again", "one", 0.9, 0.9, started="2027-01-01T00:00:00+00:00")
+    (run_folder(runs, "stopped", "one", 0.9, 0.9, seed=2) / "test-metrics.json").unlink()
+    (run_folder(runs, "score", "one", 0.9, 0.9, seed=3) / "test-metrics.json").write_text('{"spearman": 0.5}')
+    (run_folder(runs, "evaluated", "one", 0.9, 0.9, seed=4) / "config.json").write_text('{"options": {}}')
+    (run_folder(runs, "broken", "one", 0.9, 0.9, seed=5) / "val-metrics.json").write_text("{")
+    assert command(["aggregate", str(runs), "--output", str(tmp_path / "new")]) == 0
+    printed = capsys.readouterr().out
+    for said in (
+        f"{runs}/score left out: its task, classify, has no loss",
+        f"{runs}/evaluated left out: it is no run of finetune",
+        f"{runs}/broken left out: {runs}/broken/val-metrics.json is not JSON",
+        f"1 in {runs} left out, without test-metrics.json",
+        f"{runs}/1 left out: {runs}/again is the same run, made later",
+    ):
+        assert f"note    {said}" in printed
+    assert len(rows_of(tmp_path / "new" / "all.csv")) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("model_name,lr\n", ":1: no column 'best-val-f1'; a table of runs has model_name, lr, best-val-f1"),
+        ("model_name,lr,best-val-f1,accuracy,precision,recall,f1\n", " has no runs below its header"),
+        (
+            "model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1,1,1,1,1,x\n",
+            ":2: 'x' (column 'f1') is no number",
+        ),
+        (
+            "model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1,1,1,1,,1\n",
+            ":2: '' (column 'recall') is no num",
+        ),
+        ("model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1\n", ":2: 2 columns where the header has 7"),
+        ("model_name,lr,best-val-f1,accuracy,precision,recall,f1\n ,1,1,1,1,1,1\n", ":2: the model's name is empty"),
+    ],
+)
+def test_a_table_that_is_none_of_runs_is_refused(
+    tmp_path: Path, content: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text(content)
+    assert command(["aggregate", str(file), "--output", str(tmp_path / "new")]) == 1
+    assert f"{file}{reason}" in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("none", "is no folder with runs"), ("", "no run of finetune, with config")]
+)
+def test_folders_without_runs_are_told(
+    tmp_path: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["aggregate", str(tmp_path / name)]) == 1 and said in capsys.readouterr().err

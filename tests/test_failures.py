@@ -755,8 +755,8 @@ def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
     trained.settings = settings = replace(trained.settings, regularizers=())
     data = trained.data
 
-    def no_training(model, task, train, dev, told, regularizers):
-        assert told is settings and regularizers == []
+    def no_training(part, train, dev, regularizers):
+        assert part.settings is settings and regularizers == []
         seen.append((train.sentences, dev.sentences))
         yield {"epoch": 0, "dev_accuracy": 0.5}
 
@@ -764,7 +764,7 @@ def test_no_fine_tuning_sees_the_fold_that_it_judges(planted, monkeypatch):
         judged.append(split.examples)
         return ask(part, name, split)
 
-    monkeypatch.setattr(retraining, "fine_tune", no_training)
+    monkeypatch.setattr(retraining, "rows_of", no_training)
     monkeypatch.setattr(Run, "judge", judging)
     found = retraining.retrain(trained, 3)
     monkeypatch.undo()

@@ -389,7 +389,7 @@ def test_entities_in_memory_come_back_from_the_runs_folder(tmp_path):
         ([{"start": "0", "end": 2, "kind": "a"}], "which does not say start, end"),
         (["東京"], "has '東京', which does not say start, end"),
         ("東京", "is no list in JSON"),
-        ({"start": 0}, "column 'entities' holds a dict"),
+        ({"start": 0}, "(column 'entities') is no list"),
         (None, "no 'entities'"),
     ],
 )

@@ -115,7 +115,9 @@ def heat_maps(terms: Sequence[str], before: np.ndarray, after: np.ndarray) -> Fi
         axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
         axes.set_yticks(np.arange(len(names)) + 0.5, names)
         axes.set_title(title)
-        figure.colorbar(cells, ax=axes, shrink=0.7).solids.set_rasterized(False)
+        bar = figure.colorbar(cells, ax=axes, shrink=0.7)
+        assert bar.solids
+        bar.solids.set_rasterized(False)
         if len(names) <= 12:
             for i, j in np.ndindex(values.shape):
                 strong = values[i, j] > 0.7 if low == 0 else abs(values[i, j]) > 0.7 * most

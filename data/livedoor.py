@@ -105,7 +105,7 @@ def articles_in(path: Path) -> tuple[list[Article], list[BadRow], list[str]]:
     if missing := [label for label in LABELS if not any(one.category == label for one in articles)]:
         notes.append(f"no articles of {few(missing)}")
     if hash_of(part for name, content in files for part in ("/".join(ending(name)).encode(), content)) != CONTENTS:
-        notes.append(f"these {len(files):,} articles are not the 7,367 that figures of tezukuri are of")
+        notes.append(f"these {len(files):,} articles are not the 7,367 of the corpus, or not letter by letter")
     return articles, bad, notes
 
 
@@ -121,6 +121,8 @@ def article_of(name: str, content: bytes) -> Article:
     """An article from its file; BrokenArticleError where it is none."""
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     lines = text.splitlines()
+    if not name.isascii() and re.search("[\udc80-\udcff]", name):
+        raise BrokenArticleError(1, "the name of the file is not UTF-8")
     for number, line in enumerate(lines if re.search("[\udc80-\udcff]", text) else (), start=1):
         try:
             refuse_broken_text(line)

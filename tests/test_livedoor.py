@@ -72,7 +72,7 @@ def test_splits_depend_on_the_seed_and_on_no_order_of_files(tmp_path: Path) -> N
     for folder in (tmp_path / "folder", tmp_path / "folder" / "text"):
         assert load("livedoor", path=folder).examples == packed.examples
     assert load("livedoor", path=tmp_path / "folder", seed=1).examples != packed.examples
-    assert any("these 27 articles are not the 7,367 that figures" in note for note in packed.notes)
+    assert any("these 27 articles are not the 7,367 of the corpus" in note for note in packed.notes)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,11 @@ def test_a_broken_article_is_named_by_its_member_and_line(tmp_path: Path, conten
     assert f"{path}/text/peachy/peachy-9.txt:{reason}" in str(raised.value)
     data = load("livedoor", path=path, bad_rows="skip")
     assert len(data.examples) == 18 and len(data.bad_rows) == 1
+
+
+def test_a_name_that_could_not_be_written_is_told(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar.gz", [*articles(2), member("text/smax/smax-\udc83.txt")])
+    assert "the name of the file is not UTF-8" in str(load("livedoor", path=path, bad_rows="skip").bad_rows[0])
 
 
 def test_what_is_twice_or_missing_is_told(tmp_path: Path) -> None:

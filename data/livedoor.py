@@ -104,7 +104,7 @@ def articles_in(path: Path) -> tuple[list[Article], list[BadRow], list[str]]:
         notes.append(f"{are}: {few([name for name, _ in others.most_common()])}")
     if missing := [label for label in LABELS if not any(one.category == label for one in articles)]:
         notes.append(f"no articles of {few(missing)}")
-    if hash_of(part for name, content in files for part in ("/".join(ending(name)).encode(), content)) != CONTENTS:
+    if hash_of(part for name, content in files for part in (in_bytes(name), content)) != CONTENTS:
         notes.append(f"these {len(files):,} articles are not the 7,367 of the corpus, or not letter by letter")
     return articles, bad, notes
 
@@ -207,11 +207,16 @@ def fetch(url: str = URL, names: str = NAMES) -> Path:
 
 def names_hash(content: bytes) -> str:
     files, _ = sorted_files(Path(URL), io.BytesIO(content))
-    return hash_of("/".join(ending(name)).encode() for name, _ in files)
+    return hash_of(in_bytes(name) for name, _ in files)
 
 
 def hash_of(parts: Iterator[bytes]) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def in_bytes(name: str) -> bytes:
+    """`<category>/<file>` of a name."""
+    return "/".join(ending(name)).encode("utf-8", "surrogateescape")
 
 
 def ending(name: str) -> tuple[str, str]:

@@ -90,9 +90,9 @@ def articles_in(path: Path) -> tuple[list[Article], list[BadRow], list[str]]:
     for name, content in files:
         try:
             article = article_of(name, content)
-            first = places.setdefault(article.name, name)
-            if first != name:
-                raise BrokenArticleError(1, f"the id {article.name!r} is already that of {first}")
+            if article.name in places:
+                raise BrokenArticleError(1, f"the id {article.name!r} is already that of {places[article.name]}")
+            places[article.name] = name
             articles.append(article)
         except BrokenArticleError as error:
             raw = content[:RAW_LENGTH].decode("utf-8", "backslashreplace")

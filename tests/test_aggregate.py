@@ -82,7 +82,8 @@ def test_seeds_are_one_row_and_settings_several(tmp_path: Path, capsys: pytest.C
     assert command([*asked, "--output", str(tmp_path / "results")]) == 0
     printed = capsys.readouterr().out
     assert "## news: 9 runs, 200 test texts" in printed and "Means and standard deviations of 3 seeds." in printed
-    assert "1 of 1 pairs differ" in printed
+    assert "1 of 1 pairs differ" in printed and "better on test than one of these: good (5 s)." in printed
+    assert (tmp_path / "results" / "cost-1.png").read_bytes().startswith(b"\x89PNG")
     good, bad = rows_of(tmp_path / "results" / "best.csv")
     assert (good["model_name"], good["lr"], good["seeds"], good["alike"]) == ("good", "0.001", "3", "a")
     assert (bad["model_name"], bad["other"], bad["alike"]) == ("bad/model", "regularizers=r-drop,ema", "b")

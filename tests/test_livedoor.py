@@ -55,7 +55,7 @@ def test_the_whole_corpus(data_folder: Path) -> None:
 
 
 def test_title_and_body_are_normalised_as_the_tutorial_does(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.tar.gz", [member("text/smax/smax-1.txt", "\ufeff" + ARTICLE), *articles()])
+    path = archive(tmp_path / "a.tar.gz", [member("text/smax/smax-9.txt", "\ufeff" + ARTICLE), *articles()])
     one, title, body = (
         next(e for e in load(name, path=path).examples if "題名" in e.content or "行目" in e.content)
         for name in ("livedoor", "livedoor:only=title", "livedoor:only=body")
@@ -102,10 +102,11 @@ def test_a_name_that_could_not_be_written_is_told(tmp_path: Path) -> None:
 
 def test_what_is_twice_or_missing_is_told(tmp_path: Path) -> None:
     own = [one for one in articles() if "topic-news" not in one[0].name]
-    path = archive(tmp_path / "a.tar.gz", [*own, member("copy/smax/smax-1.txt"), member("text/games/games-1.txt")])
-    data = load("livedoor", path=path, bad_rows="skip")
-    (bad,) = data.bad_rows
-    assert "the id 'smax-1' is already that of copy/smax/smax-1.txt" in str(bad)
+    more = [member("copy/smax/smax-1.txt"), member("text/peachy/peachy-1.txt"), member("text/games/games-1.txt")]
+    data = load("livedoor", path=archive(tmp_path / "a.tar.gz", [*own, *more]), bad_rows="skip")
+    peachy, smax = data.bad_rows
+    assert "the id 'smax-1' is already that of copy/smax/smax-1.txt" in str(smax)
+    assert "the id 'peachy-1' is already that of text/peachy/peachy-1.txt" in str(peachy), "the same member twice"
     assert "no articles of 'topic-news'" in data.notes and "'games-1.txt'" in data.notes[0]
     with pytest.raises(DataError, match=r"b\.tar\.gz has no articles <category>/\*\.txt of 'dokujo-tsushin'"):
         load("livedoor", path=archive(tmp_path / "b.tar.gz", [member("smax-1.txt")]))

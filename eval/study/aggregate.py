@@ -115,6 +115,23 @@ class Table:
             found.append(dict(zip(COMPARED, (float(low), float(high), group, better), strict=True)))
         return found
 
+    @cached_property
+    def costs(self) -> list[tuple[str, float, float, float]]:
+        """Of each of `best` whose time is known: model, seconds of training, macro-F1 on test, its deviation; means
+        over its seeds."""
+        return [(one.model, seconds, one.f1, one.spread("f1") or 0.0)
+                for one in self.best if (seconds := one.mean("seconds"))]  # fmt: skip
+
+    @property
+    def front(self) -> list[str]:
+        """The models of `costs` than which none is faster and better: the fastest first."""
+        found, highest = [], -1.0
+        for model, _, f1, _ in sorted(self.costs, key=lambda cost: (cost[1], -cost[2])):
+            if f1 > highest:
+                found.append(model)
+                highest = f1
+        return found
+
 
 COMPARED = ("f1-low", "f1-high", "alike", "beats-first")
 
@@ -212,7 +229,9 @@ def told(one: Table) -> str:
         better = compared["beats-first"]
         rows.append([*cells, *[compared["alike"]] * alike, *["" if better is None else f"{better:.0%}"] * beats])
     title = f"## {one.name}: {runs} run{'s' * (runs > 1)}" + (f", {n:,} test texts" if n else "")
-    sentences = "\n".join(f"- {sentence}" for sentence in [*of_letters(one), *of_choosing(one), *of_seeds(one)])
+    sentences = "\n".join(
+        f"- {sentence}" for sentence in [*of_letters(one), *of_choosing(one), *of_costs(one), *of_seeds(one)]
+    )
     return f"{title}\n\n{table(header, rows)}\n\n{sentences}"
 
 
@@ -252,6 +271,16 @@ def of_choosing(one: Table) -> list[str]:
             f"of macro-F1 above what was chosen on average, and at most {most}."
         )
     return found
+
+
+def of_costs(one: Table) -> list[str]:
+    if len(one.costs) < 2:
+        return []
+    seconds = {model: f"{model} ({time:,.0f} s)" for model, time, _, _ in one.costs}
+    machines = {run.machine for chosen in one.best for run in chosen.runs} - {""}
+    beware = f"; the times are of {len(machines)} kinds of machine" if len(machines) > 1 else ""
+    front = ", ".join(seconds[model] for model in one.front)
+    return [f"None trains faster and is better on test than one of these: {front}{beware}."]
 
 
 def of_seeds(one: Table) -> list[str]:

@@ -36,6 +36,7 @@ class Made:
     gold: tuple[str, ...] = ()  # n; empty where its predictions are not known
     predicted: tuple[str, ...] = ()
     started: str = ""
+    machine: str = ""
 
     def number(self, name: str) -> float:
         value = self.values[name]
@@ -112,7 +113,7 @@ def made_of(run: Path) -> Made:
     return Made(
         model, values, data["name"], texts, str(run), others, tuple(data["labels"]),
         tuple(row["label"] for row in predictions or ()), tuple(row["predicted"] for row in predictions or ()),
-        config.get("started", ""),
+        config.get("started", ""), json.dumps(config["machine"]) if "machine" in config else "",
     )  # fmt: skip
 
 

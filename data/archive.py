@@ -28,7 +28,7 @@ def members(path: Path, archive: BinaryIO | None = None) -> Iterator[tuple[str, 
 
 def of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     limit = Limit(folder)
-    for file in sorted(folder.rglob("*")):
+    for file in folder.rglob("*"):
         if file.is_file():
             name = file.relative_to(folder).as_posix()
             limit.count(name, file.stat().st_size)

@@ -90,9 +90,9 @@ def articles_in(path: Path) -> tuple[list[Article], list[BadRow], list[str]]:
     for name, content in files:
         try:
             article = article_of(name, content)
-            first = places.setdefault(article.name, name)
-            if first != name:
-                raise BrokenArticleError(1, f"the id {article.name!r} is already that of {first}")
+            if article.name in places:
+                raise BrokenArticleError(1, f"the id {article.name!r} is already that of {places[article.name]}")
+            places[article.name] = name
             articles.append(article)
         except BrokenArticleError as error:
             raw = content[:RAW_LENGTH].decode("utf-8", "backslashreplace")
@@ -104,8 +104,8 @@ def articles_in(path: Path) -> tuple[list[Article], list[BadRow], list[str]]:
         notes.append(f"{are}: {few([name for name, _ in others.most_common()])}")
     if missing := [label for label in LABELS if not any(one.category == label for one in articles)]:
         notes.append(f"no articles of {few(missing)}")
-    if hash_of(part for name, content in files for part in ("/".join(ending(name)).encode(), content)) != CONTENTS:
-        notes.append(f"these {len(files):,} articles are not the 7,367 that figures of tezukuri are of")
+    if hash_of(part for name, content in files for part in (in_bytes(name), content)) != CONTENTS:
+        notes.append(f"these {len(files):,} articles are not the 7,367 of the corpus, or not letter by letter")
     return articles, bad, notes
 
 
@@ -121,6 +121,8 @@ def article_of(name: str, content: bytes) -> Article:
     """An article from its file; BrokenArticleError where it is none."""
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     lines = text.splitlines()
+    if not name.isascii() and re.search("[\udc80-\udcff]", name):
+        raise BrokenArticleError(1, "the name of the file is not UTF-8")
     for number, line in enumerate(lines if re.search("[\udc80-\udcff]", text) else (), start=1):
         try:
             refuse_broken_text(line)
@@ -205,11 +207,16 @@ def fetch(url: str = URL, names: str = NAMES) -> Path:
 
 def names_hash(content: bytes) -> str:
     files, _ = sorted_files(Path(URL), io.BytesIO(content))
-    return hash_of("/".join(ending(name)).encode() for name, _ in files)
+    return hash_of(in_bytes(name) for name, _ in files)
 
 
 def hash_of(parts: Iterator[bytes]) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def in_bytes(name: str) -> bytes:
+    """`<category>/<file>` of a name."""
+    return "/".join(ending(name)).encode("utf-8", "surrogateescape")
 
 
 def ending(name: str) -> tuple[str, str]:

@@ -7,9 +7,11 @@ python scripts/aggregate.py outputs/small outputs/mini runs.csv --output results
 import argparse
 from pathlib import Path
 
+from tezukuri.eval.plots import write_picture
 from tezukuri.eval.runs import write_csv
 from tezukuri.eval.study.aggregate import all_rows, best_rows, tables_of, told
 from tezukuri.eval.study.made import read_all
+from tezukuri.eval.study.pictures import cost_and_quality
 from tezukuri.scripts.command import parser_of, run_file
 
 FILES = {"all.csv": all_rows, "best.csv": best_rows}
@@ -37,6 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     for file, rows_of in zip(written, FILES.values(), strict=True):
         write_csv(file, rows_of(tables))
+    for number, one in enumerate(tables, start=1):
+        if len(one.costs) > 1:
+            written.append(options.output / f"cost-{number}.png")
+            write_picture(written[-1], cost_and_quality, one.costs, one.front)
     print("\nfiles   " + "\n        ".join(map(str, written)))
     return 0
 

@@ -83,7 +83,8 @@ def test_seeds_are_one_row_and_settings_several(tmp_path: Path, capsys: pytest.C
     assert command([*asked, "--output", str(tmp_path / "results")]) == 0
     printed = capsys.readouterr().out
     assert "## news: 9 runs, 200 test texts" in printed and "Means and standard deviations of 3 seeds." in printed
-    assert "1 of 1 pairs differ" in printed
+    assert "1 of 1 pairs differ" in printed and "better on test than one of these: good (5 s)." in printed
+    assert (tmp_path / "results" / "cost-1.png").read_bytes().startswith(b"\x89PNG")
     good, bad = rows_of(tmp_path / "results" / "best.csv")
     assert (good["model_name"], good["lr"], good["seeds"], good["alike"]) == ("good", "0.001", "3", "a")
     assert (bad["model_name"], bad["other"], bad["alike"]) == ("bad/model", "regularizers=r-drop,ema", "b")
@@ -92,7 +93,12 @@ def test_seeds_are_one_row_and_settings_several(tmp_path: Path, capsys: pytest.C
     assert float(good["f1-sd"]) == pytest.approx(np.std(values, ddof=1)) and good["seconds"] == "5.0"
     assert float(good["best-val-f1-sd"]) == pytest.approx(0.01) and good["highest-test-f1"] == good["f1"]
     shown = " ± ".join(f"{100 * v:.2f}" for v in (np.mean(values), np.std(values, ddof=1)))
-    assert f" {shown} | a |" in printed and "| good | 0.001 | regularizers=none | 3 |" in printed
+    shown += " ({} to {})".format(*(f"{100 * float(good[name]):.1f}" for name in ("f1-low", "f1-high")))
+    assert (
+        f" {shown} | a |  |" in printed
+        and printed.count("| b | 0% |") == 1
+        and "| good | 0.001 | regularizers=none | 3 |" in printed
+    )
 
 
 def test_models_that_answer_alike_share_a_letter(tmp_path: Path) -> None:
@@ -100,7 +106,24 @@ def test_models_that_answer_alike_share_a_letter(tmp_path: Path) -> None:
         run_folder(tmp_path, model, model, right, 0.5)
     (table,) = tables_of(read_all([tmp_path])[0])
     assert [one.model for one in table.best] == ["best", "same", "worst"]
-    assert table.letters == ["a", "a", "b"] and table.apart == {(0, 2), (1, 2)}
+    assert [one["alike"] for one in table.compared] == ["a", "a", "b"] and table.apart == {(0, 2), (1, 2)}
+    assert [one["beats-first"] for one in table.compared] == [None] * 3, "there is one seed"
+    assert all(
+        found["f1-low"] < one.f1 < found["f1-high"] for one, found in zip(table.best, table.compared, strict=True)
+    )
+
+
+def test_intervals_are_of_texts_and_seeds_and_the_order_may_turn_with_the_seed(tmp_path: Path) -> None:
+    for seed, right in enumerate((0.95, 0.7, 0.6), start=1):
+        run_folder(tmp_path, f"a{seed}", "varied", right, 0.9, seed=seed)
+        run_folder(tmp_path, f"b{seed}", "steady", 0.7, 0.9, seed=seed)
+    (table,) = tables_of(read_all([tmp_path])[0])
+    first, second = table.compared
+    f1 = [[run.number("f1") for run in one.runs] for one in table.best]
+    turned = [(mine > theirs) + (mine == theirs) / 2 for mine in f1[1] for theirs in f1[0]]
+    assert second["beats-first"] == pytest.approx(np.mean(turned)) and 0 < np.mean(turned) < 1
+    wide, narrow = (one["f1-high"] - one["f1-low"] for one in (first, second))
+    assert wide > narrow + 0.05, "its seeds differ more"
 
 
 def test_letters_are_shared_by_exactly_those_that_are_not_told_apart() -> None:

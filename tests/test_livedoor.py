@@ -55,7 +55,7 @@ def test_the_whole_corpus(data_folder: Path) -> None:
 
 
 def test_title_and_body_are_normalised_as_the_tutorial_does(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.tar.gz", [member("text/smax/smax-1.txt", "\ufeff" + ARTICLE), *articles()])
+    path = archive(tmp_path / "a.tar.gz", [member("text/smax/smax-9.txt", "\ufeff" + ARTICLE), *articles()])
     one, title, body = (
         next(e for e in load(name, path=path).examples if "題名" in e.content or "行目" in e.content)
         for name in ("livedoor", "livedoor:only=title", "livedoor:only=body")
@@ -72,7 +72,7 @@ def test_splits_depend_on_the_seed_and_on_no_order_of_files(tmp_path: Path) -> N
     for folder in (tmp_path / "folder", tmp_path / "folder" / "text"):
         assert load("livedoor", path=folder).examples == packed.examples
     assert load("livedoor", path=tmp_path / "folder", seed=1).examples != packed.examples
-    assert any("these 27 articles are not the 7,367 that figures" in note for note in packed.notes)
+    assert any("these 27 articles are not the 7,367 of the corpus" in note for note in packed.notes)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,18 @@ def test_a_broken_article_is_named_by_its_member_and_line(tmp_path: Path, conten
     assert len(data.examples) == 18 and len(data.bad_rows) == 1
 
 
+def test_a_name_that_could_not_be_written_is_told(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar.gz", [*articles(2), member("text/smax/smax-\udc83.txt")])
+    assert "the name of the file is not UTF-8" in str(load("livedoor", path=path, bad_rows="skip").bad_rows[0])
+
+
 def test_what_is_twice_or_missing_is_told(tmp_path: Path) -> None:
     own = [one for one in articles() if "topic-news" not in one[0].name]
-    path = archive(tmp_path / "a.tar.gz", [*own, member("copy/smax/smax-1.txt"), member("text/games/games-1.txt")])
-    data = load("livedoor", path=path, bad_rows="skip")
-    (bad,) = data.bad_rows
-    assert "the id 'smax-1' is already that of copy/smax/smax-1.txt" in str(bad)
+    more = [member("copy/smax/smax-1.txt"), member("text/peachy/peachy-1.txt"), member("text/games/games-1.txt")]
+    data = load("livedoor", path=archive(tmp_path / "a.tar.gz", [*own, *more]), bad_rows="skip")
+    peachy, smax = data.bad_rows
+    assert "the id 'smax-1' is already that of copy/smax/smax-1.txt" in str(smax)
+    assert "the id 'peachy-1' is already that of text/peachy/peachy-1.txt" in str(peachy), "the same member twice"
     assert "no articles of 'topic-news'" in data.notes and "'games-1.txt'" in data.notes[0]
     with pytest.raises(DataError, match=r"b\.tar\.gz has no articles <category>/\*\.txt of 'dokujo-tsushin'"):
         load("livedoor", path=archive(tmp_path / "b.tar.gz", [member("smax-1.txt")]))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..statistics import ALPHA, holm
+from ..statistics import ALPHA, PERCENTILES, holm
 from .document import table
 from .made import NUMBERS, Made, key_of
 from .study import DRAWS, difference, drawn_scores, texts_apart
@@ -74,22 +74,66 @@ class Table:
         return sorted(chosen, key=lambda one: -one.f1)
 
     @cached_property
-    def letters(self) -> list[str] | None:
-        """For each of `best` the groups that it is in; None where there is one alone, or predictions are not known."""
-        if len(self.best) < 2 or not all(run.predicted for one in self.best for run in one.runs):
+    def drawn(self) -> list[np.ndarray] | None:
+        """The macro-F1 of each run of each of `best`, on the texts as they are and on each draw: (S, 1 + DRAWS). None
+        where not all predictions are known."""
+        if not all(run.predicted for one in self.best for run in one.runs):
             return None
-        return letters(len(self.best), self.apart)
+        first = self.best[0].runs[0]
+        gold, labels = np.array(first.gold), first.labels
+        return [
+            np.stack([drawn_scores(gold, np.array([run.predicted]), labels)["f1"] for run in one.runs])
+            for one in self.best
+        ]
 
     @cached_property
     def apart(self) -> set[tuple[int, int]]:
         """Pairs of `best` whose macro-F1 differs: all pairs by the paired bootstrap of `differences`, by Holm."""
-        first = self.best[0].runs[0]
-        gold = np.array(first.gold)
+        scores = [runs.mean(axis=0) for runs in self.drawn or ()]
+        gold = np.array(self.best[0].runs[0].gold)
         predicted = [np.array([run.predicted for run in one.runs]) for one in self.best]  # (S, n) each
-        scores = [drawn_scores(gold, answers, first.labels)["f1"] for answers in predicted]
         pairs = list(combinations(range(len(scores)), 2))
         ps = [difference(scores[a], scores[b], texts_apart(gold, predicted[a], predicted[b])).p for a, b in pairs]
         return {pair for pair, p in zip(pairs, holm(ps), strict=True) if p < ALPHA}
+
+    @cached_property
+    def compared(self) -> list[dict[str, Any]]:
+        """For each of `best`: `f1-low` and `f1-high`, between which 95 % of draws of texts and seeds lie; `alike`, the
+        letters of the groups that it is in; `beats-first`, the share of pairs of seeds in which it is better than the
+        first (ties count half). None for what is not known."""
+        if self.drawn is None:
+            return [dict.fromkeys(COMPARED)] * len(self.best)
+        found = []
+        groups = letters(len(self.best), self.apart) if len(self.best) > 1 else [None]
+        for place, (runs, group) in enumerate(zip(self.drawn, groups, strict=True)):
+            seeds = np.random.default_rng(0).integers(0, len(runs), (len(runs), DRAWS))
+            low, high = np.quantile(runs[seeds, np.arange(1, DRAWS + 1)].mean(axis=0), PERCENTILES)
+            better, first = None, self.drawn[0][:, 0]
+            if place and min(len(runs), len(first)) > 1:
+                gaps = (runs[:, :1] - first).round(9)  # (S, S)
+                better = float(np.mean(gaps > 0) + np.mean(gaps == 0) / 2)
+            found.append(dict(zip(COMPARED, (float(low), float(high), group, better), strict=True)))
+        return found
+
+    @cached_property
+    def costs(self) -> list[tuple[str, float, float, float]]:
+        """Of each of `best` whose time is known: model, seconds of training, macro-F1 on test, its deviation; means
+        over its seeds."""
+        return [(one.model, seconds, one.f1, one.spread("f1") or 0.0)
+                for one in self.best if (seconds := one.mean("seconds"))]  # fmt: skip
+
+    @property
+    def front(self) -> list[str]:
+        """The models of `costs` than which none is faster and better: the fastest first."""
+        found, highest = [], -1.0
+        for model, _, f1, _ in sorted(self.costs, key=lambda cost: (cost[1], -cost[2])):
+            if f1 > highest:
+                found.append(model)
+                highest = f1
+        return found
+
+
+COMPARED = ("f1-low", "f1-high", "alike", "beats-first")
 
 
 def tables_of(runs: Sequence[Made]) -> list[Table]:
@@ -104,8 +148,8 @@ def tables_of(runs: Sequence[Made]) -> list[Table]:
                   if len({str(run.settings.get(name)) for run in some}) > 1]  # fmt: skip
         grouped: dict[Any, Configuration] = {}
         for run in some:
-            told = (f"{name}={shown(run.settings.get(name))}" if name != "other" else run.settings.get(name, "")
-                    for name in differ)  # fmt: skip
+            told = (f"{name}={shown(run.settings[name])}" if name != "other" else run.settings[name]
+                    for name in differ if run.settings.get(name) is not None)  # fmt: skip
             one = grouped.setdefault(key_of(run), Configuration([], " ".join(filter(None, told))))
             one.runs.append(run)
         name = test if names.count(test) == 1 else f"{test} ({names[: number + 1].count(test)})"
@@ -149,13 +193,13 @@ def best_rows(tables: Sequence[Table]) -> list[dict[str, Any]]:
     test that it had with any settings."""
     rows: list[dict[str, Any]] = []
     for one in tables:
-        for chosen, letter in zip(one.best, one.letters or [""] * len(one.best), strict=True):
+        for chosen, compared in zip(one.best, one.compared, strict=True):
             numbers = {name: tidy(name, chosen.mean(name)) for name in NUMBERS if name not in ("seed", "seconds")}
             spreads = {f"{name}-sd": chosen.spread(name) for name in ("best-val-f1", "accuracy", "f1")}
             highest = max(other.f1 for other in one.models[chosen.model])
             rows.append(
                 {"model_name": chosen.model, **numbers, "other": chosen.other or None, "seeds": len(chosen.runs),
-                 **spreads, "highest-test-f1": highest, "seconds": chosen.mean("seconds"), "alike": letter or None,
+                 **spreads, "highest-test-f1": highest, "seconds": chosen.mean("seconds"), **compared,
                  "test": one.name}
             )  # fmt: skip
     return rows
@@ -171,32 +215,39 @@ def told(one: Table) -> str:
     """A table in Markdown with the best of each model, in hundredths, and sentences on what it shows."""
     n = len(one.best[0].runs[0].gold)
     runs = sum(len(some.runs) for some in one.configurations)
-    with_other, with_letters = any(chosen.other for chosen in one.best), one.letters is not None
-    with_seeds = any(len(chosen.runs) > 1 for chosen in one.best)
-    header = ["model", "lr", *["other"] * with_other, *["seeds"] * with_seeds]
-    header += ["accuracy", "precision", "recall", "macro-F1", *["alike"] * with_letters]
+    other, several = any(chosen.other for chosen in one.best), any(len(chosen.runs) > 1 for chosen in one.best)
+    alike, beats = (any(compared[name] is not None for compared in one.compared) for name in ("alike", "beats-first"))
+    header = ["model", "lr", *["other"] * other, *["seeds"] * several, "accuracy", "precision", "recall", "macro-F1"]
+    header += [*["alike"] * alike, *["beats the first"] * beats]
     rows = []
-    for chosen, letter in zip(one.best, one.letters or [""] * len(one.best), strict=True):
-        cells = [chosen.model, f"{chosen.runs[0].number('lr'):g}", *[chosen.other] * with_other]
-        cells += [str(len(chosen.runs))] * with_seeds
+    for chosen, compared in zip(one.best, one.compared, strict=True):
+        cells = [chosen.model, f"{chosen.runs[0].number('lr'):g}", *[chosen.other] * other]
+        cells += [str(len(chosen.runs))] * several
         cells += [hundredths(chosen, name) for name in ("accuracy", "precision", "recall", "f1")]
-        rows.append([*cells, *[letter] * with_letters])
+        if compared["f1-low"] is not None:
+            cells[-1] += f" ({100 * compared['f1-low']:.1f} to {100 * compared['f1-high']:.1f})"
+        better = compared["beats-first"]
+        rows.append([*cells, *[compared["alike"]] * alike, *["" if better is None else f"{better:.0%}"] * beats])
     title = f"## {one.name}: {runs} run{'s' * (runs > 1)}" + (f", {n:,} test texts" if n else "")
-    sentences = "\n".join(f"- {sentence}" for sentence in [*of_letters(one), *of_choosing(one), *of_seeds(one)])
+    sentences = "\n".join(
+        f"- {sentence}" for sentence in [*of_letters(one), *of_choosing(one), *of_costs(one), *of_seeds(one)]
+    )
     return f"{title}\n\n{table(header, rows)}\n\n{sentences}"
 
 
 def of_letters(one: Table) -> list[str]:
     if len(one.best) < 2:
         return ["There is one model: nothing is compared."]
-    if one.letters is None:
+    if one.drawn is None:
         return ["Which models can be told apart is not known: not all runs have their predictions."]
     pairs = len(one.best) * (len(one.best) - 1) // 2
     sentence = (
         f"Models that share a letter cannot be told apart by their macro-F1: {len(one.apart)} of {pairs} pairs differ "
-        f"(paired bootstrap of {DRAWS:,} draws of the texts, corrected by Holm, {ALPHA:.0%}). Only texts are drawn: "
-        "what other seeds would bring is another matter."
+        f"(paired bootstrap of {DRAWS:,} draws of the texts, corrected by Holm, {100 * ALPHA:g} %). Only texts are "
+        "drawn for that; for the intervals (95 %), seeds too."
     )
+    if any(compared["beats-first"] is not None for compared in one.compared):
+        sentence += " A model beats the first in so many pairs of their seeds."
     return [sentence]
 
 
@@ -220,6 +271,16 @@ def of_choosing(one: Table) -> list[str]:
             f"of macro-F1 above what was chosen on average, and at most {most}."
         )
     return found
+
+
+def of_costs(one: Table) -> list[str]:
+    if len(one.costs) < 2:
+        return []
+    seconds = {model: f"{model} ({time:,.0f} s)" for model, time, _, _ in one.costs}
+    machines = {run.machine for chosen in one.best for run in chosen.runs} - {""}
+    beware = f"; the times are of {len(machines)} kinds of machine" if len(machines) > 1 else ""
+    front = ", ".join(seconds[model] for model in one.front)
+    return [f"None trains faster and is better on test than one of these: {front}{beware}."]
 
 
 def of_seeds(one: Table) -> list[str]:

@@ -18,7 +18,7 @@ NUMBERS = ("lr", "best-val-epoch", "best-val-f1", *SCORES, "batch_size", "max_le
 NEEDED = ("model_name", "lr", "best-val-f1", "accuracy", "precision", "recall", "f1")  # of a table of runs
 OWN_COLUMNS = ("lr", "batch_size", "max_length", "seed")  # what columns are for; other settings stand in "other"
 # Options that make another model of the same name, beside the settings.
-OF_MODEL = ("revision", "tokenizer", "reset_head", "pooling", "random_weights", "hidden_dropout", "attention_dropout",
+OF_MODEL = ("revision", "tokenizer", "reset_head", "pooling", "hidden_dropout", "attention_dropout",
             "classifier_dropout", "leave_out")  # fmt: skip
 
 
@@ -36,6 +36,7 @@ class Made:
     gold: tuple[str, ...] = ()  # n; empty where its predictions are not known
     predicted: tuple[str, ...] = ()
     started: str = ""
+    machine: str = ""
 
     def number(self, name: str) -> float:
         value = self.values[name]
@@ -105,12 +106,14 @@ def made_of(run: Path) -> Made:
     others |= {name: options[name] for name in OF_MODEL if options.get(name)} | {"data": data["sha256"][:8]}
     texts = data["sha256"]
     if predictions is not None:
+        predictions.sort(key=lambda row: str(row["id"]))
         judged = [[row["id"], row.get("text"), row.get("pair"), row["label"]] for row in predictions]
         texts = hashlib.sha256(json.dumps(judged).encode()).hexdigest()
+    model = options["model"] + (" (random weights)" if options.get("random_weights") else "")
     return Made(
-        options["model"], values, data["name"], texts, str(run), others, tuple(data["labels"]),
+        model, values, data["name"], texts, str(run), others, tuple(data["labels"]),
         tuple(row["label"] for row in predictions or ()), tuple(row["predicted"] for row in predictions or ()),
-        config.get("started", ""),
+        config.get("started", ""), json.dumps(config["machine"]) if "machine" in config else "",
     )  # fmt: skip
 
 

@@ -42,3 +42,25 @@ def comparison_curves(variants: Sequence[Variant]) -> bytes:
             for axes in all_axes[len(variants) :]:
                 axes.remove()
         return png(figure)
+
+
+def cost_and_quality(points: Sequence[tuple[str, float, float, float]], front: Sequence[str]) -> bytes:
+    """A PNG of models: (name, seconds of training, macro-F1 on test, its standard deviation), the front joined."""
+    with rc_context(style()):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.add_subplot()
+        for name, seconds, f1, deviation in points:
+            color = "tab:blue" if name in front else "grey"
+            axes.errorbar(seconds, f1, deviation, marker="o", color=color, capsize=3)
+            axes.annotate(textwrap.shorten(name, 40), (seconds, f1), (5, 5), textcoords="offset points", fontsize=7)
+        joined = sorted((seconds, f1) for name, seconds, f1, _ in points if name in front)
+        axes.plot(*zip(*joined, strict=True), color="tab:blue", alpha=0.5)
+        axes.set(xlabel="seconds of training", ylabel="macro-F1 on test")
+        axes.margins(x=0.15)
+        times = [seconds for _, seconds, _, _ in points]
+        if max(times) > 10 * min(times):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")  # the usual one writes formulas
+            axes.xaxis.set_minor_formatter("")
+        axes.grid(alpha=0.3)
+        return png(figure)

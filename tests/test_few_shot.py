@@ -222,10 +222,14 @@ def test_lines_cross_where_their_means_are_equal(few_shot):
     scores = {"tfidf": {8: 0.3, 16: 0.5, 64: 0.9}, "vectors": {8: 0.4, 16: 0.55, 64: 0.85}, "setfit": {8: 0.9}}
     found = {few_shot.Cell("jrte", method, size, draw): {"f1": f1} for method, line in scores.items()
              for size, f1 in line.items() for draw in few_shot.DRAWS}  # fmt: skip
-    assert few_shot.crossings(found, "jrte") == ["- TF-IDF passes frozen vectors at about 32 texts a class."]
+    assert few_shot.crossings(found, "jrte") == [
+        "- the line of TF-IDF passes that of frozen vectors at about 32 texts a class."
+    ]
     for draw in (3, 4, 5):  # too few are left
         del found[few_shot.Cell("jrte", "vectors", 64, draw)]
-    assert few_shot.crossings(found, "jrte") == ["- frozen vectors is above TF-IDF at all sizes from 8 to 16."]
+    assert few_shot.crossings(found, "jrte") == [
+        "- the line of frozen vectors is above that of TF-IDF from 8 to 16 texts a class."
+    ]
 
 
 def test_titles_are_read_from_the_archive_and_dealt_out(few_shot, tmp_path):

@@ -230,13 +230,16 @@ def means(found: Found, data: str, method: str) -> dict[int, float]:
 
 
 def crossings(found: Found, data: str) -> list[str]:
-    """Where the lines of macro-F1 cross, a sentence for every two methods that were measured at two sizes or more."""
-    lines = {called: means(found, data, method) for method, (called, _) in METHODS.items()}
+    """Where the lines of macro-F1 cross, of the draws that both have: a sentence for every two methods that were
+    measured at two sizes or more."""
     told = []
-    for one, other in combinations(lines, 2):
-        above = {
-            size: lines[other][size] - lines[one][size] for size in SIZES if size in lines[one] and size in lines[other]
-        }
+    for (first, (one, _)), (second, (other, _)) in combinations(METHODS.items(), 2):
+        above = {}
+        for size in SIZES:
+            draws = [draw for draw in DRAWS if {Cell(data, m, size, draw) for m in (first, second)} <= set(found)]
+            if len(draws) >= ENOUGH:
+                f1 = [[found[Cell(data, m, size, draw)]["f1"] for draw in draws] for m in (first, second)]
+                above[size] = statistics.mean(f1[1]) - statistics.mean(f1[0])
         if len(above) < 2:
             continue
         turns = []
@@ -331,12 +334,14 @@ def write(folder: Path, document: Path) -> None:
     print(document)
 
 
-CROSSED = "By the mean macro-F1 of three draws or more, between two sizes on a straight line over the logarithm:\n"
+CROSSED = """By the mean macro-F1 of the draws that both methods have, three or more, and between two sizes on a straight line over
+the logarithm (a difference that is smaller than the spreads may be chance):
+"""
 HEAD = """# How many texts are enough
 
 `small` with 8 to 256 labelled texts a class, by five methods, on the whole test split. Written by
 [benchmarks/few_shot.py](../benchmarks/few_shot.py), which is resumable; means ± standard deviations over draws of the
-training texts. No method looks at dev.
+training texts. No method looks at dev. Where not all draws were measured, the others' means are of other texts too.
 
 ![macro-F1 over texts a class]({picture})
 

@@ -6,8 +6,8 @@
 
 A cell is a data set, a method, a number of texts a class, and a draw of them from the train split. What it gave on the
 whole test split is kept in FOLDER/DATA/METHOD-SIZE-DRAW.json (--output, benchmarks/results/few-shot by default), and a
-cell that is there is not made again. Of draws with the same number the smaller is in the larger. The package `setfit`
-(pip install setfit accelerate, in no extra of ours) is left out where it is not installed.
+cell that is there is not made again. Of draws with the same number the smaller is in the larger. The package `setfit`,
+of the extra `bench`, is left out where it is not installed.
 """
 
 import argparse
@@ -334,7 +334,8 @@ def write(folder: Path, document: Path) -> None:
     print(document)
 
 
-CROSSED = """By the mean macro-F1 of the draws that both methods have, three or more, and between two sizes on a straight line over
+CROSSED = """\
+By the mean macro-F1 of the draws that both methods have, three or more, and between two sizes on a straight line over
 the logarithm (a difference that is smaller than the spreads may be chance):
 """
 HEAD = """# How many texts are enough

@@ -89,6 +89,7 @@ def test_a_change_is_told_from_chance():
         (["--guard", "stsb-ja=nowhere.csv"], "no such data"),
         (["--model", "scratch"], "random weights know nothing that could be kept"),
         (["--task", "classify"], "by the task similarity, not by classify"),
+        (["--method", "setfit"], "method setfit is for classes"),
         (["--loss", "nonsense"], "the loss 'nonsense' is not known; choose one of cosine"),
         (["--terms", "nowhere.txt"], "no such file"),
     ],

@@ -61,6 +61,8 @@ class AdaptPlan(Plan):
             raise ValueError("random weights know nothing that could be kept: use finetune --task similarity")
         if self.scale is not None and len(self.scale) != 2:
             raise ValueError(f"scale is {self.scale}; it must be the lowest and the highest score")
+        if self.method != "finetune":
+            raise ValueError(f"method {self.method} is for classes, and not for adapting: leave it out")
         name, told = split_name(self.task or Similarity.name)
         if name != Similarity.name:
             raise ValueError(f"an encoder is adapted by the task {Similarity.name}, not by {name}: leave --task out")

@@ -193,8 +193,9 @@ def document(folder: Path) -> None:
         cells = [spread([r["scores"][s][k] for r in some]) for s in ("dev", "test") for k in ("pearson", "spearman")]
         lines += [f"| **adapted**, {seeds(some)} | {' | '.join(cells)} |\n", PUBLISHED]
         lines += guards_table({"adapted to JSTS": some}, ("stsb-ja", "stsb-en"))
-        lines.append(f"({some[0]['machine']['cpu']}, {some[0]['machine']['threads']} threads: "
-                     f"{spread([r['seconds'] for r in some], 0)} seconds a run, guards included.)\n")  # fmt: skip
+        where, seconds = some[0]["machine"], spread([one["seconds"] for one in some], 0)
+        cores = f"{where['threads']} thread{'s' * (where['threads'] > 1)}"
+        lines.append(f"({where['cpu']}, {cores}: {seconds} seconds a run, guards included.)\n")
     else:
         lines.append("Not measured yet: `python benchmarks/similarity.py run jsts`.\n")
     lines += ["## Beside the tutorial's own encoder\n"]

@@ -133,7 +133,7 @@ def run_plan(
         settings = replace(settings, lr=plan.settings(task, hidden_size=model.config.hidden_size).lr)
     vectors = None
     if model.classifier.use == "encode":
-        vectors, settings = vectors_of(loaded, plan, settings)
+        vectors, settings = how_vectors_come(loaded, plan, settings)
         task.prefix = vectors.before(None)
     task.batch_size = settings.batch_size
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer, vectors=vectors)
@@ -153,7 +153,7 @@ def run_plan(
     return run
 
 
-def vectors_of(loaded: Loaded, plan: Plan, settings: Settings) -> tuple[Vectors, Settings]:
+def how_vectors_come(loaded: Loaded, plan: Plan, settings: Settings) -> tuple[Vectors, Settings]:
     """How sentence vectors come about, and the recipe with their length, unless the plan has another.
 
     Raises:

@@ -2,6 +2,8 @@
 
 python scripts/aggregate.py outputs
 python scripts/aggregate.py outputs/small outputs/mini runs.csv --output results
+
+Writes all.csv, best.csv, aggregate.html, and a picture of costs for each set of test texts.
 """
 
 import argparse
@@ -11,7 +13,8 @@ from tezukuri.eval.plots import write_picture
 from tezukuri.eval.runs import write_csv
 from tezukuri.eval.study.aggregate import all_rows, best_rows, tables_of, told
 from tezukuri.eval.study.made import read_all
-from tezukuri.eval.study.pictures import cost_and_quality
+from tezukuri.eval.study.page import write_page
+from tezukuri.eval.study.pictures import cost_png
 from tezukuri.scripts.command import parser_of, run_file
 
 FILES = {"all.csv": all_rows, "best.csv": best_rows}
@@ -21,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     options = parser_of("aggregate", __doc__)
     what = "a folder, below which runs lie; or a .csv of runs, such as an all.csv"
     options.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help=what)
-    options.add_argument("--output", type=Path, default=Path("results"), help="for all.csv and best.csv (%(default)s)")
+    options.add_argument("--output", type=Path, default=Path("results"), help="for tables and page (%(default)s)")
     return options
 
 
@@ -40,9 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     for file, rows_of in zip(written, FILES.values(), strict=True):
         write_csv(file, rows_of(tables))
     for number, one in enumerate(tables, start=1):
-        if len(one.costs) > 1:
+        if one.costs:
             written.append(options.output / f"cost-{number}.png")
-            write_picture(written[-1], cost_and_quality, one.costs, one.front)
+            write_picture(written[-1], cost_png, one.costs)
+    written.append(write_page(options.output, tables, notes))
     print("\nfiles   " + "\n        ".join(map(str, written)))
     return 0
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tezukuri.eval.study.aggregate import letters, tables_of
+from tezukuri.eval.study.aggregate import Cost, front, letters, tables_of, turns
 from tezukuri.eval.study.made import read_all
 from tezukuri.eval.tasks.metrics import scores
 from tezukuri.scripts.command import main as command
@@ -23,7 +24,7 @@ PUBLISHED = Path(__file__).with_name("hpprc-runs.csv")
 def run_folder(
     root: Path, name: str, model: str, right: float, dev_f1: float, lr: float = 1e-3, seed: int = 1, **more: Any
 ) -> Path:
-    """A run of which about so many of the answers are right; `more` are settings, or "texts" and "started"."""
+    """A run of which about so many of the answers are right; `more` are settings, or "texts", "started" and "costs"."""
     run = root / name
     run.mkdir(parents=True)
     random = np.random.default_rng(seed)
@@ -32,11 +33,12 @@ def run_folder(
     rows = [{"id": str(i), "text": f"{texts}{i}", "label": g, "predicted": p}
             for i, (g, p) in enumerate(zip(GOLD, predicted, strict=True))]  # fmt: skip
     (run / "predictions-test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    costs = more.pop("costs", {})
     started = more.pop("started", f"2026-01-01T00:00:{seed:02}+00:00")
     settings = {"lr": lr, "batch_size": 16, "max_length": 512, "seed": seed, "epochs": 3, "regularizers": []} | more
     data = {"name": "news", "labels": LABELS, "sha256": "0" * 64}
     config = {"options": {"model": model, "task": "classify"}, "settings": settings, "data": data, "started": started}
-    (run / "config.json").write_text(json.dumps(config))
+    (run / "config.json").write_text(json.dumps(config | costs))
     (run / "val-metrics.json").write_text(json.dumps({"f1": dev_f1, "loss": 0.4}))
     (run / "test-metrics.json").write_text(json.dumps({"loss": 0.5, **scores(GOLD, predicted, LABELS)}))
     (run / "log.csv").write_text(f"epoch,dev_f1,dev_loss,seconds\n0,0.1,1,0\n1,{dev_f1},0.4,2\n2,{dev_f1},0.6,3\n")
@@ -124,6 +126,80 @@ def test_intervals_are_of_texts_and_seeds_and_the_order_may_turn_with_the_seed(t
     assert second["beats-first"] == pytest.approx(np.mean(turned)) and 0 < np.mean(turned) < 1
     wide, narrow = (one["f1-high"] - one["f1-low"] for one in (first, second))
     assert wide > narrow + 0.05, "its seeds differ more"
+
+
+# Millions of parameters, as the tutorial's README has them; it sets models of 200 and more apart.
+MILLIONS = {
+    "studio-ousia/luke-japanese-base-lite": 133, "cl-tohoku/bert-base-japanese-v2": 111,
+    "cl-tohoku/bert-base-japanese-v3": 111, "cl-tohoku/bert-base-japanese": 110, "bert-base-multilingual-cased": 177,
+    "cl-tohoku/bert-base-japanese-char-v3": 91, "cl-tohoku/bert-base-japanese-char-v2": 90,
+    "cl-tohoku/bert-base-japanese-whole-word-masking": 110, "cl-tohoku/bert-base-japanese-char": 89,
+    "studio-ousia/luke-japanese-large-lite": 413, "cl-tohoku/bert-large-japanese": 337, "xlm-roberta-large": 559,
+    "studio-ousia/mluke-large-lite": 560, "xlm-roberta-base": 278, "studio-ousia/mluke-base-lite": 278,
+    "cl-tohoku/bert-large-japanese-v2": 337, "cl-tohoku/bert-large-japanese-char-v2": 311,
+}  # fmt: skip
+
+
+def page_of(folder: Path) -> str:
+    return (folder / "aggregate.html").read_text(encoding="utf-8")
+
+
+def test_the_page_groups_models_by_size_as_the_tutorial_does(tmp_path: Path) -> None:
+    header, *lines = PUBLISHED.read_text(encoding="utf-8").splitlines()
+    rows = [f"{line},{MILLIONS[line.split(',')[0]]}e6" for line in lines]
+    (tmp_path / "runs.csv").write_text("\n".join([f"{header},parameters", *rows, "new,1e-5,1,.9,1,.9,.9,.9,.9,"]))
+    assert command(["aggregate", str(tmp_path / "runs.csv"), "--output", str(tmp_path / "new")]) == 0
+    page = page_of(tmp_path / "new")
+    small, rest = page.split("<caption>200 million parameters or more</caption>")
+    large, unknown = rest.split("<caption>Number of parameters not known</caption>")
+    small = small.split("<caption>Fewer than 200 million parameters</caption>")[1]
+    names = [re.findall('<th scope="row">(.+?)</th>', part.split("</table>")[0]) for part in (small, large, unknown)]
+    assert names == [list(MILLIONS)[:9], list(MILLIONS)[9:], ["new"]]  # in the order of its README
+    assert '<td class="n">133.0 M</td><td class="n">5e-05</td>' in small and large.count("<svg") == 0
+    assert "one of these: cl-tohoku/bert-base-japanese-char (89.0 M), " in page
+    assert "of 1 model that is not known" in page and "compared by it: seconds." in page
+
+
+def test_a_page_without_numbers_of_parameters_says_so(tmp_path: Path) -> None:
+    assert command(["aggregate", str(PUBLISHED), "--output", str(tmp_path)]) == 0
+    page = page_of(tmp_path)
+    assert "Not known, so that nothing is compared by it: seconds and parameters." in page and "<svg" not in page
+    assert page.count("<caption>") == 1 and "<caption>Number of parameters not known</caption>" in page
+
+
+def test_names_on_the_page_are_data_and_costs_stand_beside_quality(tmp_path: Path) -> None:
+    hostile = "<script>a()</script>{{ 7*7 }}$\\frac{"
+    for model, right, costs in (
+        (hostile, 0.9, {"parameters": 250_000_000, "memory": {"gpu": 3 * 2**30}}),
+        ("small", 0.7, {"parameters": 1_500_000, "memory": {"gpu": 2**29}}),
+        ("slow", 0.6, {"parameters": 2_000_000, "memory": {"process": 2**30}}),
+    ):
+        for seed in (1, 2):
+            run_folder(tmp_path / "runs", f"{right}-{seed}", model, right, 0.8, seed=seed, costs=costs)
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "test-metrics.json").write_text("{}")
+    (tmp_path / "runs" / "broken" / "config.json").write_text("<b>")
+    assert command(["aggregate", str(tmp_path / "runs"), "--output", str(tmp_path / "new")]) == 0
+    page = page_of(tmp_path / "new")
+    assert "<script" not in page and "{{ 7*7 }}" in page and "<b>" not in page and "broken left out" in page
+    assert "default-src 'none'; style-src" in page
+    assert page.count("<svg") == 3, "seconds, parameters, memory of the GPU; that of a process is known of one model"
+    for cell in ("250.0 M", "3.00 GiB (GPU)", "0.50 GiB (GPU)", "1.00 GiB (process)", "5 s"):
+        assert f'<td class="n">{cell}</td>' in page
+    assert "None takes less memory of the GPU and is better on test than one of these: small (0.50 GiB)" in page
+    best = rows_of(tmp_path / "new" / "best.csv")
+    assert [row["parameters"] for row in best] == ["250000000", "1500000", "2000000"]
+    assert [row["beats-next"] for row in best] == ["", "0.0", best[2]["beats-next"]] and best[2]["beats-next"]
+
+
+def test_the_next_better_model_is_beaten_in_a_share_of_pairs_of_seeds() -> None:
+    assert turns(np.array([0.9, 0.5]), np.array([0.8, 0.5])) == (1 + 1 + 0 + 0.5) / 4
+    assert turns(np.array([0.9]), np.array([0.8, 0.5])) is None, "one seed says nothing of others"
+
+
+def test_the_front_has_what_none_beats_at_no_more_cost() -> None:
+    costs = [Cost("a", 1, 0.5, 0), Cost("b", 1, 0.6, 0), Cost("c", 2, 0.6, 0), Cost("d", 3, 0.7, 0)]
+    assert front(costs) == ["b", "d"]
 
 
 def test_letters_are_shared_by_exactly_those_that_are_not_told_apart() -> None:

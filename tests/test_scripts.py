@@ -129,8 +129,11 @@ def test_the_log_has_a_row_an_epoch_and_the_kept_epoch_is_the_best_of_them(run):
     assert max(float(row["dev_f1"]) for row in log[1:]) == kept["f1"]
 
 
-def test_the_configuration_tells_how_to_repeat_the_run(run):
+def test_the_configuration_tells_how_to_repeat_the_run_and_what_it_took(run):
     told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    weights = load_file(run / "model" / "model.safetensors")
+    assert told["parameters"] == sum(tensor.numel() for tensor in weights.values())
+    assert told["memory"]["process"] > 100 * 2**20, "bytes: PyTorch alone is larger"
     assert told["settings"]["lr"] == 1e-3 and told["settings"]["epochs"] == 2 and told["settings"]["seed"] == 42
     assert (
         told["versions"]["torch"]

@@ -34,6 +34,7 @@ from .batch import Texts
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run, told_how_to_go_on
 from .loop import chosen_epoch, fine_tune
+from .memory import forget_peak, peak_memory
 from .plan import DataOptions, Plan
 from .regularizers.regularizer import Regularizer
 from .regularizers.shelf import regularizers_of
@@ -126,6 +127,7 @@ def run_plan(
     regularizers = regularizers_of(settings.regularizers)
 
     # The model.
+    forget_peak(device)
     torch.manual_seed(settings.seed)  # before the head is made
     loaded = make(plan, data, task)
     model = loaded.model.to(device)
@@ -148,6 +150,9 @@ def run_plan(
 
     with told_how_to_go_on(plan.command, run.folder):
         train(run, splits, bool(resume), (resume or run.folder) if plan.checkpoint else None, regularizers)
+        if not rank():
+            config: dict[str, Any] = read_json(run.folder / "config.json")
+            write_json(run.folder / "config.json", config | {"memory": peak_memory(device)})
         if judged:
             judge_and_save(run, splits)
     return run
@@ -326,9 +331,11 @@ def begin(
         folder = new_run(Path(plan.output_dir), plan.model)
         if in_memory:
             run.plan = plan = keep_data(in_memory, plan, folder / "data.jsonl", run.task)
-        config = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts, "precision": precision}
+        config: dict[str, Any] = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts}
+        config["precision"] = precision
         config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}
         config["code"] = code
+        config["parameters"] = sum(parameter.numel() for parameter in run.model.parameters())
         write_json(folder / "config.json", config | {"load_report": asdict(loaded.report)} | circumstances(device))
     # What the reader of the data noted, and what is strange about its labels.
     for note in notes:

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import combinations
 from statistics import mean, stdev
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,26 @@ from ..statistics import ALPHA, PERCENTILES, holm
 from .document import table
 from .made import NUMBERS, Made, key_of
 from .study import DRAWS, difference, drawn_scores, texts_apart
+
+# What a model costs → how it is told, its unit, and what is better about one that costs less.
+COSTS = {
+    "seconds": ("seconds of training", 1, "trains faster"),
+    "parameters": ("million parameters", 1e6, "has fewer parameters"),
+    "gpu_memory": ("GiB of GPU memory at the peak", 2**30, "takes less memory of the GPU"),
+    "process_memory": ("GiB of the process at the peak", 2**30, "takes less memory of its process"),
+}
+# As the tutorial groups its models, by their parameters.
+LARGE = 200e6
+SIZES = ("fewer than 200 million parameters", "200 million parameters or more", "number of parameters not known")
+
+
+class Cost(NamedTuple):
+    """What one model costs, in the unit of COSTS, and its macro-F1 on test; means over its seeds."""
+
+    model: str
+    cost: float
+    f1: float
+    deviation: float  # of the macro-F1, over the seeds
 
 
 @dataclass
@@ -49,6 +69,11 @@ class Configuration:
     @property
     def model(self) -> str:
         return self.runs[0].model
+
+    @property
+    def size(self) -> str:
+        parameters = self.mean("parameters")
+        return SIZES[2] if parameters is None else SIZES[parameters >= LARGE]
 
 
 @dataclass
@@ -99,8 +124,8 @@ class Table:
     @cached_property
     def compared(self) -> list[dict[str, Any]]:
         """For each of `best`: `f1-low` and `f1-high`, between which 95 % of draws of texts and seeds lie; `alike`, the
-        letters of the groups that it is in; `beats-first`, the share of pairs of seeds in which it is better than the
-        first (ties count half). None for what is not known."""
+        letters of the groups that it is in; `beats-first` and `beats-next`, the share of pairs of seeds in which it is
+        better than the first, and than the next better one (ties count half). None for what is not known."""
         if self.drawn is None:
             return [dict.fromkeys(COMPARED)] * len(self.best)
         found = []
@@ -108,32 +133,41 @@ class Table:
         for place, (runs, group) in enumerate(zip(self.drawn, groups, strict=True)):
             seeds = np.random.default_rng(0).integers(0, len(runs), (len(runs), DRAWS))
             low, high = np.quantile(runs[seeds, np.arange(1, DRAWS + 1)].mean(axis=0), PERCENTILES)
-            better, first = None, self.drawn[0][:, 0]
-            if place and min(len(runs), len(first)) > 1:
-                gaps = (runs[:, :1] - first).round(9)  # (S, S)
-                better = float(np.mean(gaps > 0) + np.mean(gaps == 0) / 2)
-            found.append(dict(zip(COMPARED, (float(low), float(high), group, better), strict=True)))
+            others = (self.drawn[0], self.drawn[place - 1]) if place else ()
+            first, above = (turns(runs[:, 0], other[:, 0]) for other in others) if others else (None, None)
+            found.append(dict(zip(COMPARED, (float(low), float(high), group, first, above), strict=True)))
         return found
 
     @cached_property
-    def costs(self) -> list[tuple[str, float, float, float]]:
-        """Of each of `best` whose time is known: model, seconds of training, macro-F1 on test, its deviation; means
-        over its seeds."""
-        return [(one.model, seconds, one.f1, one.spread("f1") or 0.0)
-                for one in self.best if (seconds := one.mean("seconds"))]  # fmt: skip
-
-    @property
-    def front(self) -> list[str]:
-        """The models of `costs` than which none is faster and better: the fastest first."""
-        found, highest = [], -1.0
-        for model, _, f1, _ in sorted(self.costs, key=lambda cost: (cost[1], -cost[2])):
-            if f1 > highest:
-                found.append(model)
-                highest = f1
+    def costs(self) -> dict[str, list[Cost]]:
+        """For each of COSTS that two of `best` are known to have: those."""
+        found: dict[str, list[Cost]] = {}
+        for name, (_, unit, _) in COSTS.items():
+            known = [Cost(one.model, cost / unit, one.f1, one.spread("f1") or 0.0)
+                     for one in self.best if (cost := one.mean(name))]  # fmt: skip
+            found |= {name: known} if len(known) > 1 else {}
         return found
 
 
-COMPARED = ("f1-low", "f1-high", "alike", "beats-first")
+def front(costs: Sequence[Cost]) -> list[str]:
+    """The models than which none costs less and is better (Pareto's front): the cheapest first."""
+    found, highest = [], -1.0
+    for model, _, f1, _ in sorted(costs, key=lambda one: (one.cost, -one.f1)):
+        if f1 > highest:
+            found.append(model)
+            highest = f1
+    return found
+
+
+def turns(ours: np.ndarray, theirs: np.ndarray) -> float | None:
+    """The share of pairs of seeds, (S,) scores each, in which ours is better; None where one of them has one seed."""
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    gaps = (ours[:, None] - theirs).round(9)  # (S, S)
+    return float(np.mean(gaps > 0) + np.mean(gaps == 0) / 2)
+
+
+COMPARED = ("f1-low", "f1-high", "alike", "beats-first", "beats-next")
 
 
 def tables_of(runs: Sequence[Made]) -> list[Table]:
@@ -207,7 +241,7 @@ def best_rows(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 def tidy(name: str, value: float | None) -> float | None:
     """Counts without `.0`."""
-    counts = ("best-val-epoch", "batch_size", "max_length", "seed")
+    counts = ("best-val-epoch", "batch_size", "max_length", "seed", "parameters", "gpu_memory", "process_memory")
     return int(value) if name in counts and value is not None and value == int(value) else value
 
 
@@ -217,22 +251,27 @@ def told(one: Table) -> str:
     runs = sum(len(some.runs) for some in one.configurations)
     other, several = any(chosen.other for chosen in one.best), any(len(chosen.runs) > 1 for chosen in one.best)
     alike, beats = (any(compared[name] is not None for compared in one.compared) for name in ("alike", "beats-first"))
-    header = ["model", "lr", *["other"] * other, *["seeds"] * several, "accuracy", "precision", "recall", "macro-F1"]
-    header += [*["alike"] * alike, *["beats the first"] * beats]
+    sized = any(chosen.mean("parameters") for chosen in one.best)
+    header = ["model", *["parameters"] * sized, "lr", *["other"] * other, *["seeds"] * several]
+    header += ["accuracy", "precision", "recall", "macro-F1", *["alike"] * alike]
+    header += ["beats the first", "beats the one above"] * beats
     rows = []
     for chosen, compared in zip(one.best, one.compared, strict=True):
-        cells = [chosen.model, f"{chosen.runs[0].number('lr'):g}", *[chosen.other] * other]
+        cells = [chosen.model, *[millions(chosen)] * sized, f"{chosen.runs[0].number('lr'):g}", *[chosen.other] * other]
         cells += [str(len(chosen.runs))] * several
         cells += [hundredths(chosen, name) for name in ("accuracy", "precision", "recall", "f1")]
         if compared["f1-low"] is not None:
-            cells[-1] += f" ({100 * compared['f1-low']:.1f} to {100 * compared['f1-high']:.1f})"
-        better = compared["beats-first"]
-        rows.append([*cells, *[compared["alike"]] * alike, *["" if better is None else f"{better:.0%}"] * beats])
+            cells[-1] += f" ({interval(compared)})"
+        turned = [share(compared[name]) for name in ("beats-first", "beats-next")]
+        rows.append([*cells, *[compared["alike"]] * alike, *turned * beats])
     title = f"## {one.name}: {runs} run{'s' * (runs > 1)}" + (f", {n:,} test texts" if n else "")
-    sentences = "\n".join(
-        f"- {sentence}" for sentence in [*of_letters(one), *of_choosing(one), *of_costs(one), *of_seeds(one)]
-    )
-    return f"{title}\n\n{table(header, rows)}\n\n{sentences}"
+    listed = "\n".join(f"- {sentence}" for sentence in sentences(one))
+    return f"{title}\n\n{table(header, rows)}\n\n{listed}"
+
+
+def sentences(one: Table) -> list[str]:
+    """What a table shows."""
+    return [*of_letters(one), *of_choosing(one), *of_costs(one), *of_seeds(one)]
 
 
 def of_letters(one: Table) -> list[str]:
@@ -247,7 +286,7 @@ def of_letters(one: Table) -> list[str]:
         "drawn for that; for the intervals (95 %), seeds too."
     )
     if any(compared["beats-first"] is not None for compared in one.compared):
-        sentence += " A model beats the first in so many pairs of their seeds."
+        sentence += " A model beats the first, and the next better one, in so many pairs of their seeds."
     return [sentence]
 
 
@@ -274,13 +313,24 @@ def of_choosing(one: Table) -> list[str]:
 
 
 def of_costs(one: Table) -> list[str]:
-    if len(one.costs) < 2:
-        return []
-    seconds = {model: f"{model} ({time:,.0f} s)" for model, time, _, _ in one.costs}
+    """Of each cost the models on the front, and of how many models it is not known."""
     machines = {run.machine for chosen in one.best for run in chosen.runs} - {""}
-    beware = f"; the times are of {len(machines)} kinds of machine" if len(machines) > 1 else ""
-    front = ", ".join(seconds[model] for model in one.front)
-    return [f"None trains faster and is better on test than one of these: {front}{beware}."]
+    found = []
+    for name, costs in one.costs.items():
+        told = {model: f"{model} ({in_units(name, cost)})" for model, cost, _, _ in costs}
+        beware = "; the times are of several kinds of machine" if name == "seconds" and len(machines) > 1 else ""
+        lacking = len(one.best) - len(costs)
+        beware += f"; of {lacking} model{'s' * (lacking > 1)} that is not known" if lacking else ""
+        cheap = ", ".join(told[model] for model in front(costs))
+        found.append(f"None {COSTS[name][2]} and is better on test than one of these: {cheap}{beware}.")
+    if len(one.best) > 1 and (unknown := [costs for costs in ("seconds", "parameters") if costs not in one.costs]):
+        found.append(f"Not known, so that nothing is compared by it: {' and '.join(unknown)}.")
+    return found
+
+
+def in_units(name: str, cost: float) -> str:
+    """A cost in the unit of COSTS."""
+    return {"seconds": f"{cost:,.0f} s", "parameters": f"{cost:,.1f} M"}.get(name, f"{cost:,.2f} GiB")
 
 
 def of_seeds(one: Table) -> list[str]:
@@ -296,6 +346,19 @@ def hundredths(chosen: Configuration, name: str) -> str:
     """`97.01`, or `97.01 ± 0.20` of several seeds."""
     values = [100 * run.number(name) for run in chosen.runs]
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def interval(compared: dict[str, Any]) -> str:
+    return f"{100 * compared['f1-low']:.1f} to {100 * compared['f1-high']:.1f}"
+
+
+def millions(chosen: Configuration) -> str:
+    parameters = chosen.mean("parameters")
+    return "" if parameters is None else f"{parameters / 1e6:,.1f} M"
+
+
+def share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
 
 
 def shown(value: Any) -> str:

@@ -14,7 +14,8 @@ from ...weights.files import read_json
 from ..runs import read_log, read_predictions
 
 SCORES = ("loss", "accuracy", "precision", "recall", "f1")
-NUMBERS = ("lr", "best-val-epoch", "best-val-f1", *SCORES, "batch_size", "max_length", "seed", "seconds")
+NUMBERS = ("lr", "best-val-epoch", "best-val-f1", *SCORES, "batch_size", "max_length", "seed", "seconds", "parameters",
+           "gpu_memory", "process_memory")  # the memory in bytes, at its peak  # fmt: skip
 NEEDED = ("model_name", "lr", "best-val-f1", "accuracy", "precision", "recall", "f1")  # of a table of runs
 OWN_COLUMNS = ("lr", "batch_size", "max_length", "seed")  # what columns are for; other settings stand in "other"
 # Options that make another model of the same name, beside the settings.
@@ -102,6 +103,9 @@ def made_of(run: Path) -> Made:
     values = {name: test[name] for name in SCORES} | {name: settings[name] for name in OWN_COLUMNS}
     values |= {"best-val-f1": dev["f1"], "best-val-epoch": kept_epoch(log, dev)}
     values |= {"seconds": sum(row.get("seconds") or 0 for row in log) if log else None}
+    memory = config.get("memory") or {}  # which older runs do not tell, nor their parameters
+    values |= {"parameters": config.get("parameters"), "gpu_memory": memory.get("gpu")}
+    values |= {"process_memory": memory.get("process")}
     others = {name: value for name, value in settings.items() if name not in OWN_COLUMNS}
     others |= {name: options[name] for name in OF_MODEL if options.get(name)} | {"data": data["sha256"][:8]}
     texts = data["sha256"]

@@ -1,13 +1,14 @@
-"""The plot of a study: loss and accuracy of each method over the epochs, with the baseline's."""
+"""Pictures of a study: loss and accuracy of each method over the epochs; what models cost and how good they are."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..plots import png, style
+from ..plots import ON_A_PAGE, inline, png, style
+from .aggregate import COSTS, Cost, front
 from .study import Variant
 
 
@@ -44,23 +45,35 @@ def comparison_curves(variants: Sequence[Variant]) -> bytes:
         return png(figure)
 
 
-def cost_and_quality(points: Sequence[tuple[str, float, float, float]], front: Sequence[str]) -> bytes:
-    """A PNG of models: (name, seconds of training, macro-F1 on test, its standard deviation), the front joined."""
+def cost_png(costs: Mapping[str, Sequence[Cost]]) -> bytes:
     with rc_context(style()):
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        axes = figure.add_subplot()
-        for name, seconds, f1, deviation in points:
-            color = "tab:blue" if name in front else "grey"
-            axes.errorbar(seconds, f1, deviation, marker="o", color=color, capsize=3)
-            axes.annotate(textwrap.shorten(name, 40), (seconds, f1), (5, 5), textcoords="offset points", fontsize=7)
-        joined = sorted((seconds, f1) for name, seconds, f1, _ in points if name in front)
+        return png(cost_and_quality(costs))
+
+
+def cost_svg(costs: Mapping[str, Sequence[Cost]]) -> str:
+    """To stand in a page."""
+    with rc_context(ON_A_PAGE):
+        return inline(cost_and_quality(costs))
+
+
+def cost_and_quality(costs: Mapping[str, Sequence[Cost]]) -> Figure:
+    """For each cost, the models' macro-F1 on test with its deviation over it, those of Pareto's front joined."""
+    figure = Figure(figsize=(7 * len(costs), 4.5), layout="constrained")
+    fields = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for axes, (what, points) in zip(fields, costs.items(), strict=True):
+        best = front(points)
+        for name, cost, f1, deviation in points:
+            color = "tab:blue" if name in best else "grey"
+            axes.errorbar(cost, f1, deviation, marker="o", color=color, capsize=3)
+            axes.annotate(textwrap.shorten(name, 40), (cost, f1), (5, 5), textcoords="offset points", fontsize=7)
+        joined = sorted((cost, f1) for name, cost, f1, _ in points if name in best)
         axes.plot(*zip(*joined, strict=True), color="tab:blue", alpha=0.5)
-        axes.set(xlabel="seconds of training", ylabel="macro-F1 on test")
+        axes.set(xlabel=COSTS[what][0], ylabel="macro-F1 on test")
         axes.margins(x=0.15)
-        times = [seconds for _, seconds, _, _ in points]
-        if max(times) > 10 * min(times):
+        values = [cost for _, cost, _, _ in points]
+        if max(values) > 10 * min(values):
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")  # the usual one writes formulas
             axes.xaxis.set_minor_formatter("")
         axes.grid(alpha=0.3)
-        return png(figure)
+    return figure

@@ -25,6 +25,7 @@ def write_page(folder: Path, tables: Sequence[Table], notes: Sequence[str] = ())
             "runs": sum(len(some.runs) for some in one.configurations),
             "texts": len(one.best[0].runs[0].gold),
             "groups": groups(one),
+            "other": any(chosen.other for chosen in one.best),
             "sentences": sentences(one),
             "pictures": [cost_svg({name: costs}) for name, costs in one.costs.items()],
         }

@@ -14,7 +14,7 @@ from .charsmap import CharacterMap, marks
 from .recipe import Read, Recipe, Words
 from .steps import BLANK, WHITE, Add, Lower, NormalForm, Replace, Step, Strip
 from .template import Template
-from .unigram_settings import Settings, add_tokens
+from .unigram_settings import LAYOUTS, Settings, add_tokens
 
 UNKNOWN_PENALTY = 10.0
 TEXT = ""  # in a template, among the names of tokens
@@ -53,7 +53,9 @@ def parse(given: dict[str, Any], settings: Settings) -> Read:
     # Tokens that stand outside the model: special ones, and others that are cut out of a text before all else.
     added = given.get("added_tokens") or []
     add_tokens(vocabulary, {token["content"]: token["id"] for token in added})
-    special_tokens = settings.special_tokens({"unk_token": vocabulary[model["unk_id"]]})
+    layout = LAYOUTS.get(settings.tokenizer_class)  # the class's own names, where the settings have none
+    usual = {name: token for name, token in (layout.special if layout else {}).items() if token in vocabulary}
+    special_tokens = settings.special_tokens(usual | {"unk_token": vocabulary[model["unk_id"]]})
     special_tokens |= {token["content"]: token["content"] for token in added if token["special"]}
     cut_out = [token["content"] for token in added if not token["special"]]
     for token in added:

@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ import torch
 from checkout import ROOT
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
 
+import tezukuri
 from tezukuri.data.dataset import Dataset, Example
+from tezukuri.eval.study.made import NUMBERS, Made
+from tezukuri.eval.tasks.metrics import scores
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.train.batch import Texts, batch_of
@@ -151,3 +155,52 @@ def test_questions_to_a_context_are_not_divided(jglue, monkeypatch):
     found = jglue.read("jsquad", None)
     train, dev = ({example.pair for example in found.split(split)} for split in ("train", "dev"))
     assert len(train) == 18 and len(dev) == 2 and not train & dev and len(found.split("test")) == 1
+
+
+@pytest.fixture
+def livedoor(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module = importlib.import_module("livedoor")
+    yield module
+    for name in ("livedoor", "measure"):
+        del sys.modules[name]
+
+
+def kept(livedoor, folder, cell, right):
+    """A file of a run of which so many of the answers are right."""
+    labels = ("a", "b", "c")
+    random, gold = np.random.default_rng(cell.seed), np.random.default_rng(0).choice(labels, 90).tolist()
+    predicted = [g if random.random() < right else labels[labels.index(g) - 1] for g in gold]
+    values = dict.fromkeys(NUMBERS) | scores(gold, predicted, labels) | {"seconds": 60.0, "parameters": 5e6}
+    values |= {"lr": cell.rate, "best-val-f1": right, "process_memory": 2**30, "max_length": 128, "seed": cell.seed}
+    tuned = {"epochs": 4} if cell.rate else {}
+    made = Made(cell.kind, values, "livedoor", "", "somewhere", tuned, labels, tuple(gold), tuple(predicted))
+    found = livedoor.packed(made) | {"machine": {"cpu": "a CPU", "threads": 2, "date": "2026-01-01"}}
+    found |= {"truncated_share": {"test": 0.9}, "precision": "fp32"} if cell.rate else {}
+    (folder / cell.kind).mkdir(exist_ok=True)
+    (folder / f"{cell.name}.json").write_text(json.dumps(found))
+    return replace(made, place=cell.name)
+
+
+def test_the_document_of_livedoor_is_what_aggregate_finds_in_its_runs(livedoor, tmp_path):
+    assert "small, 512 tokens: 0.00012 with seed 1 (`run small-512`)" in livedoor.document(tmp_path)
+    for cell in livedoor.cells():
+        made = kept(livedoor, tmp_path, cell, {"small-512": 0.99, "small": 0.9}.get(cell.kind, 0.7) - cell.rate)
+        again = livedoor.unpacked(cell.kind, cell.name, livedoor.read(tmp_path)[cell])
+        assert (again.gold, again.predicted, again.values) == (made.gold, made.predicted, made.values)
+        assert "somewhere" not in (tmp_path / f"{cell.name}.json").read_text(), "no path is kept"
+    text = livedoor.document(tmp_path)
+    assert "## livedoor: 30 runs, 90 test texts" in text and text.endswith("Every run was made.\n")
+    assert "| small | 5.0 M | 5e-05 | epochs=4 | 3 |" in text, "the rate that dev chooses"
+    assert text.count("| small | ") == 5, "the table, three rates, what it took"
+    assert "- With 512 tokens `small` has +" in text and "was reached" in text and "longer than 512." in text
+    (tmp_path / "small" / "5e-05-2.json").unlink()
+    assert "small: 5e-05 with seed 2 (`run small`)" in livedoor.document(tmp_path)
+
+
+def test_tfidf_reads_of_an_article_what_its_tokens_hold(livedoor):
+    tokenizer = tezukuri.load("small")[1]
+    long, short = (Example("1", "駅の話", "a", "train", pair="駅から近い。" * n) for n in (200, 2))
+    assert livedoor.beginning(short, tokenizer) == short.content
+    read = livedoor.beginning(long, tokenizer)
+    assert long.content.startswith(read) and 100 < len(read) < 400

@@ -15,7 +15,9 @@ import json
 import math
 import multiprocessing
 import shutil
+import signal
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -301,6 +303,7 @@ def main() -> None:
     more = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in chosen.option)}
     if more and chosen.output == FOLDER:
         parser.error("runs with other options are no part of the document: give another --output")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM; the same command goes on"))
     begun = time.perf_counter()
     for cell in cells(chosen.names or tuple(KINDS), chosen.seeds):
         file = chosen.output / f"{cell.name}.json"
@@ -312,7 +315,11 @@ def main() -> None:
         arguments = (cell, chosen.path, file, chosen.working / cell.name, more)
         process = multiprocessing.get_context("spawn").Process(target=run, args=arguments)
         process.start()
-        process.join()
+        try:
+            process.join()
+        finally:  # a run that goes on keeps a checkpoint, and ends
+            process.terminate()
+            process.join()
         if process.exitcode:
             raise SystemExit(f"{cell.name} ended with exit code {process.exitcode}; the same command goes on with it")
         values = json.loads(file.read_text(encoding="utf-8"))["values"]

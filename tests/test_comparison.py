@@ -28,6 +28,7 @@ from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.scripts import compare
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.study_options import study_of
 from tezukuri.train.soup import greedy_soup
 from tezukuri.train.study import arguments_of, run_folder
 from tezukuri.weights.load import load
@@ -394,7 +395,7 @@ def test_what_cannot_be_compared_is_said_before_anything_runs(asked, message, tm
 
 def test_methods_are_regularizers_or_options_or_both():
     def given(method: str, *common: str) -> list[str]:
-        return arguments_of(compare.study_of(compare.parser().parse_args(["--", *common])), method)
+        return arguments_of(study_of(compare.parser().parse_args(["--", *common])), method)
 
     assert given("baseline", "--lr", "1") == ["--lr", "1", "--regularizer", "none"]
     assert given("fgm:epsilon=1 + ema") == ["--regularizer", "fgm:epsilon=1", "--regularizer", "ema"]

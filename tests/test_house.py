@@ -384,7 +384,9 @@ def test_a_script_is_thin():
 
 
 SCRIPTS = sorted(
-    path.stem for path in PACKAGE if path.parts[0] == "scripts" and path.stem not in ("command", "options")
+    path.stem
+    for path in PACKAGE
+    if path.parts[0] == "scripts" and path.stem not in ("command", "options", "study_options")
 )
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tezukuri.data.folds import parse_fold
+from tezukuri.scripts.command import main as command
 from tezukuri.scripts.options import add_options, plan_of, positive
-from tezukuri.train.places import Here
+from tezukuri.train.on_ray import OnRay
+from tezukuri.train.places import Here, Place
 from tezukuri.train.plan import Plan
 from tezukuri.train.study import Study
 
@@ -25,7 +27,7 @@ def add_study_options(options: argparse.ArgumentParser, folder: str) -> None:
         metavar="RATE",
         help="learning rates to try all with (finetune's own)",
     )
-    options.add_argument("--jobs", type=positive, default=1, help="runs at the same time (%(default)s)")
+    options.add_argument("--jobs", type=positive, default=1, help="runs at the same time on a machine (%(default)s)")
     options.add_argument(
         "--ray", metavar="ADDRESS", help="make the runs on a Ray cluster (auto: the one that runs here)"
     )
@@ -45,9 +47,12 @@ def study_of(options: argparse.Namespace, **more: Any) -> Study:
         return plan_of(Plan, finetune.parse_args(given))
 
     lrs, methods = once("rate", options.lrs), once("method", options.method)
-    place = Here(
-        [sys.executable, str(Path(__file__).with_name("finetune.py"))], options.jobs, plan(options.finetune).device
-    )
+    place: Place
+    if options.ray:
+        place = OnRay(options.ray, options.jobs, command)
+    else:
+        finetune_file = str(Path(__file__).with_name("finetune.py"))
+        place = Here([sys.executable, finetune_file], options.jobs, plan(options.finetune).device)
     return Study(methods, options.finetune, plan, place, options.study, lrs=lrs, only=options.only, **more)
 
 

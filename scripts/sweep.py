@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    models = models_of(once("model", options.models))
+    models = once("model", models_of(options.models))
     seeds = options.seeds or (1 if options.folds else 5)
     study = study_of(options, models=models, seeds=seeds, folds=options.folds)
     print(sweep(study))

@@ -53,6 +53,7 @@ PRINTED_BY = {
     "train/retraining.py": {"failures"},
     "train/comparison.py": {"compare"},
     "train/models.py": {"sweep"},
+    "train/on_ray.py": {"compare", "sweep"},
     "train/places.py": {"compare", "sweep"},
     "train/study.py": {"compare", "sweep"},
     "train/sweep.py": {"sweep"},

@@ -22,7 +22,7 @@ KEYS = ("name", "revision", "tokenizer", "group")
 
 
 def models_of(given: Sequence[str]) -> list[str]:
-    """Each model once, as `name` or `name@revision`, of names, folders, .toml files, and names of LISTS.
+    """The models, as `name` or `name@revision`, of names, folders, .toml files, and names of LISTS.
 
     Raises:
         DataError: a file is not there, or not as above.
@@ -31,7 +31,7 @@ def models_of(given: Sequence[str]) -> list[str]:
     for name in given:
         file = LISTS.get(name) or (Path(name) if name.endswith(".toml") else None)
         found += read_models(file) if file else [tidy(name)]
-    return list(dict.fromkeys(found))
+    return found
 
 
 def tidy(name: str) -> str:

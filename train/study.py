@@ -57,6 +57,12 @@ class Cell(NamedTuple):
         rate, fold = "" if self.lr is None else f"-lr={self.lr:g}", f"fold-{self.fold}-" if self.fold else ""
         return f"{model}{'/' if model else ''}{method}{rate}/{fold}seed-{self.seed}"
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its columns in tables."""
+        row = {"model": self.model, "method": self.method, "lr": self.lr, "fold": self.fold, "seed": self.seed}
+        return {name: value for name, value in row.items() if name != "fold" or value}
+
 
 @dataclass(frozen=True)
 class Study:
@@ -268,9 +274,10 @@ def settle(study: Study, cell: Cell, code: int | None) -> str:
     """What became of a run, for the screen; the reason of a failure also into its folder."""
     folder = study.folder / cell.folder
     if run := finished_run(study, cell):
-        row = row_of(cell, run)
-        scores = (f"{split} {best_of(run)} {row.get(f'{split}_{best_of(run)}')}" for split in ("dev", "test"))
-        return f"finished  {cell.folder}  {', '.join(scores)}"
+        row, best = row_of(cell, run), best_of(run)
+        scores = [(split, row.get(f"{split}_{best}")) for split in ("dev", "test")]
+        told = ", ".join(f"{split} {best} {score:.4f}" for split, score in scores if score is not None)
+        return f"finished  {cell.folder}  {told}"
     reason = why_failed(code, folder / "output.txt")
     write_whole(folder / FAILED, f"{reason}\n")
     return f"failed    {cell.folder}  {reason}"
@@ -279,8 +286,7 @@ def settle(study: Study, cell: Cell, code: int | None) -> str:
 def row_of(cell: Cell, run: Path) -> dict[str, Any]:
     """The row of a finished run in `runs.csv`, with all its scores on dev and test."""
     config = read_json(run / "config.json")
-    row: dict[str, Any] = {"model": cell.model or config["options"]["model"], "method": cell.method}
-    row |= {"lr": config["settings"]["lr"], **({"fold": cell.fold} if cell.fold else {}), "seed": cell.seed}
+    row = cell.row | {"model": cell.model or config["options"]["model"], "lr": config["settings"]["lr"]}
     for split, file in (("dev", run / "val-metrics.json"), ("test", run / "test-metrics.json")):
         scores = read_json(file) if file.is_file() else {}
         row |= {f"{split}_{name}": score for name, score in scores.items() if isinstance(score, float | None)}
@@ -299,7 +305,7 @@ def failures(study: Study, grid: Sequence[Cell]) -> list[dict[str, Any]]:
         folder = study.folder / cell.folder
         if (folder / FAILED).is_file():
             reason = (folder / FAILED).read_text(encoding="utf-8").strip()
-            found.append({**cell._asdict(), "reason": reason, "log": str(folder / "output.txt")})
+            found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
     return found
 
 

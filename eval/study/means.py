@@ -13,9 +13,7 @@ trained on it (dev), while the epoch was chosen by these texts, so that dev look
 Folds share most of their training texts. Their spread therefore underestimates how much the score would differ with
 other training texts, and no unbiased estimate of that can be had from them (Bengio and Grandvalet 2004, "No Unbiased
 Estimator of the Variance of K-Fold Cross-Validation")."""
-OF_SEEDS = (
-    "Mean ± standard deviation over {seeds}. The epoch was chosen on dev, which looks a little better than it is."
-)
+OF_SEEDS = "{seeds}. The epoch was chosen on dev, which looks a little better than it is."
 
 
 def means(rows: Sequence[Mapping[str, Any]], best: str, folds: int, seeds: int) -> str:
@@ -37,7 +35,11 @@ def means(rows: Sequence[Mapping[str, Any]], best: str, folds: int, seeds: int) 
         cells = [model, *[method] * several, f"{lr:g}", str(len(runs)), *(spread(known[n] or [nan]) for n in names)]
         lines.append((mean(known.get(f"dev_{best}") or [-inf]), [*cells, f"{mean(known['seconds']):,.0f}"]))
     header = ["model", *["method"] * several, "lr", "runs", *(name.replace("_", " ") for name in names), "seconds"]
-    over = f"{seeds} seeds" if seeds > 1 else "one seed: what another would bring is not known"
+    over = (
+        f"Mean ± standard deviation over {seeds} seeds"
+        if seeds > 1
+        else "One seed: what another would bring is not known"
+    )
     told = OF_SEEDS.format(seeds=over)
     if folds:
         test = "; test is the same for all" if any(name.startswith("test_") for name in names) else ""

@@ -6,6 +6,9 @@ whose machine is lost begins anew on another one.
 
 import io
 import os
+import re
+import signal
+import socket
 import tarfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -35,10 +38,15 @@ class OnRay:
             import ray
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("--ray needs Ray, which is not installed: pip install 'tezukuri[ray]'") from error
+        before = signal.getsignal(signal.SIGTERM)
         try:
+            if found := re.search(r"([\w.-]+):(\d+)$", address):  # Ray itself would try for a quarter of an hour
+                socket.create_connection((found[1], int(found[2])), timeout=10).close()
             ray.init(address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, OverflowError, ValueError, RuntimeError) as error:
             raise ValueError(f"no Ray cluster at {address!r}: {first_line(error)}") from error
+        if signal.getsignal(signal.SIGTERM) != before:  # Ray has one of its own, which does not let runs end in order
+            signal.signal(signal.SIGTERM, before)
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         gpus = sum(machine.get("GPU", 0) for machine in machines)
         cores = 1 if gpus else max(1, int(min(machine["CPU"] for machine in machines)) // jobs)

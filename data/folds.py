@@ -58,9 +58,9 @@ def with_fold(data: Dataset, number: int, parts: int, seed: int) -> Dataset:
     by_class = ", class by class" if list(of_class) != [""] else ""
     notes = [f"cross-validation: train and dev dealt into {parts} parts{by_class} (seed {seed}); part {number} is dev"]
     if same := sum(len(group) for group in groups.values() if len(group) > 1):
-        notes.append(f"{same} of these texts differ from another in width, case and spaces at most: both in one part")
+        notes.append(f"texts that differ from others in width, case and spaces at most, and share their part: {same}")
     if known := sum(e.split == "test" and plain(e.content) in groups for e in data.examples):
-        notes.append(f"{known} texts of test are also among those that were dealt")
+        notes.append(f"texts of test that are among these too, with the same allowance: {known}")
     if few := [label for label, texts in sorted(of_class.items()) if label and len(texts) < parts]:
         notes.append(f"fewer than {parts} different texts of {listed(few)}: not all parts have it")
     return replace(data, examples=examples, notes=[*data.notes, *notes])

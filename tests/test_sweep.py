@@ -294,8 +294,8 @@ def test_texts_that_are_the_same_are_in_one_part():
         split = {e.id: e.split for e in one.examples}
         assert split["x"] == split["y"] and split["z"] == "test"
     assert one.notes[1:] == [
-        "2 of these texts differ from another in width, case and spaces at most: both in one part",
-        "1 texts of test are also among those that were dealt",
+        "texts that differ from others in width, case and spaces at most, and share their part: 2",
+        "texts of test that are among these too, with the same allowance: 1",
         "fewer than 3 different texts of 'a', 'b': not all parts have it",
     ]
     with pytest.raises(ValueError, match="news has 3 different texts in train and dev: deal them"):

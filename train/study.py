@@ -242,10 +242,8 @@ def run_all(study: Study, methods: Sequence[str], write: Callable[[], None]) -> 
                 if process:
                     at_work[cell] = process
             if waiting and not at_work and not told:
-                print(
-                    f"wait    another process makes {len(waiting)} of the runs, such as {waiting[0].folder}", flush=True
-                )
-                told = True
+                told, first = True, waiting[0].folder
+                print(f"wait    another process makes {len(waiting)} of the runs, such as {first}", flush=True)
             # Note those that have ended.
             for cell, process in list(at_work.items()):
                 if process.poll() is not None:

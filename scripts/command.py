@@ -17,6 +17,7 @@ from tezukuri.train.signals import as_interrupts
 SCRIPTS = {
     "finetune": "train a classifier on labelled texts",
     "compare": "train in several ways, and compare the results",
+    "sweep": "train several models, and compare the results",
     "aggregate": "put runs into one table, and say which models differ",
     "adapt": "adapt sentence vectors to a domain, and see what changed",
     "evaluate": "judge a trained classifier on labelled texts",

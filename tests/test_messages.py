@@ -43,6 +43,7 @@ PRINTED_BY = {
     "eval/neutral.py": {"evaluate"},  # of a model with the data's labels there is nothing to say
     "model": set(SCRIPTS) - {"check_data", "data", "prepare", "build_vocab"},
     "scripts/options.py": {"finetune", "pretrain"},
+    "scripts/study_options.py": {"compare", "sweep"},
     "tokenize": set(SCRIPTS) - {"check_data", "data", "prepare"},
     "train": {"finetune"},
     "train/adapt.py": {"adapt"},
@@ -50,7 +51,12 @@ PRINTED_BY = {
     "train/pretrain.py": {"pretrain"},
     "train/pretraining.py": {"pretrain"},
     "train/retraining.py": {"failures"},
-    "train/study.py": {"compare"},
+    "train/comparison.py": {"compare"},
+    "train/models.py": {"sweep"},
+    "train/on_ray.py": {"compare", "sweep"},
+    "train/places.py": {"compare", "sweep"},
+    "train/study.py": {"compare", "sweep"},
+    "train/sweep.py": {"sweep"},
     "weights": set(SCRIPTS) - {"check_data", "data", "prepare", "build_vocab"},
     "weights/verify.py": {"verify"},
 }
@@ -61,7 +67,7 @@ OF_PYTHON = {"weights_only", "output_attentions"}
 
 def options_of(name: str) -> set[str]:
     known = set(import_module(f"tezukuri.scripts.{name}").parser()._option_string_actions)
-    return known | options_of("finetune") if name == "compare" else known  # what follows its --
+    return known | options_of("finetune") if name in ("compare", "sweep") else known  # what follows its --
 
 
 KNOWN = {name: options_of(name) for name in SCRIPTS}

@@ -31,6 +31,7 @@ from tezukuri.scripts import (
     probe,
     quiz,
     search,
+    sweep,
     verify,
 )
 from tezukuri.train.evaluation import EvaluationPlan
@@ -41,6 +42,7 @@ SCRIPTS = {
     for module in (
         finetune,
         compare,
+        sweep,
         adapt,
         aggregate,
         failures,

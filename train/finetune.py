@@ -371,7 +371,7 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
     plan = replace(plan, data=str(file.resolve()), pair_column=paired, choice_columns=choices, classes=classes)
     plan = replace(plan, label_column="label" if labelled else NONE)
     if isinstance(plan, Plan):
-        plan = replace(plan, leave_out=None)
+        plan = replace(plan, leave_out=None, fold=None)
     back = iter(replace(plan, bad_rows="skip").read_data(labels_are).examples)
     for number, example in enumerate(data.examples):
         read = next(back, None)

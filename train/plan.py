@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from ..data.dataset import Dataset
+from ..data.folds import parse_fold, with_fold
 from ..data.label_names import with_merged_labels
 from ..data.leave_out import without
 from ..data.load import READERS, load
@@ -246,6 +247,9 @@ class Plan(DataOptions):
     attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
 
     leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
+    fold: str | None = option(
+        None, "cross-validation: train and dev are dealt into N parts, and the K-th is dev", DATA, metavar="K/N"
+    )
     task: str | None = option(None, "{tasks}: what is predicted (that of the data; of own ones classify)", DATA)
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=[*RECIPES, "textbook"])
@@ -296,6 +300,8 @@ class Plan(DataOptions):
         super().__post_init__()
         if self.warmup_ratio is not None and self.warmup_steps is not None:
             raise ValueError("the warm-up is given twice, as warmup_ratio and as warmup_steps: give one of them")
+        if self.fold is not None:
+            parse_fold(self.fold)
         of_recipe = OF_RECIPES.get(self.recipe, {}).get("task", "")
         if of_recipe and self.task in (None, of_recipe.partition(":")[0]):
             object.__setattr__(self, "task", of_recipe)
@@ -322,7 +328,7 @@ class Plan(DataOptions):
         """The labels are of the kind that the task has, unless another is given."""
         has_labels = self.label_column != NONE
         kind = labels_are or kind_of_labels(self.task, self.pair_column is not None, has_labels)
-        return self.without_listed(super().read_data(kind))
+        return self.chosen(super().read_data(kind))
 
     @property
     def last_fifth(self) -> bool:
@@ -335,10 +341,12 @@ class Plan(DataOptions):
         return replace(self, task=task_name(self.task, data))
 
     def of_memory(self, data: Dataset) -> Dataset:
-        return self.without_listed(super().of_memory(data))
+        return self.chosen(super().of_memory(data))
 
-    def without_listed(self, data: Dataset) -> Dataset:
-        return without(data, Path(self.leave_out)) if self.leave_out else data
+    def chosen(self, data: Dataset) -> Dataset:
+        """The data without what is to be left out, and then with the fold."""
+        data = without(data, Path(self.leave_out)) if self.leave_out else data
+        return with_fold(data, *parse_fold(self.fold), self.split_seed) if self.fold else data
 
     def settings(self, task: Task | None = None, voted: bool = False, hidden_size: int | None = None) -> Settings:
         """The recipe with the plan's changes; `voted` is whether the training texts have votes of judges."""

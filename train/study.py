@@ -1,44 +1,44 @@
-"""A study: every method with every seed on the same texts, each run in its own process, and its document."""
+"""A study: a grid of runs (models, methods, rates, seeds, folds), each of which is made on its own, and its files.
 
-import os
+What is finished is never made again, and what was cut goes on or begins anew. A run that fails leaves its reason in
+`failed.csv`, the others go on, and the next start tries it again.
+"""
+
+import csv
 import re
 import shlex
 import shutil
-import subprocess
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
-from ..eval.plots import write_picture
-from ..eval.progress import progress_bar
-from ..eval.report import write_report
-from ..eval.runs import write_csv, write_json, write_whole
-from ..eval.study.document import document
-from ..eval.study.pictures import comparison_curves
-from ..eval.study.study import BASELINE, Trial, accuracy, read_run, variants
-from ..eval.tasks.table import TASKS, kind_of_labels, task_for, task_name
+from ..eval.runs import read_log, write_csv, write_json, write_whole
+from ..eval.study.study import BASELINE
+from ..eval.tasks.table import TASKS, kind_of_labels, split_name
 from ..weights.files import read_json
-from ..weights.save import save
 from .checkpoint import FILE as CHECKPOINT
-from .finetune import summary_of
+from .models import parted
+from .places import Place, Process
 from .plan import Plan
 from .regularizers.shelf import regularizers_of
-from .run import Run
-from .soup import greedy_soup
+
+if sys.platform != "win32":
+    import fcntl
 
 # Options of a run that the study sets itself, and those that no method may change, so that the texts are the same.
-OWN = ("seed", "lr", "output_dir", "save_model", "judge_train", "checkpoint")
+OWN = ("seed", "lr", "output_dir", "save_model", "judge_train", "checkpoint", "fold")
 SAME = (
     "data", "data_path", "text_column", "label_column", "pair_column", "split_column", "id_column", "encoding",
     "classes", "merge_labels", "split_seed", "bad_rows", "task",
 )  # fmt: skip
-SOUP = """\
-Of {models} models, in the order of their accuracy on dev, each was taken into the mean of their weights where this did
-not lower the mean's accuracy there (Wortsman et al. 2022, arXiv:2203.05482): {chosen} were.
-"""
+PLAIN = "default"  # the method that is none: finetune, with the regularizers of its recipe
+FAILED = "failed.txt"  # in the folder of a cell: why its run failed
+ERROR = re.compile(r"\w+: error: |[\w.]*(Error|Exception)\b")
 
 
 class Cell(NamedTuple):
@@ -47,76 +47,73 @@ class Cell(NamedTuple):
     method: str
     lr: float | None  # None: finetune's default
     seed: int
+    fold: int = 0  # 0: none
+    model: str = ""  # as models.py gives it; empty: that of finetune's options
 
     @property
     def folder(self) -> str:
+        model = re.sub(r"[^\w.=,@ -]", "_", re.sub(r"^[./]", "_", self.model).replace("/", "--"))
         method = re.sub(r"[^\w.=,-]+", "_", self.method.replace("--", "")).strip("_")
-        return f"{method}{'' if self.lr is None else f'-lr={self.lr:g}'}/seed-{self.seed}"
+        rate, fold = "" if self.lr is None else f"-lr={self.lr:g}", f"fold-{self.fold}-" if self.fold else ""
+        return f"{model}{'/' if model else ''}{method}{rate}/{fold}seed-{self.seed}"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its columns in tables."""
+        row = {"model": self.model, "method": self.method, "lr": self.lr, "fold": self.fold, "seed": self.seed}
+        return {name: value for name, value in row.items() if name != "fold" or value}
 
 
 @dataclass(frozen=True)
 class Study:
-    """The options of a comparison."""
+    """The options of a study."""
 
-    methods: Sequence[str]  # regularizers, joined by " + ", or options of finetune ("--epochs 8"); beside the baseline
+    methods: Sequence[str]  # regularizers, joined by " + ", or options of finetune ("--epochs 8"), BASELINE, or PLAIN
     finetune: Sequence[str]  # options of all runs
-    command: Sequence[str]  # that starts a run, before its options
     plan_of: Callable[[Sequence[str]], Plan]  # options → a plan
+    place: Place
     folder: Path
+    models: Sequence[str] = ()  # as models.py gives them; none: that of finetune's options
     lrs: Sequence[float] = ()
     seeds: int = 5
-    jobs: int = 1  # runs at the same time
-    pairs_of: int = 0  # then also the pairs of so many best ones
-    soup: bool = False
+    folds: int = 0
+    only: tuple[int, int] = (1, 1)  # the first of so many parts of the grid
+    judge_train: bool = False
+    pairs_of: int = 0  # of a comparison: then also the pairs of so many best methods
+    soup: bool = False  # keep all models
 
 
-def compare(study: Study) -> str:
-    """Run all that is not finished, and write `comparison.md`, `runs.csv` and `curves.png`; returns the document.
-
-    Raises:
-        ValueError: something cannot be compared, before anything runs; or a run failed.
-    """
-    methods = [BASELINE, *dict.fromkeys(study.methods)]
+def begin(study: Study, methods: Sequence[str]) -> None:
+    """Make the study's folder; ValueError where one is there that was begun with other options, or for what no run
+    could do."""
     check(study, methods)
-    begin(study)
-    run_all(study, methods)
-    if study.pairs_of > 1:
-        pairs = best_pairs(finished(study, methods), study.pairs_of)
-        print(f"pairs   {', '.join(pairs) or 'none of the best go together'}")
-        methods += [pair for pair in pairs if pair not in methods]
-        run_all(study, methods)
-    runs = finished(study, methods)
-    write_csv(study.folder / "runs.csv", [run.row() for run in runs])
-    text = f"# Comparison\n\n{document(runs, 'curves.png')}"
-    write_whole(study.folder / "comparison.md", text)
-    write_picture(study.folder / "curves.png", comparison_curves, variants(runs))
-    if study.soup:
-        folders = [study.folder / cell.folder for cell in cells(study, methods)]
-        text += f"\n## Greedy soup\n\n{soup(study, folders)}\n"
-        write_whole(study.folder / "comparison.md", text)
-    return text
+    file, common = study.folder / "study.json", {"finetune": list(study.finetune), "soup": study.soup}
+    common |= {"folds": study.folds} if study.folds else {}
+    study.folder.mkdir(parents=True, exist_ok=True)
+    if not file.is_file():
+        write_json(file, common)
+    elif (before := read_json(file)) != common:
+        others = [f"--{n}" if v is True else f"--{n} {v}" for n, v in before.items() if n != "finetune" and v]
+        started = " and ".join([repr(shlex.join(before.get("finetune", []))), *others])
+        raise ValueError(f"the runs in {study.folder} were started with {started}: choose another --study")
 
 
 def check(study: Study, methods: Sequence[str]) -> None:
-    """Raise ValueError for what cannot be compared."""
-    if study.pairs_of == 1 or study.pairs_of < 0:
-        raise ValueError("--pairs-of takes 2 or more: one method makes no pair")
-    # Each method: its options, its regularizers, the texts that it leaves out.
+    # Each method: its options, its regularizers, the texts that it leaves out; and each rate.
     usual, common = Plan(), study.plan_of(study.finetune)
     kind_of_labels(common.task)
-    task = task_name(common.task, common.read_data())
-    if not TASKS[task].classes:
-        raise ValueError(f"runs are compared by accuracy and F1 of classes, which --task {task} has not")
+    replace(common, fold=f"1/{study.folds}" if study.folds else None).read_data()
+    own = (*OWN, "model", "revision") if study.models else OWN
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
-        changed = [name for name in OWN if getattr(given, name) != getattr(usual, name)]
+        changed = [name for name in own if getattr(given, name) != getattr(usual, name)]
         changed += [name for name in SAME if getattr(given, name) != getattr(common, name)]
         if changed:
             flag = f"--{changed[0].replace('_', '-')}"
             raise ValueError(f"{flag} is one for all runs of a study: leave it out of {method}")
-        if study.soup and given.model == "scratch":
-            raise ValueError("a soup is of models that began with the same weights; --model scratch makes new ones")
         regularizers_of(given.settings().regularizers)
+        for lr in study.lrs:
+            replace(given, lr=lr).settings()
         if given.leave_out:
             given.read_data()
     # Each run needs a folder of its own.
@@ -124,43 +121,39 @@ def check(study: Study, methods: Sequence[str]) -> None:
     for cell in cells(study, methods):
         other = folders.setdefault(cell.folder, cell)
         if other != cell:
-            raise ValueError(f"{cell.method!r} and {other.method!r} have the same folder, {cell.folder}")
+            one, two = next((a, b) for a, b in zip(cell, other, strict=True) if a != b)
+            raise ValueError(f"{one!r} and {two!r} have the same folder, {cell.folder}")
 
 
-def begin(study: Study) -> None:
-    """Make the study's folder, or check that the one there was begun with the same options."""
-    file, common = study.folder / "study.json", {"finetune": list(study.finetune), "soup": study.soup}
-    if not file.is_file():
-        study.folder.mkdir(parents=True, exist_ok=True)
-        write_json(file, common)
-        return
-    before = read_json(file)
-    if {name: before.get(name) for name in common} != common:
-        soup = " and --soup" if before.get("soup") else ""
-        raise ValueError(
-            f"the runs in {study.folder} were started with {shlex.join(before.get('finetune', []))!r}{soup}: "
-            "choose another --study"
-        )
-
-
-def arguments_of(study: Study, method: str) -> list[str]:
+def arguments_of(study: Study, method: str, model: str = "") -> list[str]:
     """The options of finetune for `fgm + ema` or `--hidden-dropout 0.2`, or both with ` + ` between them.
 
-    Where neither the study nor the method names regularizers, there are none.
+    Where neither the study nor the method names regularizers, there are none, but for PLAIN.
     """
     arguments = list(study.finetune)
-    for part in () if method == BASELINE else (part.strip() for part in method.split(" + ")):
+    for part in () if method in (BASELINE, PLAIN) else (part.strip() for part in method.split(" + ")):
         if not part.strip("-"):
             raise ValueError(f"the method {method!r} names nothing to try")
         arguments += shlex.split(part) if part.startswith("-") else ["--regularizer", part]
-    return arguments if study.plan_of(arguments).regularizer else [*arguments, "--regularizer", "none"]
+    if method != PLAIN and not study.plan_of(arguments).regularizer:
+        arguments += ["--regularizer", "none"]
+    if model:
+        name, revision = parted(model)
+        arguments += ["--model", name, *(["--revision", revision] if revision else [])]
+    return arguments
 
 
 def cells(study: Study, methods: Sequence[str]) -> list[Cell]:
     """The grid, seed after seed, so that a stopped study has runs of every method."""
-    seeds = range(1, study.seeds + 1)
+    seeds, folds = range(1, study.seeds + 1), range(1, study.folds + 1) if study.folds else (0,)
     rates: list[float | None] = [*study.lrs] or [None]
-    return [Cell(method, lr, seed) for seed in seeds for method in methods for lr in rates]
+    return [
+        Cell(method, lr, seed, fold, model)
+        for seed in seeds for fold in folds for model in study.models or [""] for method in methods for lr in rates
+    ]  # fmt: skip
+
+
+# --- one run ------------------------------------------------------------------------------------------------------
 
 
 def run_folder(folder: Path) -> Path | None:
@@ -168,112 +161,164 @@ def run_folder(folder: Path) -> Path | None:
     return next((config.parent for config in folder.glob("*/*/*/config.json")), None)
 
 
-def is_finished(run: Path) -> bool:
-    """Whether the training texts are judged, and then the checkpoint deleted."""
-    return (run / "train-metrics.json").is_file() and not (run / CHECKPOINT).is_file()
+def finished_run(study: Study, cell: Cell) -> Path | None:
+    """The run of a cell, once its last file is there, and its checkpoint, which goes then, is not."""
+    run, last = run_folder(study.folder / cell.folder), "train-metrics.json" if study.judge_train else "curves.png"
+    return run if run and (run / last).is_file() and not (run / CHECKPOINT).is_file() else None
 
 
-def finished(study: Study, methods: Sequence[str]) -> list[Trial]:
-    found = []
-    for cell in cells(study, methods):
-        run = run_folder(study.folder / cell.folder)
-        if run and is_finished(run):
-            found.append(read_run(run, cell.method, cell.seed))
-    return found
+def start(study: Study, cell: Cell) -> Process | None:
+    """Start a run, or resume it; None where it is finished.
+
+    The run holds a lock on its `output.txt`, also when this process has ended: BlockingIOError where another has it.
+    """
+    folder = study.folder / cell.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "output.txt").open("a", encoding="utf-8") as output:
+        lock(output)
+        if finished_run(study, cell):
+            return None
+        (folder / FAILED).unlink(missing_ok=True)
+        run = run_folder(folder)
+        if run and (run / CHECKPOINT).is_file():
+            return study.place.start(["--resume", str(run)], folder, output)
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        output.truncate(0)
+        arguments = [*arguments_of(study, cell.method, cell.model), "--seed", str(cell.seed)]
+        arguments += [*["--judge-train"] * study.judge_train, "--no-report"]
+        arguments += [] if cell.lr is None else ["--lr", str(cell.lr)]
+        arguments += ["--fold", f"{cell.fold}/{study.folds}"] if cell.fold else []
+        arguments += ["--save-model", "best" if study.soup else "none", "--output-dir", str(folder)]
+        return study.place.start(arguments, folder, output)
 
 
-def run_all(study: Study, methods: Sequence[str]) -> None:
-    """Run what is not finished, `--jobs` at a time, and write `runs.csv` as they end; ValueError if one fails."""
-    waiting = cells(study, methods)
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // study.jobs))} | os.environ
-    at_work: dict[Cell, subprocess.Popen] = {}
-    failed: list[Path] = []
-    bar = progress_bar(None, "runs", "run", total=len(waiting), leave=True)
+def lock(file: IO[str]) -> None:
+    """Lock a file, for as long as a process has it open; where the system or the disk has no locks, it is not."""
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
+
+
+def why_failed(code: int | None, output: Path) -> str:
+    """In one line."""
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"ended by {name}" + (", as a system does that is short of memory" if name == "SIGKILL" else "")
+    lines = [line.strip() for line in output.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [line for line in lines if line] or ["it said nothing"]
+    return next((line for line in reversed(lines) if ERROR.match(line)), lines[-1])
+
+
+# --- all runs -----------------------------------------------------------------------------------------------------
+
+
+def run_all(study: Study, methods: Sequence[str], write: Callable[[], None]) -> None:
+    """Run what is not finished, of `only` a part of the grid, and `write` tables as runs end."""
+    grid = cells(study, methods)
+    number, parts = study.only
+    waiting = grid[number - 1 :: parts]
+    n, done = len(waiting), sum(finished_run(study, cell) is not None for cell in waiting)
+    part = f", the part {number}/{parts} of {len(grid)}" if parts > 1 else ""
+    print(f"study   {n} runs{part}, of which {done} are finished; {study.place.told}", flush=True)
+    at_work: dict[Cell, Process] = {}
+    begun, made, told = time.monotonic(), 0, False
     try:
         while waiting or at_work:
             # Start runs.
-            while waiting and len(at_work) < study.jobs:
-                cell = waiting.pop(0)
-                run = run_folder(study.folder / cell.folder)
-                if run and is_finished(run):
-                    bar.update()
-                else:
-                    at_work[cell] = start(study, cell, run, environment)
+            for cell in list(waiting):
+                if len(at_work) == study.place.slots:
+                    break
+                try:
+                    process = start(study, cell)
+                except BlockingIOError:
+                    continue
+                waiting.remove(cell)
+                if process:
+                    at_work[cell] = process
+            if waiting and not at_work and not told:
+                told, first = True, waiting[0].folder
+                print(f"wait    another process makes {len(waiting)} of the runs, such as {first}", flush=True)
             # Note those that have ended.
             for cell, process in list(at_work.items()):
                 if process.poll() is not None:
                     del at_work[cell]
-                    bar.update()
-                    if process.returncode:
-                        failed.append(study.folder / cell.folder / "output.txt")
-                        bar.write(f"failed    {failed[-1]}")
-                    else:
-                        write_csv(study.folder / "runs.csv", [run.row() for run in finished(study, methods)])
-                        bar.write(f"finished  {cell.folder}")
+                    made += 1
+                    said = settle(study, cell, process.returncode)
+                    left = (time.monotonic() - begun) / made * (len(waiting) + len(at_work))
+                    rest = f"; about {timedelta(seconds=round(left))} left" if left else ""
+                    write()
+                    write_failed(study, grid)
+                    print(f"{said} ({n - len(waiting) - len(at_work)} of {n}{rest})", flush=True)
             time.sleep(0.2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on, and keeps what is finished", file=sys.stderr)
+        raise
     finally:
-        bar.close()
         for process in at_work.values():  # they keep checkpoints, to be resumed from
             process.terminate()
         for process in at_work.values():
             process.wait()
-    if failed:
-        said = failed[0].read_text(encoding="utf-8").strip().splitlines()[-1:]
-        raise ValueError(
-            f"{len(failed)} runs failed; {failed[0]} ends with: {''.join(said)}\nFix it or leave the method out, "
-            "and start the same command again: finished runs are kept"
-        )
+    write()
+    write_failed(study, grid)
 
 
-def start(study: Study, cell: Cell, run: Path | None, environment: dict[str, str]) -> subprocess.Popen:
-    """Start a run in its own process, or resume it."""
+def settle(study: Study, cell: Cell, code: int | None) -> str:
+    """What became of a run, for the screen; the reason of a failure also into its folder."""
     folder = study.folder / cell.folder
-    if run and (run / CHECKPOINT).is_file():
-        arguments = ["--resume", str(run)]
+    if run := finished_run(study, cell):
+        row, best = row_of(cell, run), best_of(run)
+        scores = [(split, row.get(f"{split}_{best}")) for split in ("dev", "test")]
+        told = ", ".join(f"{split} {best} {score:.4f}" for split, score in scores if score is not None)
+        return f"finished  {cell.folder}  {told}"
+    reason = why_failed(code, folder / "output.txt")
+    write_whole(folder / FAILED, f"{reason}\n")
+    return f"failed    {cell.folder}  {reason}"
+
+
+def row_of(cell: Cell, run: Path) -> dict[str, Any]:
+    """The row of a finished run in `runs.csv`, with all its scores on dev and test."""
+    config = read_json(run / "config.json")
+    row = cell.row | {"model": cell.model or config["options"]["model"], "lr": config["settings"]["lr"]}
+    for split, file in (("dev", run / "val-metrics.json"), ("test", run / "test-metrics.json")):
+        scores = read_json(file) if file.is_file() else {}
+        row |= {f"{split}_{name}": score for name, score in scores.items() if isinstance(score, float | None)}
+    return row | {"seconds": sum(epoch["seconds"] or 0 for epoch in read_log(run)), "run": str(run)}
+
+
+def best_of(run: Path) -> str:
+    """The score that the epochs of a run are chosen by."""
+    return TASKS[split_name(read_json(run / "config.json")["options"]["task"])[0]].best
+
+
+def failures(study: Study, grid: Sequence[Cell]) -> list[dict[str, Any]]:
+    """The rows of `failed.csv`."""
+    found = []
+    for cell in grid:
+        folder = study.folder / cell.folder
+        if (folder / FAILED).is_file():
+            reason = (folder / FAILED).read_text(encoding="utf-8").strip()
+            found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
+    return found
+
+
+def write_failed(study: Study, grid: Sequence[Cell]) -> None:
+    """`failed.csv`, as long as there are runs that failed."""
+    if rows := failures(study, grid):
+        write_csv(study.folder / "failed.csv", rows)
     else:
-        shutil.rmtree(folder, ignore_errors=True)
-        arguments = [*arguments_of(study, cell.method), "--seed", str(cell.seed), "--judge-train", "--no-report"]
-        arguments += [] if cell.lr is None else ["--lr", str(cell.lr)]
-        arguments += ["--save-model", "best" if study.soup else "none", "--output-dir", str(folder)]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "output.txt").open("a", encoding="utf-8") as output:
-        command = [*study.command, *arguments]
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        (study.folder / "failed.csv").unlink(missing_ok=True)
 
 
-def best_pairs(runs: Sequence[Trial], k: int) -> list[str]:
-    """The pairs that can work together among the k single regularizers with the highest accuracy on dev."""
-    ordered = sorted(variants(runs), key=accuracy, reverse=True)
-    methods = dict.fromkeys(variant[0].method for variant in ordered)
-    best = [m for m in methods if m != BASELINE and "--" not in m and " + " not in m][:k]
-    best.sort(key=[run.method for run in runs].index)  # in the order given, so that a pair has one name
-    pairs = []
-    for pair in combinations(best, 2):
-        try:
-            regularizers_of(pair)
-        except ValueError:
-            continue
-        pairs.append(" + ".join(pair))
-    return pairs
-
-
-def soup(study: Study, folders: Sequence[Path]) -> str:
-    """Make the greedy soup of the study's models, judge it, and describe it."""
-    models = [run / "model" for run in map(run_folder, folders) if run]
-    plan = study.plan_of(study.finetune)
-    data = plan.read_data()
-    dev = data.split("dev")
-    found = greedy_soup(models, dev, plan.device)
-    said = [SOUP.format(models=len(models), chosen=len(found.chosen))]
-    run = Run(
-        study.folder / "soup", plan, plan.settings(), data, task_for(plan.task, data), found.model, found.tokenizer
-    )
-    save(found.model, found.tokenizer, run.folder / "model", cut=run.scorer.cut, task=run.task.kept())
-    for name, split in run.splits().items():
-        print(f"{name:<7} {summary_of(split, run)}")
-        if name != "train":
-            judgement = run.judge(name, split)
-            write_report(run.folder, judgement)
-            scores = ", ".join(f"{key} {judgement.metrics[key]:.3f}" for key in ("accuracy", "f1", "loss", "ece"))
-            said.append(f"- **fact** On {name} the soup has {scores}.")
-    return "\n".join(said)
+def refuse_failed(folder: Path) -> None:
+    """Raise ValueError where runs of the study in a folder failed."""
+    if (file := folder / "failed.csv").is_file():
+        with file.open(encoding="utf-8", newline="") as opened:
+            first, *others = csv.DictReader(opened)
+        n = f"{len(others) + 1} run{'s' * bool(others)} failed"
+        raise ValueError(f"{n} ({first['reason']}): {file}; the same command tries again, and keeps what is finished")

@@ -98,6 +98,17 @@ def variants(runs: Sequence[Trial]) -> list[Variant]:
     return [first, *(variant for variant in ordered if variant is not first)]
 
 
+def with_all_seeds(runs: Sequence[Trial]) -> list[Trial]:
+    """The runs with the seeds that every method has of those that have any; ValueError where there is none."""
+    seeds: dict[tuple[str, float], set[int]] = {}
+    for run in runs:
+        seeds.setdefault((run.method, run.lr), set()).add(run.seed)
+    shared = set.intersection(*seeds.values())
+    if not shared:
+        raise ValueError("no seed has a finished run of every method: leave out the method that fails")
+    return [run for run in runs if run.seed in shared]
+
+
 def accuracy(variant: Variant) -> float:
     """The mean accuracy on dev; what methods are chosen by."""
     return mean(run.metrics["dev"]["accuracy"] for run in variant)

@@ -1,0 +1,56 @@
+"""A sweep: models, methods and rates, each with several seeds or folds: a study, and its tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..eval.runs import write_csv, write_whole
+from ..eval.study.aggregate import all_rows, tables_of
+from ..eval.study.made import read_all
+from ..eval.study.means import means
+from .study import PLAIN, Study, begin, best_of, cells, failures, finished_run, refuse_failed, row_of, run_all
+
+
+def sweep(study: Study) -> str:
+    """Run all that is not finished, with `runs.csv` and `all.csv` as runs end; then write and return `sweep.md`.
+
+    Raises:
+        ValueError: something cannot be run, before anything does; or no run is finished.
+    """
+    methods = list(dict.fromkeys(study.methods)) or [PLAIN]
+    begin(study, methods)
+    run_all(study, methods, lambda: write_rows(study, methods))
+    grid = cells(study, methods)
+    finished, failed = [run for cell in grid if (run := finished_run(study, cell))], failures(study, grid)
+    if not finished:
+        refuse_failed(study.folder)
+        return "no run is finished yet"
+    rows = rows_of(study, methods)
+    text = f"# Sweep\n\n{means(rows, best_of(finished[0]), study.folds, study.seeds)}\n"
+    if len(finished) < len(grid):
+        made = len(grid) - len(finished) - len(failed)
+        text += (
+            f"\nOf {len(grid)} runs {len(failed)} failed (failed.csv), and {made} are not made yet: means are of those "
+        )
+        text += "that are finished.\n"
+    write_whole(study.folder / "sweep.md", text)
+    return text
+
+
+def rows_of(study: Study, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of `runs.csv`, all with the same columns."""
+    rows = [row_of(cell, run) for cell in cells(study, methods) if (run := finished_run(study, cell))]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def write_rows(study: Study, methods: Sequence[str]) -> None:
+    """`runs.csv`, and, of classes with a test split, `all.csv` as `aggregate` has it."""
+    if rows := rows_of(study, methods):
+        write_csv(study.folder / "runs.csv", rows)
+        if is_for_aggregate(study, rows):
+            write_csv(study.folder / "all.csv", all_rows(tables_of(read_all([study.folder])[0])))
+
+
+def is_for_aggregate(study: Study, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether `aggregate` can tell more of the runs: they are of classes, with a test split, and no folds."""
+    return not study.folds and any(row.get("test_f1") is not None for row in rows)

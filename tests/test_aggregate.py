@@ -33,11 +33,16 @@ def run_folder(
     rows = [{"id": str(i), "text": f"{texts}{i}", "label": g, "predicted": p}
             for i, (g, p) in enumerate(zip(GOLD, predicted, strict=True))]  # fmt: skip
     (run / "predictions-test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    costs = more.pop("costs", {})
+    costs, fold = more.pop("costs", {}), more.pop("fold", None)
     started = more.pop("started", f"2026-01-01T00:00:{seed:02}+00:00")
     settings = {"lr": lr, "batch_size": 16, "max_length": 512, "seed": seed, "epochs": 3, "regularizers": []} | more
-    data = {"name": "news", "labels": LABELS, "sha256": "0" * 64}
-    config = {"options": {"model": model, "task": "classify"}, "settings": settings, "data": data, "started": started}
+    data = {"name": "news", "labels": LABELS, "sha256": (fold or "0")[0] * 64}
+    config = {
+        "options": {"model": model, "task": "classify", "fold": fold},
+        "settings": settings,
+        "data": data,
+        "started": started,
+    }
     (run / "config.json").write_text(json.dumps(config | costs))
     (run / "val-metrics.json").write_text(json.dumps({"f1": dev_f1, "loss": 0.4}))
     (run / "test-metrics.json").write_text(json.dumps({"loss": 0.5, **scores(GOLD, predicted, LABELS)}))
@@ -101,6 +106,16 @@ def test_seeds_are_one_row_and_settings_several(tmp_path: Path, capsys: pytest.C
         and printed.count("| b | 0% |") == 1
         and "| good | 0.001 | regularizers=none | 3 |" in printed
     )
+
+
+def test_folds_count_as_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for fold, right in (("1/2", 0.9), ("2/2", 0.8)):
+        run_folder(tmp_path, f"runs/{fold[0]}", "good", right, 0.8, fold=fold)
+    assert command(["aggregate", str(tmp_path / "runs"), "--output", str(tmp_path / "results")]) == 0
+    printed = capsys.readouterr().out
+    assert "left out" not in printed and "A fold of cross-validation counts as a seed here" in printed
+    (good,) = rows_of(tmp_path / "results" / "best.csv")
+    assert good["seeds"] == "2" and float(good["f1-sd"]) > 0.01
 
 
 def test_models_that_answer_alike_share_a_letter(tmp_path: Path) -> None:

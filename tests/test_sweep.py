@@ -51,7 +51,7 @@ class Run:
             folder.mkdir(parents=True)
             seed, lr = int(told["--seed"]), float(told.get("--lr", 1e-4))
             score = 0.5 + seed / 10 + lr
-            options = {"model": told.get("--model", "small"), "task": "classify"}
+            options = {"model": told.get("--model", "small"), "task": "classify", "fold": told.get("--fold")}
             settings = {"lr": lr, "batch_size": 16, "max_length": 512, "seed": seed}
             data = {"name": "news", "labels": ["a", "b"], "sha256": "0" * 64}
             for name, content in {
@@ -319,7 +319,7 @@ def test_folds_are_runs_of_their_own(runs, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "Mean ± standard deviation over 2 folds: each" in said and "Bengio and Grandvalet 2004" in said
     assert [row["fold"] for row in rows_of(tmp_path / "study" / "runs.csv")] == ["1", "2"]
-    assert not (tmp_path / "study" / "all.csv").exists()
+    assert len(rows_of(tmp_path / "study" / "all.csv")) == 2 and "counts as a seed here" in said
     assert command(sweep_of(tmp_path / "study", "--models", "mini", "--folds", "3", data=str(file))) == 1
     assert "and --folds 2: choose another --study" in capsys.readouterr().err
 

@@ -47,10 +47,10 @@ def write_rows(study: Study, methods: Sequence[str]) -> None:
     """`runs.csv`, and, of classes with a test split, `all.csv` as `aggregate` has it."""
     if rows := rows_of(study, methods):
         write_csv(study.folder / "runs.csv", rows)
-        if is_for_aggregate(study, rows):
+        if is_for_aggregate(rows):
             write_csv(study.folder / "all.csv", all_rows(tables_of(read_all([study.folder])[0])))
 
 
-def is_for_aggregate(study: Study, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether `aggregate` can tell more of the runs: they are of classes, with a test split, and no folds."""
-    return not study.folds and any(row.get("test_f1") is not None for row in rows)
+def is_for_aggregate(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether `aggregate` can tell more of the runs: they are of classes, with a test split."""
+    return any(row.get("test_f1") is not None for row in rows)

@@ -45,7 +45,7 @@ class Cost(NamedTuple):
 
 @dataclass
 class Configuration:
-    """The S runs of a model that differ in their seed alone."""
+    """The S runs of a model that differ in their seed alone, or their fold of cross-validation, which counts as one."""
 
     runs: list[Made]
     other: str = ""  # settings by which it differs from others of its table
@@ -335,6 +335,10 @@ def in_units(name: str, cost: float) -> str:
 
 def of_seeds(one: Table) -> list[str]:
     seeds = [len(some.runs) for some in one.configurations]
+    if any(run.fold for some in one.configurations for run in some.runs):
+        return [
+            "A fold of cross-validation counts as a seed here; folds share training texts, and so spread too little."
+        ]
     if max(seeds) == 1:
         return ["One seed each: what another would bring is not known, and differences of models may be luck."]
     if min(seeds) < max(seeds):

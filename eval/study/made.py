@@ -38,6 +38,7 @@ class Made:
     predicted: tuple[str, ...] = ()
     started: str = ""
     machine: str = ""
+    fold: str = ""  # K/N, of cross-validation
 
     def number(self, name: str) -> float:
         value = self.values[name]
@@ -107,7 +108,9 @@ def made_of(run: Path) -> Made:
     values |= {"parameters": config.get("parameters"), "gpu_memory": memory.get("gpu")}
     values |= {"process_memory": memory.get("process")}
     others = {name: value for name, value in settings.items() if name not in OWN_COLUMNS}
-    others |= {name: options[name] for name in OF_MODEL if options.get(name)} | {"data": data["sha256"][:8]}
+    fold = options.get("fold") or ""
+    of_data = {"folds": fold.partition("/")[2]} if fold else {"data": data["sha256"][:8]}
+    others |= {name: options[name] for name in OF_MODEL if options.get(name)} | of_data
     texts = data["sha256"]
     if predictions is not None:
         predictions.sort(key=lambda row: str(row["id"]))
@@ -117,7 +120,7 @@ def made_of(run: Path) -> Made:
     return Made(
         model, values, data["name"], texts, str(run), others, tuple(data["labels"]),
         tuple(row["label"] for row in predictions or ()), tuple(row["predicted"] for row in predictions or ()),
-        config.get("started", ""), json.dumps(config["machine"]) if "machine" in config else "",
+        config.get("started", ""), json.dumps(config["machine"]) if "machine" in config else "", fold,
     )  # fmt: skip
 
 
@@ -168,7 +171,7 @@ def without_repeated(runs: Sequence[Made]) -> tuple[list[Made], list[str]]:
     notes = []
     for number, run in enumerate(sorted(runs, key=lambda run: run.started)):
         seed = run.values["seed"]
-        same = (run.test, run.texts, key_of(run), f"unknown {number}" if seed is None else seed)
+        same = (run.test, run.texts, key_of(run), run.fold, f"unknown {number}" if seed is None else seed)
         if same in last:
             notes.append(f"{last[same].place} left out: {run.place} is the same run, made later")
         last[same] = run
@@ -177,7 +180,7 @@ def without_repeated(runs: Sequence[Made]) -> tuple[list[Made], list[str]]:
 
 
 def key_of(run: Made) -> tuple[Any, ...]:
-    """What runs of one configuration have in common: all but the seed."""
+    """What runs of one configuration have in common: all but the seed and the fold."""
     numbers = tuple(run.values.get(name) for name in OWN_COLUMNS if name != "seed")
     return run.model, numbers, json.dumps(run.settings, sort_keys=True, default=str)
 

@@ -209,7 +209,5 @@ def notes_on(loaded: Loaded, said: Vectors | None, vectors: Vectors) -> list[str
     if any(name.startswith(trained) for name in loaded.report.left_out):
         notes.append("the model was trained for another task: vectors are those of its encoder, without its head")
     if said is None:
-        length = "of length 1" if vectors.normalise else "of any length"
-        read = "mean of all tokens" if vectors.pooling == "mean" else f"{vectors.pooling} token"
-        notes.append(f"it does not say how vectors are made (no modules.json): the {read}, {length}, without a prompt")
+        notes.append(f"it does not say how vectors are made (no modules.json): {vectors.described}, without a prompt")
     return notes

@@ -145,7 +145,7 @@ def evaluate(
     if plan.report and kind_of(found.scorer.task):
         found.page()
     elif plan.report:
-        print(f"page    none: there is no page of mistakes for the task {found.scorer.task.name} yet")
+        print(f"page    none: there is no page of mistakes for the task {found.scorer.task.page}")
     return found
 
 

@@ -26,6 +26,7 @@ class Similarity(Task):
 
     range: the labels that are 0 and 1 for the loss; answers are on this scale.
     draws: pairs of each sort that are drawn for a text of a class; 0 where the data have pairs.
+    scored: whether the examples that were prepared last have scores.
     """
 
     name = "similarity"
@@ -40,6 +41,7 @@ class Similarity(Task):
     )
     range = (0.0, 1.0)
     draws = 0
+    scored = True
 
     def __init__(self, labels: Sequence[str] = ("text", "pair"), loss: str = CoSENT.name, **numbers: float) -> None:
         super().__init__(labels)
@@ -108,7 +110,12 @@ class Similarity(Task):
             examples = [replace(e, pair=e.text) if e.pair is None and e.label is None else e for e in data.examples]
         if alone:
             notes.append(f"{len(alone):,} texts without a second one are pairs with themselves (SimCSE)")
+        self.scored = all(e.label is not None for e in examples)
         return replace(data, examples=examples, notes=notes, labels=())
+
+    @property
+    def page(self) -> str:
+        return self.name if self.scored else f"{self.name} without scores"
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         super().restore(kept)

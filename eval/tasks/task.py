@@ -39,6 +39,11 @@ class Task(ABC):
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
 
+    @property
+    def page(self) -> str:
+        """The name of its page of mistakes (eval/failures/table.py), which may depend on what was `prepared`."""
+        return self.name
+
     @classmethod
     def of(cls, data: Dataset) -> Self:
         """The task for some data; ValueError where they do not have what it needs. `options` are arguments too."""

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from tezukuri.model.vectors import LOSSES, vector_head
 from tezukuri.scripts.command import main as command
 from tezukuri.train.loop import Progress, out_of_patience
 from tezukuri.train.settings import RECIPES
+from tezukuri.train.track import tracker
 from tezukuri.weights.architectures import ARCHITECTURES
 
 # A loss, the reference's, and scores that it takes; ranking also with a text that is unlike.
@@ -254,13 +256,18 @@ def test_the_command_learns_pairs_and_keeps_what_answers_need(run):
     assert 0 <= told[1] < told[0] <= 1
 
 
-def test_the_log_is_written_for_tensorboard(run):
+def test_the_log_is_written_for_tensorboard_once_also_where_a_run_goes_on(run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for side, name in (("train", "train_loss"), ("validation", "dev_spearman")):
-        events = EventAccumulator(str(run.folder / "tensorboard" / side)).Reload()
-        found = {event.step: event.value for event in events.Scalars(f"epoch_{name.partition('_')[2]}")}
-        assert found == pytest.approx({row["epoch"]: row[name] for row in run.log if row[name] is not None})
+    shutil.copytree(run.folder / "tensorboard", tmp_path / "tensorboard")
+    write = tracker(tmp_path)
+    for row in run.log:
+        write(row)
+    for folder in (run.folder, tmp_path):
+        for side, name in (("train", "train_loss"), ("validation", "dev_spearman")):
+            events = EventAccumulator(str(folder / "tensorboard" / side)).Reload()
+            found = [(event.step, event.value) for event in events.Scalars(f"epoch_{name.partition('_')[2]}")]
+            assert found == [(row["epoch"], pytest.approx(row[name])) for row in run.log if row[name] is not None]
 
 
 def test_evaluate_and_predict_follow_the_task(run, table, tmp_path, capsys):

@@ -350,7 +350,7 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
     names = ("id", "text", "pair", "choices", "label", "split", "votes")
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
     labelled = any(example.label is not None for example in data.examples)
-    labels_are = task.labels_for(paired is not None, labelled)
+    labels_are = task.kind_by_columns(paired is not None, labelled)
     if labels_are == "number":  # of whatever type
         data = replace(data, examples=[replace(e, label=float(e.label)) for e in data.examples])
     rows = [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples]

@@ -49,7 +49,7 @@ class Similarity(Task):
         self.loss, self.numbers, self.head = loss, numbers, vector_head(loss, **numbers)
 
     @classmethod
-    def labels_for(cls, pair: bool, label: bool) -> str:
+    def kind_by_columns(cls, pair: bool, label: bool) -> str:
         """Numbers beside pairs; beside single texts the names of classes."""
         return "nothing" if not label else "number" if pair else "name"
 

@@ -50,8 +50,8 @@ class Task(ABC):
         return cls(data.labels)
 
     @classmethod
-    def labels_for(cls, pair: bool, label: bool) -> str:
-        """What the labels of a file are (data/label_kinds.py), by whether a pair's and a label's columns are named."""
+    def kind_by_columns(cls, pair: bool, label: bool) -> str:
+        """`labels_are`, unless it depends on the columns of a file: whether those of a pair and a label are named."""
         return cls.labels_are
 
     def prepared(self, data: Dataset) -> Dataset:

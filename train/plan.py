@@ -26,7 +26,7 @@ from ..model.precision import PRECISIONS, choose_device
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
 from ..weights.find import SHIPPED
-from .settings import RECIPES, SCHEDULES, STOP_BY, Settings, rate_for, regularizers_for
+from .settings import METHOD_RATES, RECIPES, SCHEDULES, STOP_BY, Settings, rate_for, regularizers_for
 from .textbook import textbook
 from .track import TRACKERS
 
@@ -365,7 +365,7 @@ class Plan(DataOptions):
         if "warmup_ratio" in changed:
             changed["warmup_steps"] = None
         if ours and hidden_size and self.lr is None:
-            changed["lr"] = rate_for(hidden_size) * (task.rate if task else 1)
+            changed["lr"] = rate_for(hidden_size) * (task.rate if task else 1) * METHOD_RATES.get(self.method, 1)
         return replace(recipe, **OF_METHODS.get(self.method, {}) | changed)
 
     def changes(self) -> dict[str, float]:

@@ -40,8 +40,8 @@ def split_name(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def kind_of_labels(name: str | None, pair: bool = False, label: bool = True) -> str:
-    """Which of data/label_kinds.py the labels of a task are, by default names, see `Task.kind_by_columns`; ValueError where
-    there is no such task."""
+    """Which of data/label_kinds.py the labels of a task are, by default names, see `Task.kind_by_columns`; ValueError
+    where there is no such task."""
     return TASKS[split_name(name or Classify.name)[0]].kind_by_columns(pair, label)
 
 

@@ -105,5 +105,7 @@ def test_scale_and_loss_are_options_of_the_task():
     assert plan.task == "similarity:loss=angular,low=0,high=5"
     assert AdaptPlan.of(recipe="siamese-tutorial").task == "similarity:loss=angular,low=0.0,high=1.0"
     assert AdaptPlan.of(loss="ranking,temperature=0.1").task == "similarity:loss=ranking,temperature=0.1"
+    plan = AdaptPlan.of(pairs=3, task="similarity:loss=ranking")
+    assert plan.task == "similarity:loss=ranking,pairs=3" and AdaptPlan.of_run({"options": vars(plan)}) == plan
     with pytest.raises(DataError, match="is no guard"):
         Guard.load("nothing")

@@ -56,6 +56,8 @@ class AdaptPlan(Plan):
         for name in ("guard", "near"):  # one in the place of a list of them
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, [getattr(self, name)])
+        pairs = self.pairs
+        object.__setattr__(self, "pairs", None)  # here an option of the task
         super().__post_init__()
         if self.random_weights or self.model == "scratch":
             raise ValueError("random weights know nothing that could be kept: use finetune --task similarity")
@@ -67,6 +69,7 @@ class AdaptPlan(Plan):
         if name != Similarity.name:
             raise ValueError(f"an encoder is adapted by the task {Similarity.name}, not by {name}: leave --task out")
         told |= {"loss": self.loss} if self.loss else {}
+        told |= {} if pairs is None else {"pairs": pairs}
         told |= dict(zip(("low", "high"), self.scale, strict=True)) if self.scale is not None else {}
         options = ",".join(f"{key}={value}" for key, value in told.items())
         object.__setattr__(self, "task", f"{name}:{options}" if options else name)

@@ -44,7 +44,7 @@ def of_recipe(help: str, **more: Any) -> Any:
 
 
 MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
-CHOICES = "hold the choices: a,b,c; of JSON also one, which holds a list"
+CHOICES = "hold the choices, or for similarity texts that are unlike: a,b,c; of JSON also one, which holds a list"
 PAGE = "page of all mistakes (report.html)"
 
 
@@ -141,7 +141,7 @@ class DataOptions(Options):
     text_column: str = option("text", "(%(default)s; to answer questions, also question)", DATA, metavar="NAME")
     label_column: str = option(
         "label",
-        '(%(default)s; for --task tag also entities, a list of {"start": 0, "end": 2, "kind": "…"}, for span also '
+        '(%(default)s; none for the similarity of texts without; for --task tag also entities, a list of {"start": 0, "end": 2, "kind": "…"}, for span also '
         'answers, a list of {"start": 0, "text": "…"}; in a .csv as JSON)',
         DATA,
         metavar="NAME",
@@ -246,7 +246,9 @@ class Plan(DataOptions):
     attention: str = option("auto", "kernel (%(default)s)", MODEL, choices=["auto", *KERNELS])
 
     leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
-    task: str | None = option(None, "{tasks}: what is predicted (that of the data; of own ones classify)", DATA)
+    task: str | None = option(
+        None, "{tasks}: what is predicted (that of the data; of own ones classify; adapt has similarity)", DATA
+    )
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=[*RECIPES, "textbook"])
     method: str = option(
@@ -256,7 +258,10 @@ class Plan(DataOptions):
         RECIPE,
         choices=list(METHODS),
     )
-    pairs: int | None = of_recipe("for setfit: of each text with its class, and as many with others", positive=True)
+    pairs: int | None = of_recipe(
+        "of each text with its class, and as many with others: for setfit (20), and for adapt by classes (1)",
+        positive=True,
+    )
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
     batch_size: int | None = of_recipe("texts in a micro-batch, of all processes together", positive=True)
     accumulate: int | None = of_recipe("micro-batches in a step", positive=True)

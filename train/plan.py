@@ -141,7 +141,8 @@ class DataOptions(Options):
     text_column: str = option("text", "(%(default)s; to answer questions, also question)", DATA, metavar="NAME")
     label_column: str = option(
         "label",
-        '(%(default)s; none for the similarity of texts without; for --task tag also entities, a list of {"start": 0, "end": 2, "kind": "…"}, for span also '
+        "(%(default)s; none for the similarity of texts without one; for --task tag also entities, a list of "
+        '{"start": 0, "end": 2, "kind": "…"}, for span also '
         'answers, a list of {"start": 0, "text": "…"}; in a .csv as JSON)',
         DATA,
         metavar="NAME",
@@ -247,7 +248,7 @@ class Plan(DataOptions):
 
     leave_out: str | None = option(None, "training texts to leave out, by id (suspects.csv)", DATA, metavar="FILE.csv")
     task: str | None = option(
-        None, "{tasks}: what is predicted (that of the data; of own ones classify; adapt has similarity)", DATA
+        None, "{tasks}: what is predicted (that of the data; of own ones classify; for adapt similarity)", DATA
     )
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=[*RECIPES, "textbook"])

@@ -133,7 +133,7 @@ class Similarity(Task):
         low, high = self.range
         scores = {split: [(e.id, e.label) for e in data.examples if e.split == split] for split in splits}
         judged = [(id_, float(y)) for own in scores.values() for id_, y in own if y is not None]
-        found = [f"scores of {low:g} and below count as unlike, of {high:g} as the same"] if judged else []
+        found = [self.head.of_scores.format(low=low, high=high)] if judged else []
         if outside := [id_ for id_, y in judged if not low <= y <= high]:
             found.append(f"{len(outside)} of {len(judged)} scores lie outside: that of {outside[0]} is the first")
         for split, own in scores.items():

@@ -30,6 +30,7 @@ class VectorHead(Head):
     use = "encode"
     row_each = False
     drops = False
+    least_scores = 1  # how many different ones it needs to learn anything
     calibrated = False  # whether `alike` itself is learned, and not the order of pairs
     of_scores = "scores of {low:g} and below count as unlike, of {high:g} as the same"  # a note on how they are learned
 
@@ -90,6 +91,7 @@ class CoSENT(VectorHead):
     paper = "10.1109/TASLP.2024.3402087"
     gathers = True
     of_scores = "the order of the scores alone is learned: answers from {low:g} to {high:g} are cosines from 0 to 1"
+    least_scores = 2
     scale = 20.0
 
     def ordered(self, vectors: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ...data.dataset import SPLITS, Dataset, Example
+from ...data.label_names import refuse_numbers
 from ...data.pairs import pairs_of_classes
 from ...model.vectors import NUMBERS, CoSENT, VectorHead, no_rivals, vector_head
 from ...tokenize.encoding import EncodedBatch
@@ -69,6 +70,12 @@ class Similarity(Task):
             raise ValueError(f"{data.name} has pairs with the names of classes, and vectors are learned from numbers")
         if scored and not paired and not of_classes:
             raise ValueError(f"{data.name} has scores of single texts: name the column of second ones (--pair-column)")
+        if of_classes and len({e.label for e in train}) < 2:
+            raise ValueError(
+                f"all texts of the train split of {data.name} are {train[0].label!r}: nothing can be learned"
+            )
+        if of_classes and not data.named:
+            refuse_numbers(data)
         if draws is not None and (draws < 1 or not of_classes):
             raise ValueError(
                 f"pairs is {draws}; it must be at least 1" if of_classes else f"{data.name} has no classes to draw "
@@ -84,6 +91,8 @@ class Similarity(Task):
         task = cls(names, told.pop("loss", usual), **told)
         if not scored and task.loss != "ranking":
             raise ValueError(f"{data.name} has no scores, by which {task.loss} learns: leave the loss out")
+        if of_classes and task.loss == "ranking":
+            raise ValueError("ranking takes each pair as alike, and half of those of classes are not: choose cosine")
         if unlike and task.loss != "ranking":
             raise ValueError(f"texts that are unlike are for the loss ranking, and not for {task.loss}")
         if of_classes:
@@ -91,8 +100,7 @@ class Similarity(Task):
         elif scored:
             scores = [float(e.label) for e in train]
             task.range = (min(scores) if low is None else low, max(scores) if high is None else high)
-            if not task.range[0] < task.range[1]:
-                raise ValueError(f"the scores of {data.name} lie between {task.range[0]:g} and {task.range[1]:g}")
+            check_scale(data.name, scores, *task.range, different=task.head.least_scores)
         elif paired:
             task.best = "mrr"
         else:
@@ -141,6 +149,11 @@ class Similarity(Task):
                 found.append(
                     f"all scores of {split} are {own[0][1]:g}: a correlation with them is not defined, and 0 here"
                 )
+        twice = [e.id for e in data.examples if e.split in splits and e.label is not None and e.text == e.pair]
+        if twice:
+            found.append(
+                f"{len(twice)} pairs are the same text twice, whose cosine is always 1 ({twice[0]} is the first)"
+            )
         if self.select == "last":
             found.append(
                 "no split can say which epoch is best for texts that are pairs with themselves: the last is kept"
@@ -189,8 +202,9 @@ class Similarity(Task):
         0, that as a share of the score (MAPE, in percent).
 
         Without scores: how often a text's own pair is the nearest of all pairs of the split (accuracy), the mean of
-        1 / its rank (MRR), and the uniformity of the texts' vectors: log of the mean of exp(−2 d²) over all twos of
-        them, the lower the better (Wang and Isola 2020, arXiv:2005.10242, equation 2).
+        1 / its rank (MRR), neither for texts that are their own pairs, and the uniformity of the texts' vectors: log of
+        the mean of exp(−2 d²) over all twos of them, the lower the better (Wang and Isola 2020, arXiv:2005.10242,
+        equation 2).
         """
         from scipy.stats import rankdata  # takes a second, which predictions would wait for too
 
@@ -204,7 +218,9 @@ class Similarity(Task):
             blocks = zip(rows.split(self.batch_size), wanted.split(self.batch_size), strict=True)
             found["loss"] = float(torch.cat([head.loss(own, gold) for own, gold in blocks]).double().mean())
         if not scored:
-            return found | retrieval(self.vectors(logits), torch.from_numpy(targets[:, 1:]))
+            found |= retrieval(self.vectors(logits), torch.from_numpy(targets[:, 1:]))
+            alone = (targets[:, 1] == targets[:, 2]).all()
+            return {name: value for name, value in found.items() if not (alone and name in ("accuracy", "mrr"))}
         told, gold = self.similarities(logits), low + (high - low) * targets[:, 0].astype(np.float64)
         found |= {"pearson": pearson(told, gold), "spearman": pearson(rankdata(told), rankdata(gold))}
         if head.calibrated:
@@ -213,6 +229,23 @@ class Similarity(Task):
             if np.abs(gold).min() > 1e-6:
                 found["mape"] = float(100 * (away / np.abs(gold)).mean())
         return found
+
+
+def check_scale(name: str, scores: Sequence[float], low: float, high: float, different: int) -> None:
+    """ValueError where scores to learn from are too few different ones, or most of them do not lie on the scale."""
+    if len(set(scores)) < (different if low < high else 2):
+        raise ValueError(
+            f"all scores of {name} to learn from are {scores[0]:g}: give others too, or, for the loss cosine or "
+            "angular, the lowest and the highest that can be (--scale LOW HIGH)"
+        )
+    if not low < high:
+        raise ValueError(f"the scale goes from {low:g} to {high:g}: give the lower score first")
+    outside = sum(not low <= score <= high for score in scores)
+    if 2 * outside > len(scores):
+        raise ValueError(
+            f"{outside} of {len(scores)} scores of {name} lie outside the scale from {low:g} to {high:g}: give the "
+            "lowest and the highest that can be (--scale LOW HIGH)"
+        )
 
 
 def texts_of(example: Example) -> list[str]:

@@ -13,7 +13,9 @@ import tezukuri
 from tezukuri.data.dataset import DataError
 from tezukuri.eval.adapting.guards import Guard, changes
 from tezukuri.eval.adapting.page import TERMS
+from tezukuri.scripts.adapt import parser
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.options import plan_of
 from tezukuri.train.adapt import AdaptPlan
 
 SENTENCES = (
@@ -109,3 +111,18 @@ def test_scale_and_loss_are_options_of_the_task():
     assert plan.task == "similarity:loss=ranking,pairs=3" and AdaptPlan.of_run({"options": vars(plan)}) == plan
     with pytest.raises(DataError, match="is no guard"):
         Guard.load("nothing")
+
+
+def test_a_guard_may_be_a_table_of_ones_own_and_several_add_up(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    guard = Guard.load("pairs.csv")
+    assert (guard.name, guard.split, len(guard.examples), guard.gold.sum()) == ("pairs.csv", "all", 81, 27)
+    told = ["--guard", "pairs.csv", "--guard", "stsb-ja=stsb-ja-dev.csv", "pairs.csv", "--terms", "pairs.csv"]
+    plan = plan_of(AdaptPlan, parser().parse_args(told)).whole_paths()
+    assert plan.guard == [f"{folder}/pairs.csv", f"stsb-ja={folder}/stsb-ja-dev.csv", f"{folder}/pairs.csv"]
+    assert plan.terms == f"{folder}/pairs.csv"
+    (folder / "twice").mkdir()
+    (folder / "twice" / "pairs.csv").write_text("text,pair,label\n犬,猫,1\n", encoding="utf-8")
+    data = ["adapt", "--data", "pairs.csv", "--pair-column", "pair", "--guard", "pairs.csv", "twice/pairs.csv"]
+    assert command(data) == 1
+    assert "the guard pairs.csv is given twice, from two files" in capsys.readouterr().err

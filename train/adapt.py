@@ -1,9 +1,10 @@
 """Adapting sentence vectors to a domain: a run of the task similarity, with what it changed, and what it kept."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -40,9 +41,11 @@ class AdaptPlan(Plan):
     )
     guard: Sequence[str] | None = option(
         None,
-        "judged pairs that the encoder must still follow: stsb-ja, stsb-en, jsts, or NAME=PATH of a local copy",
+        "judged pairs that the encoder must still follow: stsb-ja, stsb-en, jsts, NAME=PATH of a local copy, or a file "
+        "with the columns text, pair and label",
         ADAPTING,
         nargs="+",
+        action="extend",
         metavar="NAME",
     )
     terms: str | None = option(None, "texts for the heat map, one a line (nine job titles)", ADAPTING, metavar="FILE")
@@ -74,6 +77,11 @@ class AdaptPlan(Plan):
         options = ",".join(f"{key}={value}" for key, value in told.items())
         object.__setattr__(self, "task", f"{name}:{options}" if options else name)
 
+    def whole_paths(self) -> Self:
+        parts = [told.rpartition("=") for told in self.guard or ()]
+        whole = [f"{n}{sign}{Path(path).resolve() if Path(path).is_file() else path}" for n, sign, path in parts]
+        return replace(super().whole_paths(), guard=whole or None)
+
 
 def adapt(
     data: str | Path | AdaptPlan | None = None, *, resume: str | Path | None = None, trust: bool = False, **options: Any
@@ -99,7 +107,9 @@ def adapt(
         plan = (
             data if isinstance(data, AdaptPlan) else AdaptPlan.of(**options | ({} if data is None else {"data": data}))
         )
-    guards = [Guard.load(told) for told in plan.guard or ()]
+    guards = [Guard.load(told) for told in dict.fromkeys(plan.guard or ())]
+    if twice := next((name for name, n in Counter(guard.name for guard in guards).items() if n > 1), None):
+        raise ValueError(f"the guard {twice} is given twice, from two files: leave one out")
     terms = terms_of(plan)
     near = list(plan.near or terms[:: max(1, len(terms) // 3)][:3])
     plan = plan.whole_paths().with_own_folder()

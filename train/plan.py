@@ -109,7 +109,7 @@ class Options:
     def whole_paths(self) -> Self:
         """With absolute paths, so that a run can be resumed from any folder."""
         changed: dict[str, Any] = {}
-        for name in ("data", "data_path", "model", "tokenizer", "leave_out"):
+        for name in ("data", "data_path", "model", "tokenizer", "leave_out", "terms"):
             value = getattr(self, name, None)
             if value and value not in (*READERS, "scratch", *SHIPPED) and Path(value).exists():
                 changed[name] = str(Path(value).resolve())

@@ -5,12 +5,14 @@ Letters: n pairs, S draws of the bootstrap.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 
 from ...data.dataset import DataError, Example
 from ...data.load import READERS, load
+from ...data.table import NONE, SUFFIXES
 from ..encoder import Encoder
 from ..hits import unit
 from ..statistics import DRAWS, PERCENTILES
@@ -21,7 +23,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Guard:
-    """The dev split of scored pairs, or the test split where there is no dev."""
+    """The dev split of scored pairs, or the test split where there is no dev; of a file all rows."""
 
     name: str
     split: str
@@ -29,13 +31,20 @@ class Guard:
 
     @classmethod
     def load(cls, told: str) -> "Guard":
-        """`jsts`, `stsb-ja`, `stsb-en`, or `jsts=PATH` for a local copy; DataError where it is none."""
+        """`jsts`, `stsb-ja`, `stsb-en`, `jsts=PATH` for a local copy, or a table of one's own with the columns text,
+        pair and label, a number; DataError where it is none."""
+        if Path(told).suffix.lower() in SUFFIXES and "=" not in told:
+            data = load(told, pair_column="pair", split_column=NONE, labels_are="number")
+            return cls(data.name, "all", data.examples)
         name, _, path = told.partition("=") if not told.startswith("stsb:") else (told, "", "")
         source = SHORT.get(name, name)
         reader = READERS.get(source.partition(":")[0])
         if reader is None or reader.card is None or reader.card.task != "score":
             known = [*SHORT, *(name for name, one in READERS.items() if one.card and one.card.task == "score")]
-            raise DataError(f"{name!r} is no guard: choose of {', '.join(known)}, or NAME=PATH for a local copy of one")
+            raise DataError(
+                f"{name!r} is no guard: choose of {', '.join(known)}, NAME=PATH for a local copy "
+                "of one, or a table with the columns text, pair and label"
+            )
         data = load(source, path=path or None)
         split = next(split for split in ("dev", "test", "train") if any(e.split == split for e in data.examples))
         return cls(name, split, data.split(split))

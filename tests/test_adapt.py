@@ -94,6 +94,8 @@ def test_a_change_is_told_from_chance():
         (["--method", "setfit"], "method setfit is for classes"),
         (["--loss", "nonsense"], "the loss 'nonsense' is not known; choose one of cosine"),
         (["--terms", "nowhere.txt"], "no such file"),
+        (["--guard", "nowhere.csv"], "a guard has the columns text, pair and label (a number): no such data"),
+        (["--loss", "ranking,temperature=0"], "temperature is 0; it must be a number above 0"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_anything_is_learned(folder, told, message, capsys):
@@ -106,7 +108,8 @@ def test_scale_and_loss_are_options_of_the_task():
     plan = AdaptPlan.of(loss="angular", scale=[0, 5])
     assert plan.task == "similarity:loss=angular,low=0,high=5"
     assert AdaptPlan.of(recipe="siamese-tutorial").task == "similarity:loss=angular,low=0.0,high=1.0"
-    assert AdaptPlan.of(loss="ranking,temperature=0.1").task == "similarity:loss=ranking,temperature=0.1"
+    plan = AdaptPlan.of(loss="ranking,temperature=0.1", data="jsts")
+    assert plan.task == "similarity:loss=ranking,temperature=0.1" and plan.whole_paths() == plan
     plan = AdaptPlan.of(pairs=3, task="similarity:loss=ranking")
     assert plan.task == "similarity:loss=ranking,pairs=3" and AdaptPlan.of_run({"options": vars(plan)}) == plan
     with pytest.raises(DataError, match="is no guard"):

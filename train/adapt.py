@@ -76,6 +76,8 @@ class AdaptPlan(Plan):
         told |= dict(zip(("low", "high"), self.scale, strict=True)) if self.scale is not None else {}
         options = ",".join(f"{key}={value}" for key, value in told.items())
         object.__setattr__(self, "task", f"{name}:{options}" if options else name)
+        for told_there in ("loss", "scale"):
+            object.__setattr__(self, told_there, None)
 
     def whole_paths(self) -> Self:
         parts = [told.rpartition("=") for told in self.guard or ()]

@@ -34,7 +34,10 @@ class Guard:
         """`jsts`, `stsb-ja`, `stsb-en`, `jsts=PATH` for a local copy, or a table of one's own with the columns text,
         pair and label, a number; DataError where it is none."""
         if Path(told).suffix.lower() in SUFFIXES and "=" not in told:
-            data = load(told, pair_column="pair", split_column=NONE, labels_are="number")
+            try:
+                data = load(told, pair_column="pair", split_column=NONE, labels_are="number")
+            except DataError as error:
+                raise DataError(f"a guard has the columns text, pair and label (a number): {error}") from error
             return cls(data.name, "all", data.examples)
         name, _, path = told.partition("=") if not told.startswith("stsb:") else (told, "", "")
         source = SHORT.get(name, name)

@@ -34,6 +34,7 @@ class Similarity(Task):
     head: type[VectorHead] = CoSENT
     best = "spearman"
     falling = ("loss", "mae", "mape", "uniformity")
+    separate = True
     r_drop = False
     rate = 5 / 12  # 5e-5 for small, with which docs/similarity.md was made; no other was tried
     takes = ("score", "classify")

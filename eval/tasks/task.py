@@ -24,6 +24,7 @@ class Task(ABC):
     falling: tuple[str, ...] = ("loss",)  # scores of which less is better
     classes = False  # whether the columns of logits are classes that exclude each other
     parts = 1  # sequences of an example: 2 for a pair that is encoded apart, k for a choice of k
+    separate = False  # whether each text of an example is a sequence by itself
     adjusts = False  # whether `adjust` is called after training
     labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known

@@ -287,6 +287,15 @@ def test_an_output_that_cannot_be_is_refused_before_anything(table, folder, caps
     assert [path.name for path in table.iterdir()] == ["corpus.csv"]
 
 
+def test_a_table_of_the_same_name_is_not_replaced(table, folder, capsys):
+    Path("v.csv").write_text("mine", encoding="utf-8")
+    assert embed(folder, "--output", "v.npy") == 1
+    assert "v.csv beside it, which is there already, and not of such a file" in capsys.readouterr().err
+    assert Path("v.csv").read_text(encoding="utf-8") == "mine" and not Path("v.npy").exists()
+    Path("v.csv").unlink()
+    assert embed(folder, "--output", "v.npy") == embed(folder, "--output", "v.npy") == 0  # its own are
+
+
 def test_bad_rows_are_named_and_only_skipped_when_asked(table, folder, capsys):
     Path("corpus.jsonl").write_text('{"text": "駅"}\n{"text": 3}\n{"text": \n', encoding="utf-8")
     options = ("embed", "--model", folder, "--file", "corpus.jsonl", "--output", "v.npy", "--bad-rows")

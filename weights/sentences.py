@@ -154,7 +154,8 @@ def pooling_of(file: Path, settings: Mapping[str, Any]) -> str:
         return "mean"
     if len(names) > 1 or names[0] not in ours:
         told = " and ".join(map(str, names))
-        raise CheckpointError(f"{file}: the pooling is {told}, and computed here is {', '.join(ours)} alone; {CHOOSE}")
+        known = ", ".join(own for own, _ in POOLINGS.values())
+        raise CheckpointError(f"{file}: the pooling is {told}, and computed here is {known} alone; {CHOOSE}")
     return ours[names[0]]
 
 

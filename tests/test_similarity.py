@@ -156,7 +156,7 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
     for loss, said in (("cosent", "the order of the scores alone"), ("cosine", "scores of 1 and below count as unlike"),
                        ("ranking", "every pair is learned as alike, whatever its score")):  # fmt: skip
         notes = task_for(f"similarity:loss={loss}", data_of(told, task="score")).notes(data_of(told))
-        assert notes[0].startswith(said) and notes[1].startswith("2 pairs are the same text twice")
+        assert notes[0].startswith(said) and notes[1].startswith("the same text stands twice in 2 pairs")
     assert set(alone.measure(np.eye(3, 8), np.array([[np.nan, i, i] for i in range(3)]))) == {"loss", "uniformity"}
     classes = task_for(
         "similarity", data_of([(text, name, None, None) for text, name in zip("abcd", "xxyy", strict=True)], ("x", "y"))

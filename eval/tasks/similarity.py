@@ -152,9 +152,10 @@ class Similarity(Task):
                 )
         twice = [e.id for e in data.examples if e.split in splits and e.label is not None and e.text == e.pair]
         if twice:
-            found.append(
-                f"{len(twice)} pairs are the same text twice, whose cosine is always 1 ({twice[0]} is the first)"
-            )
+            first = f"({twice[0]} is the first)"
+            found.append(f"the same text stands twice in {len(twice)} pairs, whose cosine is always 1 {first}")
+        if self.prefix:
+            found.append(f"{self.prefix!r} is set before each text, as the model says")
         if self.select == "last":
             found.append(
                 "no split can say which epoch is best for texts that are pairs with themselves: the last is kept"

@@ -19,6 +19,7 @@ from .score import pearson
 from .task import Task
 
 BLOCK = 256  # examples that are compared with all others at a time
+ASKED = "the lowest and the highest that can be (adapt --scale LOW HIGH, or --task similarity:low=LOW,high=HIGH)"
 SEED = 0  # of the pairs that are drawn from classes
 
 
@@ -85,7 +86,9 @@ class Similarity(Task):
         if of_classes or not scored:
             for name, value in {"low": low, "high": high}.items():
                 if value is not None:
-                    raise ValueError(f"{data.name} has no scores, which {name} would be of: leave it out")
+                    raise ValueError(
+                        f"{data.name} has no scores, which {name} would be of: leave it out, or its recipe"
+                    )
         usual = "ranking" if not scored else "cosine" if of_classes else CoSENT.name
         unlike = max(len(e.choices or ()) for e in train)
         names = ("text", "pair", *(f"unlike{number}" for number in range(1, unlike + 1)))
@@ -238,15 +241,14 @@ def check_scale(name: str, scores: Sequence[float], low: float, high: float, dif
     if len(set(scores)) < (different if low < high else 2):
         raise ValueError(
             f"all scores of {name} to learn from are {scores[0]:g}: give others too, or, for the loss cosine or "
-            "angular, the lowest and the highest that can be (--scale LOW HIGH)"
+            f"angular, {ASKED}"
         )
     if not low < high:
         raise ValueError(f"the scale goes from {low:g} to {high:g}: give the lower score first")
     outside = sum(not low <= score <= high for score in scores)
     if 2 * outside > len(scores):
         raise ValueError(
-            f"{outside} of {len(scores)} scores of {name} lie outside the scale from {low:g} to {high:g}: give the "
-            "lowest and the highest that can be (--scale LOW HIGH)"
+            f"{outside} of {len(scores)} scores of {name} lie outside the scale from {low:g} to {high:g}: give {ASKED}"
         )
 
 

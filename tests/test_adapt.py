@@ -94,6 +94,7 @@ def test_a_change_is_told_from_chance():
         (["--method", "setfit"], "method setfit is for classes"),
         (["--loss", "nonsense"], "the loss 'nonsense' is not known; choose one of cosine"),
         (["--terms", "nowhere.txt"], "no such file"),
+        (["--trust"], "trust is for a run that is resumed"),
         (["--guard", "nowhere.csv"], "a guard has the columns text, pair and label (a number): no such data"),
         (["--loss", "ranking,temperature=0"], "temperature is 0; it must be a number above 0"),
     ],
@@ -102,6 +103,13 @@ def test_what_cannot_be_used_is_said_before_anything_is_learned(folder, told, me
     data = ["adapt", "--data", str(folder / "pairs.csv"), "--pair-column", "pair", "--model", "mini"]
     assert command([*data, *told]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_nothing_that_is_told_is_passed_over(folder):
+    with pytest.raises(ValueError, match="resume goes on with what the run was told when it began"):
+        tezukuri.adapt("jsts", resume=folder)
+    with pytest.raises(DataError, match="is no guard"):
+        tezukuri.adapt(AdaptPlan.of(data="jsts"), guard=["nothing"])
 
 
 def test_scale_and_loss_are_options_of_the_task():

@@ -293,6 +293,11 @@ def test_evaluate_and_predict_follow_the_task(run, table, tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) >= 60
 
 
+def test_classes_cannot_be_judged_by_what_learned_scores(run):
+    with pytest.raises(ValueError, match="has the names of classes, and the model has learned scores of pairs"):
+        tezukuri.evaluate((["a", "b"], ["x", "y"]), model=str(run.folder / "model"))
+
+
 def test_early_stopping_by_the_loss_of_training():
     settings = RECIPES["siamese-tutorial"]
     fall = [{"train_loss": loss} for loss in (9, 0.5, 0.4, 0.3995, 0.3993, 0.3991)]  # epoch 0 first

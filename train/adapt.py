@@ -101,14 +101,18 @@ def adapt(
     Raises:
         ValueError: as `finetune`; or a guard, a term or the file of terms cannot be used, before anything is learned.
     """
+    if resume is not None and (data is not None or options):
+        raise ValueError("resume goes on with what the run was told when it began: leave out all else")
+    if trust and resume is None:
+        raise ValueError("trust is for a run that is resumed: give resume too, or leave it out")
     # What is looked at.
     folder = Path(resume).resolve() if resume is not None else None
     if folder is not None:
         plan = AdaptPlan.of_run(config_of_stopped_run(folder, "finetune"))
+    elif isinstance(data, AdaptPlan):
+        plan = replace(data, **options)
     else:
-        plan = (
-            data if isinstance(data, AdaptPlan) else AdaptPlan.of(**options | ({} if data is None else {"data": data}))
-        )
+        plan = AdaptPlan.of(**options | ({} if data is None else {"data": data}))
     guards = [Guard.load(told) for told in dict.fromkeys(plan.guard or ())]
     if twice := next((name for name, n in Counter(guard.name for guard in guards).items() if n > 1), None):
         raise ValueError(f"the guard {twice} is given twice, from two files: leave one out")

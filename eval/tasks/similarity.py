@@ -112,7 +112,13 @@ class Similarity(Task):
         return task
 
     def prepared(self, data: Dataset) -> Dataset:
-        """Pairs are drawn from classes, and a text without label or pair is its own pair."""
+        """Pairs are drawn from classes, and a text without label or pair is its own pair. ValueError for classes where
+        none of them were learned."""
+        if not self.draws and any(isinstance(e.label, str) for e in data.examples):
+            raise ValueError(
+                f"{data.name} has the names of classes, and the model has learned scores of pairs: name the columns of "
+                "such (--pair-column, --label-column)"
+            )
         notes = list(data.notes)
         alone = [e for e in data.examples if e.pair is None and e.label is None]
         if self.draws and not any(e.pair is not None for e in data.examples):

@@ -259,7 +259,7 @@ def test_answers_whose_order_alone_was_learned_are_compared_by_rank(pages):
     residuals = {e.id: a - e.label for e, a in zip(judgement.examples, judgement.predicted, strict=True)}
     assert own == {id_: size for id_, size in residuals.items() if size}
     told = " ".join(findings_of(analysis))
-    assert "its cosines are no scores" in told and "(overlap of bigrams)" in told
+    assert "since cosines were not learned as scores" in told and "(overlap of bigrams)" in told
     learned = Similarity(loss="cosine")
     same = judge(learned, "dev", judgement.examples, scorer.logits(scorer.encode(judgement.examples)))
     assert page_of(learned).judged(same) is same

@@ -167,7 +167,7 @@ def test_numbers_that_only_order_pairs_are_asked_about_by_their_ranks(tmp_path: 
     (run / "test-metrics.json").write_text('{"loss": 1, "pearson": 0.5, "spearman": 0.5}')
     quiz = quiz_of(run)
     assert {q.id: q.predicted for q in quiz.questions} == {"0": 1.5, "1": 1.5, "2": 3.0, "3": 5.0, "4": 0.0}
-    assert "each of its answers counts as the score of the same rank" in quiz.remarks[2]
+    assert "each of the model's answers counts as the score of the same rank" in quiz.remarks[2]
     (run / "test-metrics.json").write_text('{"loss": 1, "pearson": 0.5, "spearman": 0.5, "mae": 3}')
     assert {q.predicted for q in quiz_of(run).questions} == {4.05, 4.1, 4.2, 4.3}
     (tmp_path / "none").mkdir()

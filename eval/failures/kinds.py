@@ -63,10 +63,7 @@ SIMPLE_AS_NEAR = (
 ORDERED_AS_WELL = (
     "On {split} a simple answer orders the pairs as well or better ({name}): Spearman {other} against {spearman}."
 )
-BY_RANK = (
-    "On {split} each answer counts as the score of the same rank: the model has learned the order of the pairs alone, "
-    "and its cosines are no scores."
-)
+BY_RANK = "On {split} each answer counts as the score of the same rank, since cosines were not learned as scores."
 NEVER_FOUND = "On {split} the model finds no text of {k} of the {all} labels that there are: {labels}."
 SETS_WRONG = (
     "On {split} {wrong} of {n} texts do not get exactly their labels: F1 {micro_f1} over all labels together, "

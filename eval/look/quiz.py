@@ -24,7 +24,7 @@ SPLITS = ("test", "dev", "all", "train")  # the first that a run has predictions
 QUESTIONS = 10
 FAIRER = "--mixed is a fairer contest"
 KINDS = "a quiz is for classes, choices and scores"
-BY_RANK = "the model has learned the order of the pairs alone: each of its answers counts as the score of the same rank"
+BY_RANK = "cosines were not learned as scores: each of the model's answers counts as the score of the same rank"
 
 Answer = str | float | None  # a guess; None where the question was skipped
 
@@ -122,7 +122,7 @@ def quiz_of(run: Path, split: str | None = None, n: int = QUESTIONS, seed: int =
 
 
 def learned_order(run: Path) -> bool:
-    """Whether the numbers that a run tells are no scores: then its measures are correlations, and no distance."""
+    """Whether the numbers that a run tells were not learned as scores: then no distance is among its measures."""
     return any("pearson" in found and "mae" not in found for found in map(read_json, run.glob("*-metrics.json")))
 
 

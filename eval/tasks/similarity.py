@@ -19,7 +19,7 @@ from .score import pearson
 from .task import Task
 
 BLOCK = 256  # examples that are compared with all others at a time
-ASKED = "the lowest and the highest that can be (adapt --scale LOW HIGH, or --task similarity:low=LOW,high=HIGH)"
+ASKED = "the lowest and the highest that can be (tezukuri adapt --scale LOW HIGH, or --task similarity:low=L,high=H)"
 SEED = 0  # of the pairs that are drawn from classes
 
 

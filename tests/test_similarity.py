@@ -157,6 +157,8 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
                        ("ranking", "every pair is learned as alike, whatever its score")):  # fmt: skip
         notes = task_for(f"similarity:loss={loss}", data_of(told, task="score")).notes(data_of(told))
         assert notes[0].startswith(said) and notes[1].startswith("the same text stands twice in 2 pairs")
+    one = Dataset("t", (), [Example("1", "a", 2.0, "dev", pair="b"), Example("2", "c", 2.0, "dev", pair="d")])
+    assert scored.notes(one)[-1].endswith("and 0 here; where it chooses the epoch, the first is kept")
     assert set(alone.measure(np.eye(3, 8), np.array([[np.nan, i, i] for i in range(3)]))) == {"loss", "uniformity"}
     classes = task_for(
         "similarity", data_of([(text, name, None, None) for text, name in zip("abcd", "xxyy", strict=True)], ("x", "y"))

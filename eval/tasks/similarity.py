@@ -158,6 +158,7 @@ class Similarity(Task):
             if own and own[0][1] is not None and len({y for _, y in own}) == 1:
                 found.append(
                     f"all scores of {split} are {own[0][1]:g}: a correlation with them is not defined, and 0 here"
+                    + ("; where it chooses the epoch, the first is kept" if split == "dev" else "")
                 )
         twice = [e.id for e in data.examples if e.split in splits and e.label is not None and e.text == e.pair]
         if twice:

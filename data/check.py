@@ -28,6 +28,8 @@ def contradictions(groups: Sequence[list[Example]]) -> list[list[Example]]:
 def meant(example: Example) -> str:
     """A label in words, which are the same where it means the same: of choices the right one, of spans their texts."""
     label = example.label
+    if label is None:
+        return "no label"
     if example.choices and isinstance(label, int):
         return example.choices[label]
     if not isinstance(label, tuple):

@@ -108,7 +108,7 @@ def refuse_numbers(data: Dataset) -> None:
         raise DataError(
             f"{data.name} has {len(counts)} labels for {counts.total()} texts ({counted(list(counts)[:3])}, …), which "
             f"look like {what}, not like classes: name another column (--label-column), or the classes (--classes); "
-            "numbers as such are for the task score"
+            "numbers as such are for the task score, and beside pairs (--pair-column) for similarity"
         )
 
 

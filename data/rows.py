@@ -112,5 +112,5 @@ def refuse_bad_rows(bad: list[BadRow]) -> None:
         rows = "\n".join(f"  {row}" for row in bad[:SHOWN])
         more = f"\n  … and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         count = "1 bad row" if len(bad) == 1 else f"{len(bad)} bad rows"
-        advice = "finetune and evaluate go on without them with --bad-rows skip"
+        advice = "finetune, adapt and evaluate go on without them with --bad-rows skip"
         raise DataError(f"{count} in {bad[0].file} ({advice}):\n{rows}{more}")

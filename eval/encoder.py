@@ -23,7 +23,7 @@ from ..weights.architectures import architecture_of
 from ..weights.load import Loaded, load_with_report, log
 from ..weights.sentences import Vectors, read_vectors
 from .classifier import READ_AHEAD
-from .hits import Hit, nearest, unit
+from .hits import Hit, nearest, require_one_size, unit
 from .predict import in_batches, require_finite, texts_at_once
 
 UNKNOWN = Vectors(normalise=False)  # of a folder that says nothing, as sentence-transformers takes it
@@ -101,7 +101,7 @@ class Encoder:
         prompt: the name of what stands before each text (`Vectors.prompts`), "" for nothing; by default the model's.
         batch_size: 64 where it is not given, on a GPU 256.
         """
-        texts = list_of_texts("texts", texts)
+        texts = list_of_texts("texts", texts)  # all of them are looked at before anything is computed
         found = list(self.stream(texts, prompt, batch_size, read_ahead=max(1, len(texts))))
         return np.stack(found) if found else np.empty((0, self.size), dtype=np.float32)
 
@@ -118,10 +118,13 @@ class Encoder:
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if isinstance(texts, str):
+            raise TypeError(f"texts must be a list of texts, not one text ({texts[:20]!r}…)")
         before, texts, batch_size = self.vectors.before(prompt), iter(texts), batch_size or self.batch_size
         number = 0
         cut: list[int] = []  # the tokens of each text that was cut, before
         while some := list(islice(texts, read_ahead * batch_size)):
+            some = list_of_texts("texts", some, number)
             encodings = self.tokenizer.encode_batch([before + text for text in some], **self.how)
             found = in_batches(self.encoder, self.pooled, (self.size,), encodings, batch_size, self.precision, None)
             require_finite(found.isfinite().all(dim=1), range(number, number + len(some)))
@@ -140,7 +143,9 @@ class Encoder:
 
     def similarity(self, a: Sequence[str] | np.ndarray, b: Sequence[str] | np.ndarray) -> np.ndarray:
         """The cosines (n, m) of n texts, or vectors (n, H), with m others."""
-        return unit(self.of(a)) @ unit(self.of(b)).T
+        one, other = self.of(a), self.of(b)
+        require_one_size(one, other)
+        return unit(one) @ unit(other).T
 
     @overload
     def search(self, queries: str, corpus: Sequence[str] | np.ndarray, k: int = ...) -> list[Hit]: ...  # type: ignore[overload-overlap]  # a str is a Sequence[str]
@@ -172,7 +177,10 @@ class Encoder:
         """
         from sklearn.cluster import KMeans
 
-        vectors = unit(self.of(texts))
+        vectors = self.of(texts)
+        if vectors.ndim != 2 or not np.isfinite(vectors).all():
+            raise ValueError("vectors to be grouped are (n, H), of finite numbers: leave out texts that have none")
+        vectors = unit(vectors)
         if not 1 <= k <= len(vectors):
             raise ValueError(f"{len(vectors)} texts cannot make {k} groups: choose from 1 to {len(vectors)}")
         return np.asarray(KMeans(k, n_init=10, random_state=seed).fit_predict(vectors))
@@ -209,7 +217,5 @@ def notes_on(loaded: Loaded, said: Vectors | None, vectors: Vectors) -> list[str
     if any(name.startswith(trained) for name in loaded.report.left_out):
         notes.append("the model was trained for another task: vectors are those of its encoder, without its head")
     if said is None:
-        length = "of length 1" if vectors.normalise else "of any length"
-        read = "mean of all tokens" if vectors.pooling == "mean" else f"{vectors.pooling} token"
-        notes.append(f"it does not say how vectors are made (no modules.json): the {read}, {length}, without a prompt")
+        notes.append(f"it does not say how vectors are made (no modules.json): {vectors.described}, without a prompt")
     return notes

@@ -26,6 +26,15 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def require_one_size(one: np.ndarray, other: np.ndarray) -> None:
+    """ValueError unless they are (m, H) and (n, H)."""
+    if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
+        raise ValueError(
+            f"vectors of the shapes {one.shape} and {other.shape} cannot be compared: give (m, H) and (n, H), made by "
+            "one model"
+        )
+
+
 def nearest(queries: np.ndarray, corpus: np.ndarray, k: int) -> list[list[Hit]]:
     """For each query the k vectors of the greatest cosine, greatest first; of equals that of the lower number.
 
@@ -37,11 +46,7 @@ def nearest(queries: np.ndarray, corpus: np.ndarray, k: int) -> list[list[Hit]]:
     """
     if k < 1:
         raise ValueError(f"k is {k}; it must be at least 1")
-    if queries.ndim != 2 or corpus.ndim != 2 or queries.shape[1] != corpus.shape[1]:
-        raise ValueError(
-            f"vectors of the shapes {queries.shape} and {corpus.shape} cannot be compared: give (m, H) and (n, H), "
-            "made by one model"
-        )
+    require_one_size(queries, corpus)
     queries = unit(queries)
     rows = max(1, AT_ONCE // max(1, len(queries)))
     best = np.empty((len(queries), 0), dtype=np.int64)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..model.attention import pad
 from ..model.model import MaskedLM, Model, most_tokens
 from ..model.packing import Output, Packed, pack
+from ..model.vectors import Cosine
 from ..tokenize.encoding import Encoding, truncate
 from ..tokenize.kinds import tokenizer_of
 from ..tokenize.template import Template
@@ -24,6 +25,7 @@ from ..tokenize.tokenizer import Tokenizer, Word
 from ..weights.files import read_json
 from ..weights.find import find
 from ..weights.load import Loaded, load_ready_classifier, load_with_report
+from ..weights.sentences import read_vectors
 from .predict import NotFiniteError
 from .tasks.table import task_of_model
 
@@ -166,6 +168,7 @@ CLASSIFIER = (
     Point("bert.pooler", "out", "(B, H)", "tanh: pooled"),
     Point("classifier", "out", "(B, C)", "logits"),
 )
+VECTOR = (Point("classifier", "out", "(B, H)", "pooled, of any length"),)
 WORD_HEAD = (
     Point("head.dense", "out", "(T, H)", "linear map"),
     Point("head.norm", "in", "(T, H)", "after the activation"),
@@ -175,15 +178,24 @@ WORD_HEAD = (
 
 
 def load(name_or_folder: str, revision: str | None = None) -> Loaded:
-    """A classifier where the checkpoint's config.json names one, else a masked-language model.
+    """A classifier or masked-language model where the checkpoint's config.json names one, else an encoder whose folder
+    says how its sentence vectors are made.
 
     Raises:
-        CheckpointError: the checkpoint cannot be had, or has neither head.
+        CheckpointError: the checkpoint cannot be had, or is none of them.
     """
-    settings = read_json(find(name_or_folder, revision).folder / "config.json")
-    if "ForSequenceClassification" in " ".join(settings.get("architectures") or []):
+    folder = find(name_or_folder, revision, vectors=True).folder
+    named = " ".join(read_json(folder / "config.json").get("architectures") or [])
+    if "ForSequenceClassification" in named:
         return load_ready_classifier(name_or_folder, revision=revision)
-    return load_with_report(name_or_folder, "fill-mask", revision=revision)
+    vectors = None if "ForMaskedLM" in named else read_vectors(folder)
+    if vectors is None:
+        return load_with_report(name_or_folder, "fill-mask", revision=revision)
+    loaded = load_with_report(name_or_folder, "classify", ("text",), revision=revision, head=Cosine)
+    told = "an encoder, which answers nothing: its sentence vector is " + vectors.described
+    prompts = ", ".join(f"{name} {before!r}" for name, before in vectors.prompts.items() if before)
+    loaded.report.notes.append(told + (f"; no prompt is set before the text ({prompts})" if prompts else ""))
+    return replace(loaded, task={})
 
 
 def load_tokenizer(name_or_folder: str, revision: str | None = None) -> Tokenizer:
@@ -209,7 +221,13 @@ def trace(
 
     Raises:
         NotFiniteError: a logit is infinite or no number.
+        ValueError: there is a pair, and the model is an encoder of sentence vectors.
     """
+    if pair is not None and isinstance(model, Model) and model.head.use == "encode":
+        raise ValueError(
+            "an encoder of sentence vectors reads each text by itself: leave the pair out (`similarity` of "
+            "tezukuri.Encoder compares two texts)"
+        )
     how = {"max_length": most_tokens(model)} | dict(how or {})
     tokens = tokenize(tokenizer, text, pair, how, special=isinstance(model, MaskedLM))
     packed = pack([tokens.encoding])
@@ -256,7 +274,10 @@ def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, tuple[Any, A
     heads = model.config.num_attention_heads
     places: list[tuple[str, str, tuple[Point, ...]]] = [("embeddings", "bert.", EMBEDDINGS)]
     places += [(f"layer {n + 1}", f"bert.layers.{n}.", LAYER) for n in range(model.config.num_hidden_layers)]
-    places.append(("classifier", "", CLASSIFIER) if isinstance(model, Model) else ("word head", "", WORD_HEAD))
+    if isinstance(model, MaskedLM):
+        places.append(("word head", "", WORD_HEAD))
+    else:
+        places.append(("sentence vector", "", VECTOR) if model.head.use == "encode" else ("classifier", "", CLASSIFIER))
     for group, prefix, points in places:
         for point in points:
             name = prefix + point.module
@@ -284,8 +305,11 @@ def file_of(model: nn.Module, name: str) -> str:
 
 
 def answers(model: Model | MaskedLM, tokenizer: Tokenizer, tokens: Tokens, logits: Tensor) -> Iterator[Answer]:
-    """All columns of a classifier; else the likeliest words at each [MASK], or at each token of texts without one."""
+    """All columns of a classifier, none of an encoder; else the likeliest words at each [MASK], or at each token of
+    texts without one."""
     if isinstance(model, Model):
+        if model.head.use == "encode":
+            return
         task = task_of_model(model.labels, type(model.classifier), {})
         shares = task.probabilities(logits.double().numpy())[0].tolist() or [None] * len(model.labels)
         columns = zip(model.labels, logits[0].tolist(), shares, strict=True)

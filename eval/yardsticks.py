@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 from ..data.dataset import Example
 from .baselines import TFIDF, WORK, tfidf
 from .tasks.multilabel import Multilabel
+from .tasks.score import pearson
 from .tasks.task import Task
 
 Scores = Mapping[str, float]
@@ -42,6 +44,12 @@ def of_scores(task: Task, train: Sequence[Example], test: Sequence[Example]) -> 
     return {name: task.measure(found[:, None], task.targets(test)) for name, found in answers.items()}
 
 
+def of_similarities(task: Task, train: Sequence[Example], test: Sequence[Example]) -> dict[str, Scores]:
+    """How the overlaps of pairs correlate with their scores; nothing is learned."""
+    found, gold = np.array([(overlap(e.text, e.pair or ""), float(e.label)) for e in test]).T
+    return {OVERLAP: {"pearson": pearson(found, gold), "spearman": pearson(rankdata(found), rankdata(gold))}}
+
+
 def of_choices(task: Task, train: Sequence[Example], test: Sequence[Example]) -> dict[str, Scores]:
     """Chance; and the choice that overlaps most with the question, of several equal ones each as likely."""
     found = np.array([[overlap(e.text, choice) for choice in e.choices or ()] for e in test])  # (n, C)
@@ -65,8 +73,10 @@ def of_labels(task: Task, train: Sequence[Example], test: Sequence[Example]) -> 
     return {f"{TFIDF}, a regression a label": Multilabel(task.labels).measure(logits, task.targets(test))}
 
 
+# By the page of a task (`Task.page`).
 YARDSTICKS: dict[str, Callable[[Task, Sequence[Example], Sequence[Example]], dict[str, Scores]]] = {
     "score": of_scores,
+    "similarity": of_similarities,
     "choose": of_choices,
     "multilabel": of_labels,
 }

@@ -30,7 +30,9 @@ class VectorHead(Head):
     use = "encode"
     row_each = False
     drops = False
+    least_scores = 1  # how many different ones it needs to learn anything
     calibrated = False  # whether `alike` itself is learned, and not the order of pairs
+    of_scores = "scores of {low:g} and below count as unlike, of {high:g} as the same"  # a note on how they are learned
 
     def __init__(self, hidden_size: int, columns: int) -> None:
         super().__init__()
@@ -88,6 +90,8 @@ class CoSENT(VectorHead):
     name = "cosent"
     paper = "10.1109/TASLP.2024.3402087"
     gathers = True
+    of_scores = "the order of the scores alone is learned: answers from {low:g} to {high:g} are cosines from 0 to 1"
+    least_scores = 2
     scale = 20.0
 
     def ordered(self, vectors: Tensor) -> Tensor:
@@ -143,6 +147,7 @@ class Ranking(VectorHead):
     name = "ranking"
     paper = "arXiv:1705.00652"
     gathers = True
+    of_scores = "every pair is learned as alike, whatever its score"
     temperature = 0.05
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:

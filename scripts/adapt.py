@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         refuse_beside_resume(arguments)
         run, _ = adapt(resume=options.resume, trust=options.trust)
     else:
-        run, _ = adapt(plan_of(AdaptPlan, options))
+        run, _ = adapt(plan_of(AdaptPlan, options), trust=options.trust)
     if run.plan.save_model == "best":
         model = shlex.quote(str(run.folder / "model"))
         what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy"]

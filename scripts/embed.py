@@ -36,9 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
         raise ValueError(f"--output {output}: the suffix tells the format, and must be one of {', '.join(WRITERS)}")
     if not output.parent.is_dir():
         raise ValueError(f"--output {output}: there is no folder {output.parent}; make it first")
-    for file in files_of(output):
+    written = files_of(output)
+    for file in written:
         if file.exists() and source.exists() and file.samefile(source):
             raise ValueError(f"--output {output} would replace {source}, which is read: choose another name")
+    for file in written[1:]:
+        if file.exists() and not all(other.exists() for other in written):
+            raise ValueError(
+                f"--output {output} has {file} beside it, which is there already, and not of such a file: choose "
+                "another name, or remove it"
+            )
     if output.suffix.lower() == ".parquet":
         libraries()
     # The file is looked through before the model is loaded, so that no row ends the job halfway.

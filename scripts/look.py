@@ -15,7 +15,7 @@ from tezukuri.data.table import NONE
 from tezukuri.eval.look.page import summary, write_look
 from tezukuri.eval.look.survey import room_of, survey
 from tezukuri.eval.runs import new_run
-from tezukuri.eval.tasks.table import kind_of_labels
+from tezukuri.eval.tasks.table import TASKS, kind_of_labels
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_data_options, add_task_option, plan_of, positive
 from tezukuri.tokenize.kinds import tokenizer_of
@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     files = find(options.model, options.revision, weights=False)
     tokenizer = tokenizer_of(files.folder)
     room = room_of(files.folder, tokenizer)
-    found = survey(data, tokenizer, options.model, room, options.seed, [*remarks(data), *tokenizer.notes])
+    notes, separate = [*remarks(data), *tokenizer.notes], TASKS[options.task].separate
+    found = survey(data, tokenizer, options.model, room, options.seed, notes, separate)
     folder = new_run(Path(options.output_dir) / "look", re.sub(r"[^\w.-]+", "-", data.name))
     page = write_look(folder, found, options.max_length)
     print("\n".join(summary(found, options.max_length)))

@@ -13,7 +13,9 @@ import tezukuri
 from tezukuri.data.dataset import DataError
 from tezukuri.eval.adapting.guards import Guard, changes
 from tezukuri.eval.adapting.page import TERMS
+from tezukuri.scripts.adapt import parser
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.options import plan_of
 from tezukuri.train.adapt import AdaptPlan
 
 SENTENCES = (
@@ -92,6 +94,9 @@ def test_a_change_is_told_from_chance():
         (["--method", "setfit"], "method setfit is for classes"),
         (["--loss", "nonsense"], "the loss 'nonsense' is not known; choose one of cosine"),
         (["--terms", "nowhere.txt"], "no such file"),
+        (["--trust"], "trust is for a run that is resumed"),
+        (["--guard", "nowhere.csv"], "a guard has the columns text, pair and label (a number): no such data"),
+        (["--loss", "ranking,temperature=0"], "temperature is 0; it must be a number above 0"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_anything_is_learned(folder, told, message, capsys):
@@ -100,10 +105,35 @@ def test_what_cannot_be_used_is_said_before_anything_is_learned(folder, told, me
     assert message in capsys.readouterr().err
 
 
+def test_nothing_that_is_told_is_passed_over(folder):
+    with pytest.raises(ValueError, match="resume goes on with what the run was told when it began"):
+        tezukuri.adapt("jsts", resume=folder)
+    with pytest.raises(DataError, match="is no guard"):
+        tezukuri.adapt(AdaptPlan.of(data="jsts"), guard=["nothing"])
+
+
 def test_scale_and_loss_are_options_of_the_task():
     plan = AdaptPlan.of(loss="angular", scale=[0, 5])
     assert plan.task == "similarity:loss=angular,low=0,high=5"
     assert AdaptPlan.of(recipe="siamese-tutorial").task == "similarity:loss=angular,low=0.0,high=1.0"
-    assert AdaptPlan.of(loss="ranking,temperature=0.1").task == "similarity:loss=ranking,temperature=0.1"
+    plan = AdaptPlan.of(loss="ranking,temperature=0.1", data="jsts")
+    assert plan.task == "similarity:loss=ranking,temperature=0.1" and plan.whole_paths() == plan
+    plan = AdaptPlan.of(pairs=3, task="similarity:loss=ranking")
+    assert plan.task == "similarity:loss=ranking,pairs=3" and AdaptPlan.of_run({"options": vars(plan)}) == plan
     with pytest.raises(DataError, match="is no guard"):
         Guard.load("nothing")
+
+
+def test_a_guard_may_be_a_table_of_ones_own_and_several_add_up(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    guard = Guard.load("pairs.csv")
+    assert (guard.name, guard.split, len(guard.examples), guard.gold.sum()) == ("pairs.csv", "all", 81, 27)
+    told = ["--guard", "pairs.csv", "--guard", "stsb-ja=stsb-ja-dev.csv", "pairs.csv", "--terms", "pairs.csv"]
+    plan = plan_of(AdaptPlan, parser().parse_args(told)).whole_paths()
+    assert plan.guard == [f"{folder}/pairs.csv", f"stsb-ja={folder}/stsb-ja-dev.csv", f"{folder}/pairs.csv"]
+    assert plan.terms == f"{folder}/pairs.csv"
+    (folder / "twice").mkdir()
+    (folder / "twice" / "pairs.csv").write_text("text,pair,label\n犬,猫,1\n", encoding="utf-8")
+    data = ["adapt", "--data", "pairs.csv", "--pair-column", "pair", "--guard", "pairs.csv", "twice/pairs.csv"]
+    assert command(data) == 1
+    assert "the guard pairs.csv is given twice, from two files" in capsys.readouterr().err

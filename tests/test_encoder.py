@@ -183,6 +183,26 @@ def test_groups_are_found_and_the_same_each_time():
     np.testing.assert_array_equal(found, tezukuri.Encoder.cluster(encoder, vectors, 3))
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.similarity(np.ones((2, 3)), np.ones((2, 4))), r"shapes \(2, 3\) and \(2, 4\) cannot be compared"),
+        (lambda e: e.similarity(TEXTS, np.ones(32)), r"and \(32,\) cannot be compared: give \(m, H\) and \(n, H\)"),
+        (lambda e: e.cluster(np.full((3, 4), np.nan), 2), "of finite numbers: leave out texts that have none"),
+        (lambda e: e.cluster(np.ones(3), 1), r"vectors to be grouped are \(n, H\)"),
+        (lambda e: e.cluster([], 1), "0 texts cannot make 1 groups"),
+        (lambda e: list(e.stream("駅から")), "texts must be a list of texts, not one text"),
+        (
+            lambda e: list(e.stream(["駅", *TEXTS, None], batch_size=1, read_ahead=1)),
+            r"texts\[5\] must be a str, not a N",
+        ),
+    ],
+)
+def test_what_has_no_vector_or_cannot_be_compared_is_one_sentence(encoder, call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(encoder)
+
+
 # --- commands ---------------------------------------------------------------------------------------------------
 
 ROWS = [("a", TEXTS[0]), ("b", ""), ("c", TEXTS[1]), ("d", "改行\nあり😀"), ("e", TEXTS[0]), ("f", LONG)]
@@ -265,6 +285,15 @@ def test_nothing_is_left_of_an_output_that_fails(table, folder, capsys, monkeypa
 def test_an_output_that_cannot_be_is_refused_before_anything(table, folder, capsys, output, message):
     assert embed(folder, "--output", output) == 1 and message in capsys.readouterr().err
     assert [path.name for path in table.iterdir()] == ["corpus.csv"]
+
+
+def test_a_table_of_the_same_name_is_not_replaced(table, folder, capsys):
+    Path("v.csv").write_text("mine", encoding="utf-8")
+    assert embed(folder, "--output", "v.npy") == 1
+    assert "v.csv beside it, which is there already, and not of such a file" in capsys.readouterr().err
+    assert Path("v.csv").read_text(encoding="utf-8") == "mine" and not Path("v.npy").exists()
+    Path("v.csv").unlink()
+    assert embed(folder, "--output", "v.npy") == embed(folder, "--output", "v.npy") == 0  # its own are
 
 
 def test_bad_rows_are_named_and_only_skipped_when_asked(table, folder, capsys):

@@ -158,6 +158,8 @@ def test_the_estimator_and_a_study_take_the_method(folder):
     assert fitted.score(texts, labels) > 0.9
     assert tezukuri.Plan(method="vectors", regularizer="none").settings().regularizers == ()  # as compare asks
     assert tezukuri.Plan(method="setfit").settings(voted=True).regularizers == ()
+    rates = [tezukuri.Plan(method="setfit", lr=lr).settings(hidden_size=384).lr for lr in (None, 3e-5)]
+    assert rates == pytest.approx([2e-5, 3e-5])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import importlib.util
 import math
 import re
 import shlex
+import shutil
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ import torch
 from checkout import ROOT
 from tiny_checkpoint import SIZES, TOKENIZER, checkpoint
 
+import tezukuri
 from tezukuri.eval import inside_lines
 from tezukuri.eval.inside import load, tokenize, trace
 from tezukuri.eval.plots import attention_map
@@ -25,6 +27,7 @@ from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
 from tezukuri.weights.files import CheckpointError
 from tezukuri.weights.load import Loaded
+from tezukuri.weights.sentences import Vectors, write_vectors
 
 LABELS = {0: "negative", 1: "positive", 2: "<b>\x1b[31m"}
 TEXT = "駅から近くて[MASK]でした。"
@@ -232,6 +235,25 @@ def test_a_broken_model_is_told_and_its_hooks_are_gone(folders):
 def test_a_checkpoint_without_a_head_is_an_error(folders):
     with pytest.raises(CheckpointError, match="has no head for masked words"):
         load(str(folders["encoder"]))
+
+
+def test_an_encoder_ends_with_its_vector_and_reads_no_pair(folders, tmp_path, capsys):
+    folder = shutil.copytree(folders["encoder"], tmp_path / "vectors")
+    write_vectors(folder, Vectors("last", prompts={"query": "問い: "}))
+    loaded = load(str(folder))
+    *_, last = trace(loaded.model, loaded.tokenizer, TEXT, how={"max_length": 20}).stages
+    pooled = last.values / last.values.norm()
+    expected = tezukuri.Encoder.load(folder, precision="fp32", max_length=20).encode([TEXT], prompt="")
+    torch.testing.assert_close(pooled, torch.from_numpy(expected), rtol=1e-4, atol=1e-5)
+    assert command(["inside", TEXT, "--model", str(folder)]) == 0
+    assert "answers" not in capsys.readouterr().out
+    for told, message in (
+        (["inside", TEXT, "--pair", TEXT], "reads each text by itself: leave the pair out"),
+        (["probe"], "is an encoder of sentence vectors (for tezukuri embed and search), and no classifier"),
+        (["predict", TEXT], "is an encoder of sentence vectors"),
+    ):
+        assert command([*told, "--model", str(folder)]) == 1
+        assert message in capsys.readouterr().err
 
 
 # --- the script -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tiny_checkpoint import TOKENIZER
 from tezukuri.data.dataset import Dataset, Example, Span
 from tezukuri.eval.look.page import content, summary, write_look
 from tezukuri.eval.look.survey import agreement, fence_of, survey
+from tezukuri.eval.tasks.similarity import Similarity
 from tezukuri.scripts import check_data, look
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.options import add_data_options
@@ -40,6 +41,8 @@ def test_lengths_are_those_of_the_sequences_that_the_model_gets() -> None:
         len(TOKENIZER.encode(pair.text, pair.pair)),
         len(TOKENIZER.encode(chosen.text, "とても便利でした。")),
     ]
+    apart = survey(Dataset("mine", (), [single, pair]), TOKENIZER, "tiny", room=64, separate=Similarity.separate)
+    assert apart.lengths["train"].tolist() == [len(TOKENIZER.encode(text)) for text in (single.text, pair.pair)]
 
 
 def test_what_a_limit_cuts_is_a_share_of_texts_and_of_tokens() -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from test_failures import CONFIG, HOSTILE, ROWS, Reader
 from tiny_checkpoint import SIZES, TEXTS, TOKENIZER
+from torch import nn
 
-from tezukuri.data.dataset import Example
+from tezukuri.data.dataset import Dataset, Example
 from tezukuri.eval.failures.analysis import Analysis, analyse, write_data
 from tezukuri.eval.failures.attribution import one_logit_a_sequence
 from tezukuri.eval.failures.page import compare_with, findings, page, translator, write_page
@@ -28,6 +29,7 @@ from tezukuri.eval.predict import Scorer
 from tezukuri.eval.tasks.choose import Choose
 from tezukuri.eval.tasks.multilabel import Multilabel
 from tezukuri.eval.tasks.score import Score
+from tezukuri.eval.tasks.similarity import Similarity
 from tezukuri.eval.tasks.task import Task
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
@@ -43,7 +45,7 @@ def examples(task: Task, split: str) -> list[Example]:
         other, id_ = SEVERAL[(i + 3) % len(SEVERAL)], f"{split}-{i}"
         if task.name == "choose":
             found.append(Example(id_, text, i % 3, split, choices=(f"{i} 番", "<i>x</i>", other or "空")))
-        elif task.name == "score":
+        elif task.name in ("score", "similarity"):
             found.append(Example(id_, text, float(i % 5), split, pair=other))
         else:
             names = tuple(name for k, name in enumerate(FEELINGS) if (i + k) % 3 == 0)
@@ -54,7 +56,8 @@ def examples(task: Task, split: str) -> list[Example]:
 def scorer_of(task: Task) -> Scorer:
     torch.manual_seed(4)
     model = Model(Bert(BertConfig(**SIZES)), task.labels, task.head).eval()
-    model.classifier.weight.data *= 20
+    if isinstance(model.classifier, nn.Linear):
+        model.classifier.weight.data *= 20
     return Scorer(model, TOKENIZER, task)
 
 
@@ -71,12 +74,13 @@ def analysed(task: Task) -> Analysis:
 def pages() -> dict[str, Analysis]:
     of_labels = Multilabel(FEELINGS)
     of_labels.thresholds = np.array([0.4, 0.5, 0.6])
-    return {task.name: analysed(task) for task in (Choose(("a", "b", "c")), Score(), of_labels)}
+    return {task.name: analysed(task) for task in (Choose(("a", "b", "c")), Score(), of_labels, Similarity())}
 
 
 LOG = {
     "choose": {"dev_accuracy": 0.5},
     "score": {"dev_pearson": -0.1, "dev_spearman": 0.2, "dev_mae": 3.0},
+    "similarity": {"dev_pearson": -0.1, "dev_spearman": 0.2},
     "multilabel": {"dev_micro_f1": 0.5, "dev_macro_f1": 0.4},
 }
 
@@ -98,7 +102,7 @@ def test_each_task_has_its_panels_and_all_texts_are_text(pages, name, language):
     assert sections == {"run", "findings", "scores", "curves", "slices", "errors"} | (
         {"confidence"} if name == "choose" else set()
     )
-    assert ("data-missed" in text) == (name == "multilabel") and ("data-residual" in text) == (name == "score")
+    assert ("data-missed" in text) == (name == "multilabel") and ("data-residual" in text) == (name[:1] == "s")
     assert "None" not in text.replace("None.", "")
 
 
@@ -245,10 +249,29 @@ def test_files_say_what_only_one_task_has(pages, tmp_path):
         assert ("mae,bias" in head) == (name == "score")
 
 
+def test_answers_whose_order_alone_was_learned_are_compared_by_rank(pages):
+    analysis, scorer = pages["similarity"], scorer_of(Similarity())
+    for judgement in analysis.judgements:
+        found = judge(scorer.task, "dev", judgement.examples, scorer.logits(scorer.encode(judgement.examples)))
+        order = np.argsort(found.predicted)  # of no two equal ones
+        assert np.array(judgement.predicted)[order].tolist() == sorted(judgement.gold)
+    own = {f.id: f.more["residual"] for f in analysis.failures if f.split == "dev"}
+    residuals = {e.id: a - e.label for e, a in zip(judgement.examples, judgement.predicted, strict=True)}
+    assert own == {id_: size for id_, size in residuals.items() if size}
+    told = " ".join(findings_of(analysis))
+    assert "since cosines were not learned as scores" in told and "(overlap of bigrams)" in told
+    learned = Similarity(loss="cosine")
+    same = judge(learned, "dev", judgement.examples, scorer.logits(scorer.encode(judgement.examples)))
+    assert page_of(learned).judged(same) is same
+    learned.prepared(Dataset("x", (), [Example("1", "a", None, "train", pair="b")]))
+    with pytest.raises(ValueError, match="no page of mistakes for the task similarity without scores"):
+        page_of(learned)
+
+
 def test_a_task_without_a_page_is_named():
-    other = SimpleNamespace(name="other", classes=False)
-    assert kind_of(other) is None and kind_of(SimpleNamespace(name="own", classes=True)) is PAGES["classify"]
-    with pytest.raises(ValueError, match="no page of mistakes for the task other yet"):
+    other = SimpleNamespace(page="other", classes=False)
+    assert kind_of(other) is None and kind_of(SimpleNamespace(page="own", classes=True)) is PAGES["classify"]
+    with pytest.raises(ValueError, match="no page of mistakes for the task other"):
         page_of(other)
     scorer = scorer_of(Score())
     with pytest.raises(ValueError, match="probes ask for classes, and the model answers the task score"):

@@ -160,6 +160,22 @@ def test_of_a_number_the_nearer_guess_wins(tmp_path: Path) -> None:
     assert answers == [3.5] and "'たくさん' is no number" in screen and "猫" in screen
 
 
+def test_numbers_that_only_order_pairs_are_asked_about_by_their_ranks(tmp_path: Path) -> None:
+    rows = [score(n, label, label / 10 + 4) for n, label in enumerate([0.0, 1.0, 2.0, 3.0, 5.0])]
+    rows[0]["predicted"], rows[4]["predicted"] = rows[1]["predicted"], 4.05  # of 3 ranks: equal ones, and the last
+    run = run_with(tmp_path, rows)
+    (run / "test-metrics.json").write_text('{"loss": 1, "pearson": 0.5, "spearman": 0.5}')
+    quiz = quiz_of(run)
+    assert {q.id: q.predicted for q in quiz.questions} == {"0": 1.5, "1": 1.5, "2": 3.0, "3": 5.0, "4": 0.0}
+    assert "each of the model's answers counts as the score of the same rank" in quiz.remarks[2]
+    (run / "test-metrics.json").write_text('{"loss": 1, "pearson": 0.5, "spearman": 0.5, "mae": 3}')
+    assert {q.predicted for q in quiz_of(run).questions} == {4.05, 4.1, 4.2, 4.3}
+    (tmp_path / "none").mkdir()
+    run = run_with(tmp_path / "none", [row | {"label": None} for row in rows])
+    with pytest.raises(ValueError, match="has learned from texts without labels: a quiz is for"):
+        quiz_of(run)
+
+
 # --- the page ---------------------------------------------------------------------------------------------------
 
 

@@ -136,7 +136,7 @@ def test_files_of_versions_2_to_5_are_read(tiny, tmp_path, caplog):
     ("name", "changes", "message"),
     [
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "mode_mean_tokens and pooling_mode_max_tokens"),
-        ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "is weightedmean, and computed here is mean"),
+        ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "is mean, cls, lasttoken alone"),
         ("1_Pooling/config.json", {"pooling_mode": ["mean", "cls"]}, "the pooling is mean and cls"),
         ("1_Pooling/config.json", {"pooling_mode": 3}, "the pooling is 3"),
         ("1_Pooling/config.json", {"include_prompt": False}, "include_prompt is false, where only true is"),

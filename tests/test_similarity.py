@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 import tezukuri
 from tezukuri.data.dataset import Dataset, Example
+from tezukuri.data.lists import dataset_of
 from tezukuri.data.pairs import pairs_of_classes
 from tezukuri.eval.tasks.similarity import Similarity
 from tezukuri.eval.tasks.table import task_for
@@ -25,6 +27,7 @@ from tezukuri.model.vectors import LOSSES, vector_head
 from tezukuri.scripts.command import main as command
 from tezukuri.train.loop import Progress, out_of_patience
 from tezukuri.train.settings import RECIPES
+from tezukuri.train.track import tracker
 from tezukuri.weights.architectures import ARCHITECTURES
 
 # A loss, the reference's, and scores that it takes; ranking also with a text that is unlike.
@@ -149,10 +152,20 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
     assert (triples.loss, triples.parts) == ("ranking", 3)
     alone = task_for("similarity", data_of([("a", None, None, None), ("c", None, None, None)]))
     assert alone.select == "last" and alone.prepared(data_of([("a", None, None, None)])).examples[0].pair == "a"
+    told = [("a", 1.0, "a", None), ("b", 3.0, "b", None), ("b", 3.0, "c", None)]
+    for loss, said in (("cosent", "the order of the scores alone"), ("cosine", "scores of 1 and below count as unlike"),
+                       ("ranking", "every pair is learned as alike, whatever its score")):  # fmt: skip
+        notes = task_for(f"similarity:loss={loss}", data_of(told, task="score")).notes(data_of(told))
+        assert notes[0].startswith(said) and notes[1].startswith("the same text stands twice in 2 pairs")
+    one = Dataset("t", (), [Example("1", "a", 2.0, "dev", pair="b"), Example("2", "c", 2.0, "dev", pair="d")])
+    assert scored.notes(one)[-1].endswith("and 0 here; where it chooses the epoch, the first is kept")
+    assert set(alone.measure(np.eye(3, 8), np.array([[np.nan, i, i] for i in range(3)]))) == {"loss", "uniformity"}
     classes = task_for(
         "similarity", data_of([(text, name, None, None) for text, name in zip("abcd", "xxyy", strict=True)], ("x", "y"))
     )
     assert (classes.loss, classes.best, classes.draws) == ("cosine", "spearman", 1)
+    with pytest.raises(ValueError, match=r"and beside pairs \(--pair-column\) for similarity"):
+        task_for("similarity", dataset_of([f"駅{i}" for i in range(40)], [i + 0.5 for i in range(40)]))
 
 
 @pytest.mark.parametrize(
@@ -161,12 +174,16 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
         ("similarity:loss=cosine", [("a", None, "b", None)], "has no scores, by which cosine learns"),
         ("similarity:low=0", [("a", None, "b", None)], "has no scores, which low would be of"),
         ("similarity:pairs=3", [("a", 1.0, "b", None), ("a", 2.0, "b", None)], "has no classes to draw pairs from"),
-        ("similarity:pairs=0", [("a", "x", None, None)], "pairs is 0; it must be at least 1"),
+        ("similarity:pairs=0", [("a", "x", None, None), ("b", "y", None, None)], "pairs is 0; it must be at least 1"),
         ("similarity", [("a", "x", "b", None)], "has pairs with the names of classes"),
         ("similarity", [("a", 1.0, None, None), ("b", 2.0, None, None)], "has scores of single texts"),
         ("similarity:low=0,low=1", [("a", 1.0, "b", None)], "is told low twice"),
-        ("similarity:high=0,low=3", [("a", 1.0, "b", None)], "lie between 3 and 0"),
-        ("similarity", [("a", 1.0, "b", None)], "lie between 1 and 1"),
+        ("similarity:high=0,low=3", [("a", 1.0, "b", None), ("a", 2.0, "b", None)], "the scale goes from 3 to 0"),
+        ("similarity", [("a", 1.0, "b", None)], "all scores of t to learn from are 1: give others too"),
+        ("similarity:high=9", [("a", 1.0, "b", None)], "all scores of t to learn from are 1: give others too"),
+        ("similarity:low=0,high=1", [("a", 60.0, "b", None), ("a", 1.0, "b", None), ("a", 9.0, "b", None)], "2 of 3 "),
+        ("similarity:loss=ranking", [("a", "x", None, None), ("b", "y", None, None)], "half of those of classes are"),
+        ("similarity", [("a", "x", None, None), ("b", "x", None, None)], "train split of t are 'x': nothing can be"),
         ("similarity:width=3", [("a", 1.0, "b", None)], "no option 'width': it has loss, low"),
         ("similarity:low=x", [("a", 1.0, "b", None)], "low of the task similarity is 'x', and no float"),
         ("classify:loss=angular", [("a", "x", None, None)], "no option 'loss': it has none"),
@@ -254,13 +271,18 @@ def test_the_command_learns_pairs_and_keeps_what_answers_need(run):
     assert 0 <= told[1] < told[0] <= 1
 
 
-def test_the_log_is_written_for_tensorboard(run):
+def test_the_log_is_written_for_tensorboard_once_also_where_a_run_goes_on(run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for side, name in (("train", "train_loss"), ("validation", "dev_spearman")):
-        events = EventAccumulator(str(run.folder / "tensorboard" / side)).Reload()
-        found = {event.step: event.value for event in events.Scalars(f"epoch_{name.partition('_')[2]}")}
-        assert found == pytest.approx({row["epoch"]: row[name] for row in run.log if row[name] is not None})
+    shutil.copytree(run.folder / "tensorboard", tmp_path / "tensorboard")
+    write = tracker(tmp_path)
+    for row in run.log:
+        write(row)
+    for folder in (run.folder, tmp_path):
+        for side, name in (("train", "train_loss"), ("validation", "dev_spearman")):
+            events = EventAccumulator(str(folder / "tensorboard" / side)).Reload()
+            found = [(event.step, event.value) for event in events.Scalars(f"epoch_{name.partition('_')[2]}")]
+            assert found == [(row["epoch"], pytest.approx(row[name])) for row in run.log if row[name] is not None]
 
 
 def test_evaluate_and_predict_follow_the_task(run, table, tmp_path, capsys):
@@ -271,6 +293,11 @@ def test_evaluate_and_predict_follow_the_task(run, table, tmp_path, capsys):
     assert "spearman" in capsys.readouterr().out
     assert command(["predict", *model, "--file", str(table), *columns]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 60
+
+
+def test_classes_cannot_be_judged_by_what_learned_scores(run):
+    with pytest.raises(ValueError, match="has the names of classes, and the model has learned scores of pairs"):
+        tezukuri.evaluate((["a", "b"], ["x", "y"]), model=str(run.folder / "model"))
 
 
 def test_early_stopping_by_the_loss_of_training():

@@ -245,11 +245,12 @@ def without_place(token_id: int) -> Piece:
     return Piece(token_id, 0, 0)
 
 
-def list_of_texts(name: str, texts: Iterable[str]) -> list[str]:
+def list_of_texts(name: str, texts: Iterable[str], first: int = 0) -> list[str]:
+    """TypeError where it is none; `first` is the number of the first of them."""
     if isinstance(texts, str):
         raise TypeError(f"{name} must be a list of texts, not one text ({texts[:20]!r}…)")
     listed = list(texts)
-    for i, text in enumerate(listed):
+    for i, text in enumerate(listed, start=first):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{i}] must be a str, not a {type(text).__name__} ({text!r})")
     return listed

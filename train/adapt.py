@@ -1,9 +1,10 @@
 """Adapting sentence vectors to a domain: a run of the task similarity, with what it changed, and what it kept."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -40,9 +41,11 @@ class AdaptPlan(Plan):
     )
     guard: Sequence[str] | None = option(
         None,
-        "judged pairs that the encoder must still follow: stsb-ja, stsb-en, jsts, or NAME=PATH of a local copy",
+        "judged pairs that the encoder must still follow: stsb-ja, stsb-en, jsts, NAME=PATH of a local copy, or a file "
+        "with the columns text, pair and label",
         ADAPTING,
         nargs="+",
+        action="extend",
         metavar="NAME",
     )
     terms: str | None = option(None, "texts for the heat map, one a line (nine job titles)", ADAPTING, metavar="FILE")
@@ -56,6 +59,8 @@ class AdaptPlan(Plan):
         for name in ("guard", "near"):  # one in the place of a list of them
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, [getattr(self, name)])
+        pairs = self.pairs
+        object.__setattr__(self, "pairs", None)  # here an option of the task
         super().__post_init__()
         if self.random_weights or self.model == "scratch":
             raise ValueError("random weights know nothing that could be kept: use finetune --task similarity")
@@ -67,9 +72,17 @@ class AdaptPlan(Plan):
         if name != Similarity.name:
             raise ValueError(f"an encoder is adapted by the task {Similarity.name}, not by {name}: leave --task out")
         told |= {"loss": self.loss} if self.loss else {}
+        told |= {} if pairs is None else {"pairs": pairs}
         told |= dict(zip(("low", "high"), self.scale, strict=True)) if self.scale is not None else {}
         options = ",".join(f"{key}={value}" for key, value in told.items())
         object.__setattr__(self, "task", f"{name}:{options}" if options else name)
+        for told_there in ("loss", "scale"):
+            object.__setattr__(self, told_there, None)
+
+    def whole_paths(self) -> Self:
+        parts = [told.rpartition("=") for told in self.guard or ()]
+        whole = [f"{n}{sign}{Path(path).resolve() if Path(path).is_file() else path}" for n, sign, path in parts]
+        return replace(super().whole_paths(), guard=whole or None)
 
 
 def adapt(
@@ -88,15 +101,21 @@ def adapt(
     Raises:
         ValueError: as `finetune`; or a guard, a term or the file of terms cannot be used, before anything is learned.
     """
+    if resume is not None and (data is not None or options):
+        raise ValueError("resume goes on with what the run was told when it began: leave out all else")
+    if trust and resume is None:
+        raise ValueError("trust is for a run that is resumed: give resume too, or leave it out")
     # What is looked at.
     folder = Path(resume).resolve() if resume is not None else None
     if folder is not None:
         plan = AdaptPlan.of_run(config_of_stopped_run(folder, "finetune"))
+    elif isinstance(data, AdaptPlan):
+        plan = replace(data, **options)
     else:
-        plan = (
-            data if isinstance(data, AdaptPlan) else AdaptPlan.of(**options | ({} if data is None else {"data": data}))
-        )
-    guards = [Guard.load(told) for told in plan.guard or ()]
+        plan = AdaptPlan.of(**options | ({} if data is None else {"data": data}))
+    guards = [Guard.load(told) for told in dict.fromkeys(plan.guard or ())]
+    if twice := next((name for name, n in Counter(guard.name for guard in guards).items() if n > 1), None):
+        raise ValueError(f"the guard {twice} is given twice, from two files: leave one out")
     terms = terms_of(plan)
     near = list(plan.near or terms[:: max(1, len(terms) // 3)][:3])
     plan = plan.whole_paths().with_own_folder()

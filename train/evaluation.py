@@ -145,7 +145,7 @@ def evaluate(
     if plan.report and kind_of(found.scorer.task):
         found.page()
     elif plan.report:
-        print(f"page    none: there is no page of mistakes for the task {found.scorer.task.name} yet")
+        print(f"page    none: there is no page of mistakes for the task {found.scorer.task.page}")
     return found
 
 
@@ -188,9 +188,9 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     if plan.neutral_band != "none" and not task.classes:
         raise ValueError(f"--neutral-band is for classes, and this model answers the task {task.name}: leave it out")
     if isinstance(data, tuple):
-        kind = task.labels_for(all(isinstance(text, tuple) for text in data[0]), True)
+        kind = task.kind_by_columns(all(isinstance(text, tuple) for text in data[0]), True)
         data = dataset_of(*data, seed=plan.split_seed, classes=plan.classes, labels_are=kind)
-    labels_are = task.labels_for(plan.pair_column is not None, plan.label_column != NONE)
+    labels_are = task.kind_by_columns(plan.pair_column is not None, plan.label_column != NONE)
     data = plan.read_data(labels_are) if data is None else plan.of_memory(data)
     require_labels(type(task), data)
     data = task.prepared(data)

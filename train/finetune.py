@@ -239,8 +239,8 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
             if run.task.classes and run.baselines:
                 beside = run.baselines.beside(judgement, run.data.labels)
                 print(comparison_line(beside, run.baselines.left_out))
-            if run.task.name in YARDSTICKS:
-                print(yardstick_line(YARDSTICKS[run.task.name](run.task, run.data.split("train"), judgement.examples)))
+            if run.task.page in YARDSTICKS:
+                print(yardstick_line(YARDSTICKS[run.task.page](run.task, run.data.split("train"), judgement.examples)))
             if plan.recipe == "textbook" and (published := published_for(run.data.name)):
                 print(published)
     write_picture(run.folder / "curves.png", curves, run.log, best)
@@ -252,7 +252,7 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
     # The page of mistakes, which `tezukuri failures` can make again where the model is saved.
     with_page = plan.report and kind_of(run.task) is not None
     if plan.report and not with_page:
-        print(f"page    none: there is no page of mistakes for the task {run.task.name} yet")
+        print(f"page    none: there is no page of mistakes for the task {run.task.page}")
     if plan.judge_train or with_page:
         run.judge("train", splits["train"])
     if plan.judge_train:
@@ -357,7 +357,7 @@ def keep_data(data: Dataset, plan: P, file: Path, task: Task) -> P:
     names = ("id", "text", "pair", "choices", "label", "split", "votes")
     paired = "pair" if any(example.pair is not None for example in data.examples) else None
     labelled = any(example.label is not None for example in data.examples)
-    labels_are = task.labels_for(paired is not None, labelled)
+    labels_are = task.kind_by_columns(paired is not None, labelled)
     if labels_are == "number":  # of whatever type
         data = replace(data, examples=[replace(e, label=float(e.label)) for e in data.examples])
     rows = [{n: getattr(e, n) for n in names if getattr(e, n) is not None} for e in data.examples]

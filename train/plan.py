@@ -27,7 +27,7 @@ from ..model.precision import PRECISIONS, choose_device
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
 from ..weights.find import SHIPPED
-from .settings import RECIPES, SCHEDULES, STOP_BY, Settings, rate_for, regularizers_for
+from .settings import METHOD_RATES, RECIPES, SCHEDULES, STOP_BY, Settings, rate_for, regularizers_for
 from .textbook import textbook
 from .track import TRACKERS
 
@@ -45,7 +45,7 @@ def of_recipe(help: str, **more: Any) -> Any:
 
 
 MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
-CHOICES = "hold the choices: a,b,c; of JSON also one, which holds a list"
+CHOICES = "hold the choices, or for similarity texts that are unlike: a,b,c; of JSON also one, which holds a list"
 PAGE = "page of all mistakes (report.html)"
 
 
@@ -110,7 +110,7 @@ class Options:
     def whole_paths(self) -> Self:
         """With absolute paths, so that a run can be resumed from any folder."""
         changed: dict[str, Any] = {}
-        for name in ("data", "data_path", "model", "tokenizer", "leave_out"):
+        for name in ("data", "data_path", "model", "tokenizer", "leave_out", "terms"):
             value = getattr(self, name, None)
             if value and value not in (*READERS, "scratch", *SHIPPED) and Path(value).exists():
                 changed[name] = str(Path(value).resolve())
@@ -142,7 +142,8 @@ class DataOptions(Options):
     text_column: str = option("text", "(%(default)s; to answer questions, also question)", DATA, metavar="NAME")
     label_column: str = option(
         "label",
-        '(%(default)s; for --task tag also entities, a list of {"start": 0, "end": 2, "kind": "…"}, for span also '
+        "(%(default)s; none for the similarity of texts without one; for --task tag also entities, a list of "
+        '{"start": 0, "end": 2, "kind": "…"}, for span also '
         'answers, a list of {"start": 0, "text": "…"}; in a .csv as JSON)',
         DATA,
         metavar="NAME",
@@ -250,7 +251,9 @@ class Plan(DataOptions):
     fold: str | None = option(
         None, "cross-validation: train and dev are dealt into N parts, and the K-th is dev", DATA, metavar="K/N"
     )
-    task: str | None = option(None, "{tasks}: what is predicted (that of the data; of own ones classify)", DATA)
+    task: str | None = option(
+        None, "{tasks}: what is predicted (that of the data; of own ones classify; for adapt similarity)", DATA
+    )
 
     recipe: str = option("default", "(%(default)s)", RECIPE, choices=[*RECIPES, "textbook"])
     method: str = option(
@@ -260,7 +263,10 @@ class Plan(DataOptions):
         RECIPE,
         choices=list(METHODS),
     )
-    pairs: int | None = of_recipe("for setfit: of each text with its class, and as many with others", positive=True)
+    pairs: int | None = of_recipe(
+        "of each text with its class, and as many with others: for setfit (20), and for adapt by classes (1)",
+        positive=True,
+    )
     epochs: int | None = of_recipe("passes over the training texts", positive=True)
     batch_size: int | None = of_recipe("texts in a micro-batch, of all processes together", positive=True)
     accumulate: int | None = of_recipe("micro-batches in a step", positive=True)
@@ -373,7 +379,7 @@ class Plan(DataOptions):
         if "warmup_ratio" in changed:
             changed["warmup_steps"] = None
         if ours and hidden_size and self.lr is None:
-            changed["lr"] = rate_for(hidden_size) * (task.rate if task else 1)
+            changed["lr"] = rate_for(hidden_size) * (task.rate if task else 1) * METHOD_RATES.get(self.method, 1)
         return replace(recipe, **OF_METHODS.get(self.method, {}) | changed)
 
     def changes(self) -> dict[str, float]:

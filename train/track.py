@@ -9,7 +9,8 @@ SIDES = {"train_": "train", "dev_": "validation"}  # the two runs that Keras wri
 
 
 def tracker(folder: Path) -> Callable[[Mapping[str, Any]], None]:
-    """A function that writes a row of the log into `folder/tensorboard`.
+    """A function that writes a row of the log into `folder/tensorboard`, which begins anew: a run that is resumed gives
+    all its rows again.
 
     ModuleNotFoundError where TensorBoard is not installed.
     """
@@ -19,6 +20,8 @@ def tracker(folder: Path) -> Callable[[Mapping[str, Any]], None]:
         raise ModuleNotFoundError(
             'curves for TensorBoard need the package of that name: pip install "tezukuri[track]"'
         ) from error
+    for old in (folder / "tensorboard").glob("*/events.out.tfevents.*"):
+        old.unlink()
     writers = {side: SummaryWriter(str(folder / "tensorboard" / side)) for side in SIDES.values()}
 
     def write(row: Mapping[str, Any]) -> None:

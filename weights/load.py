@@ -29,7 +29,7 @@ from .compact import read_compact
 from .files import CheckpointError, Files, first_line, read_json
 from .find import find
 from .names import Names
-from .sentences import read_vectors
+from .sentences import MODULES, read_vectors
 
 
 class UnnamedChoicesError(CheckpointError):
@@ -182,7 +182,7 @@ def load_with_report(
         labels = tuple(labels or VECTORS)
     elif task == "classify":
         others = [kind for kind in CLASSIFIERS if not architecture.classes[use].endswith(f"For{kind}")]
-        labels = settle_labels(settings, tensors, names, labels, reset_head, head, others, report)
+        labels = settle_labels(settings, tensors, names, labels, reset_head, head, others, report, files.folder)
     if reset_head and use in names.heads:
         for name in [name for name in tensors if name.startswith(names.heads[use])]:
             del tensors[name]
@@ -346,6 +346,7 @@ def settle_labels(
     head: type[Head],
     others: Sequence[str],
     report: LoadReport,
+    folder: Path,
 ) -> tuple[str, ...]:
     """The names of the C columns; the checkpoint's head is brought into their order.
 
@@ -365,6 +366,11 @@ def settle_labels(
         for name in [name for name in tensors if of_another_kind and name.startswith(names.heads[head.use])]:
             del tensors[name]
             report.left_out[name] = f"the head of a {architecture}"
+        if wanted is None and (folder / MODULES).is_file():
+            raise CheckpointError(
+                f"{report.source} is an encoder of sentence vectors (for tezukuri embed and search), and no "
+                "classifier: fine-tune it first (tezukuri finetune)"
+            )
         if wanted is None:
             raise CheckpointError(
                 f"{report.source} has no classifier for sentences: fine-tune it first (tezukuri finetune)"

@@ -80,6 +80,12 @@ class Vectors:
             raise ValueError(f"there is no prompt {name!r}: the model's are {known}")
         return self.prompts[name]
 
+    @property
+    def described(self) -> str:
+        """`the mean of all tokens, of length 1`."""
+        read = "mean of all tokens" if self.pooling == "mean" else f"{self.pooling} token"
+        return f"the {read}, {'of length 1' if self.normalise else 'of any length'}"
+
 
 def read_vectors(folder: Path) -> Vectors | None:
     """What the folder of a model says; None where it has no modules.json.
@@ -148,7 +154,8 @@ def pooling_of(file: Path, settings: Mapping[str, Any]) -> str:
         return "mean"
     if len(names) > 1 or names[0] not in ours:
         told = " and ".join(map(str, names))
-        raise CheckpointError(f"{file}: the pooling is {told}, and computed here is {', '.join(ours)} alone; {CHOOSE}")
+        known = ", ".join(own for own, _ in POOLINGS.values())
+        raise CheckpointError(f"{file}: the pooling is {told}, and computed here is {known} alone; {CHOOSE}")
     return ours[names[0]]
 
 

@@ -5,12 +5,14 @@ Letters: n pairs, S draws of the bootstrap.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 
 from ...data.dataset import DataError, Example
 from ...data.load import READERS, load
+from ...data.table import NONE, SUFFIXES
 from ..encoder import Encoder
 from ..hits import unit
 from ..statistics import DRAWS, PERCENTILES
@@ -21,7 +23,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Guard:
-    """The dev split of scored pairs, or the test split where there is no dev."""
+    """The dev split of scored pairs, or the test split where there is no dev; of a file all rows."""
 
     name: str
     split: str
@@ -29,13 +31,23 @@ class Guard:
 
     @classmethod
     def load(cls, told: str) -> "Guard":
-        """`jsts`, `stsb-ja`, `stsb-en`, or `jsts=PATH` for a local copy; DataError where it is none."""
+        """`jsts`, `stsb-ja`, `stsb-en`, `jsts=PATH` for a local copy, or a table of one's own with the columns text,
+        pair and label, a number; DataError where it is none."""
+        if Path(told).suffix.lower() in SUFFIXES and "=" not in told:
+            try:
+                data = load(told, pair_column="pair", split_column=NONE, labels_are="number")
+            except DataError as error:
+                raise DataError(f"a guard has the columns text, pair and label (a number): {error}") from error
+            return cls(data.name, "all", data.examples)
         name, _, path = told.partition("=") if not told.startswith("stsb:") else (told, "", "")
         source = SHORT.get(name, name)
         reader = READERS.get(source.partition(":")[0])
         if reader is None or reader.card is None or reader.card.task != "score":
             known = [*SHORT, *(name for name, one in READERS.items() if one.card and one.card.task == "score")]
-            raise DataError(f"{name!r} is no guard: choose of {', '.join(known)}, or NAME=PATH for a local copy of one")
+            raise DataError(
+                f"{name!r} is no guard: choose of {', '.join(known)}, NAME=PATH for a local copy "
+                "of one, or a table with the columns text, pair and label"
+            )
         data = load(source, path=path or None)
         split = next(split for split in ("dev", "test", "train") if any(e.split == split for e in data.examples))
         return cls(name, split, data.split(split))
@@ -73,19 +85,20 @@ def changes(gold: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str
     The bootstrap over pairs (Efron 1979, Annals of Statistics 7): both encoders are judged on the same draws, and the
     change lies between percentiles of the draws' changes.
     """
-    draws = np.random.default_rng(SEED).integers(len(gold), size=(DRAWS, len(gold)))
+    drawn = np.random.default_rng(SEED).integers(len(gold), size=(DRAWS, len(gold)))
+    rows = np.concatenate([np.arange(len(gold))[None], drawn])  # (1 + S, n), the pairs as they are first
     found = {}
-    for name, ranks in (("pearson", False), ("spearman", True)):
-        both = [correlations(gold, side, draws, ranks) for side in (before, after)]
-        whole = [correlations(gold, side, np.arange(len(gold))[None], ranks)[0] for side in (before, after)]
-        low_high = [tuple(np.quantile(drawn, PERCENTILES).tolist()) for drawn in (*both, both[1] - both[0])]
-        found[name] = Change(float(whole[0]), float(whole[1]), *low_high)
+    for name in ("pearson", "spearman"):
+        sides = [side[rows] for side in (gold, before, after)]
+        scores, *both = [rankdata(side, axis=1) for side in sides] if name == "spearman" else sides
+        first, second = (correlations(scores, side) for side in both)
+        low_high = [tuple(np.quantile(of[1:], PERCENTILES).tolist()) for of in (first, second, second - first)]
+        found[name] = Change(float(first[0]), float(second[0]), *low_high)
     return found
 
 
-def correlations(gold: np.ndarray, found: np.ndarray, draws: np.ndarray, ranks: bool) -> np.ndarray:
-    """(S,) correlations of draws (S, n); 0 where a side is constant."""
-    x, y = (rankdata(side[draws], axis=1) if ranks else side[draws] for side in (gold, found))
-    x, y = (side - side.mean(axis=1, keepdims=True) for side in (x, y))
+def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(S,) correlations of the rows of two (S, n); 0 where one of them is constant."""
+    x, y = (side - side.mean(axis=1, keepdims=True) for side in (one, other))
     size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return np.divide((x * y).sum(axis=1), size, out=np.zeros(len(draws)), where=size > 0)
+    return np.divide((x * y).sum(axis=1), size, out=np.zeros(len(x)), where=size > 0)

@@ -161,6 +161,7 @@ def analyse(
     if probes and not task.classes:
         raise ValueError(f"probes ask for classes, and the model answers the task {task.name}: leave them out")
     # Slices, of all splits but the training split if there is another.
+    judgements = [kind.judged(judgement) for judgement in judgements]
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
     texts = {j.split: texts_of(kind, j.examples, scorer.tokenizer) for j in judgements}
     pooled = [text for j in held_out for text in texts[j.split]]
@@ -179,7 +180,7 @@ def analyse(
     for j in sorted(judgements, key=lambda j: j.split == "train"):
         failures[j.split] = list(explain_errors(scorer, j, wrong[j.split], tags[j.split], train, train_vectors))
     compared = [j for j in judgements if j.split != "train"] if train else []
-    simple = YARDSTICKS.get(task.name)
+    simple = YARDSTICKS.get(task.page)
     analysis = Analysis(
         judgements=list(judgements),
         data_labels=tuple(labels),

@@ -6,6 +6,7 @@ Letters: n examples of a split, C columns of logits.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from operator import ne
 from typing import Any
 
@@ -18,7 +19,9 @@ from ...model.model import Model
 from ...tokenize.encoding import EncodedBatch
 from ..judge import Judgement
 from ..plots import most_confused
+from ..tasks.metrics import scores_of_ranks
 from ..tasks.multilabel import HALF, Multilabel
+from ..tasks.similarity import Similarity
 from ..tasks.task import Task
 from ..yardsticks import OVERLAP
 from .attribution import one_logit_a_sequence
@@ -57,6 +60,10 @@ CORRELATED = (
 SIMPLE_AS_NEAR = (
     "On {split} a simple answer is as near to the labels or nearer ({name}): off by {other} on average against {mae}."
 )
+ORDERED_AS_WELL = (
+    "On {split} a simple answer orders the pairs as well or better ({name}): Spearman {other} against {spearman}."
+)
+BY_RANK = "On {split} each answer counts as the score of the same rank, since cosines were not learned as scores."
 NEVER_FOUND = "On {split} the model finds no text of {k} of the {all} labels that there are: {labels}."
 SETS_WRONG = (
     "On {split} {wrong} of {n} texts do not get exactly their labels: F1 {micro_f1} over all labels together, "
@@ -95,6 +102,10 @@ class Kind:
     intervals_note: str | None = None
     nats = True  # whether the loss is a cross-entropy
     explains = True  # whether a column of logits is attributed to tokens, and near training texts are sought
+
+    def judged(self, judgement: Judgement) -> Judgement:
+        """The judgement with answers that can be compared with the labels."""
+        return judgement
 
     # ---- mistakes
 
@@ -286,7 +297,7 @@ class Choices(Kind):
 class Scores(Kind):
     """All answers are off by something, so that the largest residuals are listed."""
 
-    metrics = ("pearson", "spearman", "mae", "loss")
+    metrics: tuple[str, ...] = ("pearson", "spearman", "mae", "loss")
     panel = "scores.html"
     orders = (
         ("confidence down", "largest residual first"), ("residual down", "furthest above its label first"),
@@ -345,12 +356,41 @@ class Scores(Kind):
 
     def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
         split, found, bias = judgement.split, judgement.metrics, float(self.residuals(judgement).mean())
-        numbers = {name: f"{found[name] or 0:.3f}" for name in ("pearson", "spearman", "mae")}
-        numbers["split"] = split
+        mae = float(self.weight(judgement).mean())
+        numbers = {name: f"{found[name] or 0:.3f}" for name in ("pearson", "spearman")}
+        numbers |= {"split": split, "mae": f"{mae:.3f}"}
         yield CORRELATED, "scores", numbers | {"n": len(judgement.examples), "bias": f"{bias:+.3f}"}
         for name, own in beside.items():
-            if own and own["mae"] <= float(found["mae"] or 0):
+            if own and own.get("mae", np.inf) <= mae:
                 yield SIMPLE_AS_NEAR, "scores", numbers | {"name": name, "other": f"{own['mae']:.3f}"}
+
+
+class Similarities(Scores):
+    """Scores of pairs whose texts are read apart, so that no logit is attributed to their tokens."""
+
+    metrics = ("pearson", "spearman", "loss")
+    explains = False
+    colours = "j and k: next and previous answer, t: its tags. Tags stay in this browser; several with commas."
+
+    def by_rank(self, judgement: Judgement) -> bool:
+        assert isinstance(judgement.task, Similarity)
+        return not judgement.task.head.calibrated
+
+    def judged(self, judgement: Judgement) -> Judgement:
+        if not self.by_rank(judgement):
+            return judgement
+        found, gold = (np.array(some, dtype=float) for some in (judgement.predicted, judgement.gold))
+        return replace(judgement, predicted=scores_of_ranks(found, gold).tolist())
+
+    def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
+        if self.by_rank(judgement):
+            yield BY_RANK, "scores", {"split": judgement.split}
+        yield from super().facts(judgement, beside)
+        spearman = float(judgement.metrics["spearman"] or 0)
+        for name, own in beside.items():
+            if own["spearman"] >= spearman:
+                numbers = {"name": name, "other": f"{own['spearman']:.3f}", "spearman": f"{spearman:.3f}"}
+                yield ORDERED_AS_WELL, "scores", {"split": judgement.split} | numbers
 
 
 class LabelSets(Kind):

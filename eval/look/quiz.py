@@ -8,18 +8,23 @@ their shares of the split (stratified sampling), what the reader had right estim
 import random
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ...weights.files import read_json
 from ..inside_lines import shown
 from ..runs import read_predictions, write_whole
+from ..tasks.metrics import scores_of_ranks
 from .page import LONGEST_TEXT, begun, environment
 
 SPLITS = ("test", "dev", "all", "train")  # the first that a run has predictions of
 QUESTIONS = 10
 FAIRER = "--mixed is a fairer contest"
 KINDS = "a quiz is for classes, choices and scores"
+BY_RANK = "cosines were not learned as scores: each of the model's answers counts as the score of the same rank"
 
 Answer = str | float | None  # a guess; None where the question was skipped
 
@@ -77,6 +82,10 @@ def quiz_of(run: Path, split: str | None = None, n: int = QUESTIONS, seed: int =
     split = split or there[0]
     every = list(questions_of(run, read_predictions(run, split) or []))
     scores = bool(every) and not every[0].options
+    ordered = scores and learned_order(run)
+    if ordered:
+        told = scores_of_ranks(*(np.array([getattr(q, what) for q in every]) for what in ("predicted", "gold")))
+        every = [replace(q, predicted=float(f"{score:.6g}")) for q, score in zip(every, told.tolist(), strict=True)]
     errors = [one for one in every if not one.hit]
     of = f"{len(errors):,} of the {len(every):,} texts of {split}"
     draw = random.Random(seed)
@@ -104,14 +113,23 @@ def quiz_of(run: Path, split: str | None = None, n: int = QUESTIONS, seed: int =
         remarks = [f"the {len(chosen)} most confident errors of the model, which is wrong on {of}: {FAIRER}"]
     if chosen and len(chosen) < n:
         remarks.append(f"there are no more than {len(chosen)}")
+    if ordered:
+        remarks.append(BY_RANK)
     if scores:
         remarks.append(f"scores go from {min(q.gold for q in every):g} to {max(q.gold for q in every):g}")
     draw.shuffle(chosen)
     return Quiz(f"{run.resolve().name}, {split}", chosen, remarks, accuracy, scores)
 
 
+def learned_order(run: Path) -> bool:
+    """Whether the numbers that a run tells were not learned as scores: then no distance is among its measures."""
+    return any("pearson" in found and "mae" not in found for found in map(read_json, run.glob("*-metrics.json")))
+
+
 def questions_of(run: Path, rows: Sequence[dict[str, Any]]) -> Iterator[Question]:
     """The rows of predictions as questions, with the classes, or the row's own choices, as options."""
+    if rows and all(row["label"] is None for row in rows):
+        raise ValueError(f"{run} has learned from texts without labels: {KINDS}")
     if lists := [row["label"] or [] for row in rows if isinstance(row["label"], list | None)]:
         one = next((own[0] for own in lists if own), "")
         task = "multilabel" if isinstance(one, str) else "tag" if "kind" in one else "span"

@@ -105,9 +105,13 @@ def survey(
     room: int | None = None,
     seed: int = 0,
     remarks: Iterable[str] = (),
+    separate: bool = False,
 ) -> Survey:
-    """Look through some data with the tokenizer of a model that reads `room` tokens; examples are drawn by the seed."""
-    read = Pieces(tokenizer, data.examples)
+    """Look through some data with the tokenizer of a model that reads `room` tokens; examples are drawn by the seed.
+
+    separate: as in Task.
+    """
+    read = Pieces(tokenizer, data.examples, separate)
     of_splits = {split: [e for e in data.examples if e.split == split] for split in SPLITS}
     of_splits = {split: some for split, some in of_splits.items() if some}
     lengths = {split: np.array([read.length(e) for e in some]) for split, some in of_splits.items()}
@@ -151,15 +155,18 @@ def texts_of(example: Example) -> list[str]:
 class Pieces:
     """The tokens of all texts of some examples, each text tokenized once."""
 
-    def __init__(self, tokenizer: Tokenizer, examples: Sequence[Example]) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, examples: Sequence[Example], separate: bool = False) -> None:
+        self.tokenizer, self.separate = tokenizer, separate
         self.occurrences = Counter(text for example in examples for text in texts_of(example))
         ids = tokenizer.ids_of_many(list(self.occurrences))
         found = [(len(own), own.count(tokenizer.unk_id)) for own in map(list, ids)]
         self.counts = dict(zip(self.occurrences, found, strict=True))  # text → tokens, unknown tokens
 
     def length(self, example: Example) -> int:
-        """Tokens of its one sequence, or of the longest of those with a choice each, special tokens counted."""
+        """Tokens of its one sequence, or of the longest of several, special tokens counted."""
+        if self.separate:
+            longest = max(self.counts[text][0] for text in texts_of(example))
+            return longest + self.tokenizer.template.added(False)
         others = [example.pair] if example.choices is None else [*example.choices]
         paired = others != [None]
         most = max(self.counts[other][0] if other is not None else 0 for other in others)

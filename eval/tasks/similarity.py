@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ...data.dataset import SPLITS, Dataset, Example
+from ...data.label_names import refuse_numbers
 from ...data.pairs import pairs_of_classes
 from ...model.vectors import NUMBERS, CoSENT, VectorHead, no_rivals, vector_head
 from ...tokenize.encoding import EncodedBatch
@@ -18,6 +19,7 @@ from .score import pearson
 from .task import Task
 
 BLOCK = 256  # examples that are compared with all others at a time
+ASKED = "the lowest and the highest that can be (tezukuri adapt --scale LOW HIGH, or --task similarity:low=L,high=H)"
 SEED = 0  # of the pairs that are drawn from classes
 
 
@@ -26,12 +28,14 @@ class Similarity(Task):
 
     range: the labels that are 0 and 1 for the loss; answers are on this scale.
     draws: pairs of each sort that are drawn for a text of a class; 0 where the data have pairs.
+    scored: whether the examples that were prepared last have scores.
     """
 
     name = "similarity"
     head: type[VectorHead] = CoSENT
     best = "spearman"
     falling = ("loss", "mae", "mape", "uniformity")
+    separate = True
     r_drop = False
     rate = 5 / 12  # 5e-5 for small, with which docs/similarity.md was made; no other was tried
     takes = ("score", "classify")
@@ -40,6 +44,7 @@ class Similarity(Task):
     )
     range = (0.0, 1.0)
     draws = 0
+    scored = True
 
     def __init__(self, labels: Sequence[str] = ("text", "pair"), loss: str = CoSENT.name, **numbers: float) -> None:
         super().__init__(labels)
@@ -47,7 +52,7 @@ class Similarity(Task):
         self.loss, self.numbers, self.head = loss, numbers, vector_head(loss, **numbers)
 
     @classmethod
-    def labels_for(cls, pair: bool, label: bool) -> str:
+    def kind_by_columns(cls, pair: bool, label: bool) -> str:
         """Numbers beside pairs; beside single texts the names of classes."""
         return "nothing" if not label else "number" if pair else "name"
 
@@ -67,6 +72,12 @@ class Similarity(Task):
             raise ValueError(f"{data.name} has pairs with the names of classes, and vectors are learned from numbers")
         if scored and not paired and not of_classes:
             raise ValueError(f"{data.name} has scores of single texts: name the column of second ones (--pair-column)")
+        if of_classes and len({e.label for e in train}) < 2:
+            raise ValueError(
+                f"all texts of the train split of {data.name} are {train[0].label!r}: nothing can be learned"
+            )
+        if of_classes and not data.named:
+            refuse_numbers(data)
         if draws is not None and (draws < 1 or not of_classes):
             raise ValueError(
                 f"pairs is {draws}; it must be at least 1" if of_classes else f"{data.name} has no classes to draw "
@@ -75,13 +86,17 @@ class Similarity(Task):
         if of_classes or not scored:
             for name, value in {"low": low, "high": high}.items():
                 if value is not None:
-                    raise ValueError(f"{data.name} has no scores, which {name} would be of: leave it out")
+                    raise ValueError(
+                        f"{data.name} has no scores, which {name} would be of: leave it out, or its recipe"
+                    )
         usual = "ranking" if not scored else "cosine" if of_classes else CoSENT.name
         unlike = max(len(e.choices or ()) for e in train)
         names = ("text", "pair", *(f"unlike{number}" for number in range(1, unlike + 1)))
         task = cls(names, told.pop("loss", usual), **told)
         if not scored and task.loss != "ranking":
             raise ValueError(f"{data.name} has no scores, by which {task.loss} learns: leave the loss out")
+        if of_classes and task.loss == "ranking":
+            raise ValueError("ranking takes each pair as alike, and half of those of classes are not: choose cosine")
         if unlike and task.loss != "ranking":
             raise ValueError(f"texts that are unlike are for the loss ranking, and not for {task.loss}")
         if of_classes:
@@ -89,8 +104,7 @@ class Similarity(Task):
         elif scored:
             scores = [float(e.label) for e in train]
             task.range = (min(scores) if low is None else low, max(scores) if high is None else high)
-            if not task.range[0] < task.range[1]:
-                raise ValueError(f"the scores of {data.name} lie between {task.range[0]:g} and {task.range[1]:g}")
+            check_scale(data.name, scores, *task.range, different=task.head.least_scores)
         elif paired:
             task.best = "mrr"
         else:
@@ -98,7 +112,13 @@ class Similarity(Task):
         return task
 
     def prepared(self, data: Dataset) -> Dataset:
-        """Pairs are drawn from classes, and a text without label or pair is its own pair."""
+        """Pairs are drawn from classes, and a text without label or pair is its own pair. ValueError for classes where
+        none of them were learned."""
+        if not self.draws and any(isinstance(e.label, str) for e in data.examples):
+            raise ValueError(
+                f"{data.name} has the names of classes, and the model has learned scores of pairs: name the columns of "
+                "such (--pair-column, --label-column)"
+            )
         notes = list(data.notes)
         alone = [e for e in data.examples if e.pair is None and e.label is None]
         if self.draws and not any(e.pair is not None for e in data.examples):
@@ -108,7 +128,12 @@ class Similarity(Task):
             examples = [replace(e, pair=e.text) if e.pair is None and e.label is None else e for e in data.examples]
         if alone:
             notes.append(f"{len(alone):,} texts without a second one are pairs with themselves (SimCSE)")
+        self.scored = all(e.label is not None for e in examples)
         return replace(data, examples=examples, notes=notes, labels=())
+
+    @property
+    def page(self) -> str:
+        return self.name if self.scored else f"{self.name} without scores"
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         super().restore(kept)
@@ -126,14 +151,21 @@ class Similarity(Task):
         low, high = self.range
         scores = {split: [(e.id, e.label) for e in data.examples if e.split == split] for split in splits}
         judged = [(id_, float(y)) for own in scores.values() for id_, y in own if y is not None]
-        found = [f"scores of {low:g} and below count as unlike, of {high:g} as the same"] if judged else []
+        found = [self.head.of_scores.format(low=low, high=high)] if judged else []
         if outside := [id_ for id_, y in judged if not low <= y <= high]:
             found.append(f"{len(outside)} of {len(judged)} scores lie outside: that of {outside[0]} is the first")
         for split, own in scores.items():
             if own and own[0][1] is not None and len({y for _, y in own}) == 1:
                 found.append(
                     f"all scores of {split} are {own[0][1]:g}: a correlation with them is not defined, and 0 here"
+                    + ("; where it chooses the epoch, the first is kept" if split == "dev" else "")
                 )
+        twice = [e.id for e in data.examples if e.split in splits and e.label is not None and e.text == e.pair]
+        if twice:
+            first = f"({twice[0]} is the first)"
+            found.append(f"the same text stands twice in {len(twice)} pairs, whose cosine is always 1 {first}")
+        if self.prefix:
+            found.append(f"{self.prefix!r} is set before each text, as the model says")
         if self.select == "last":
             found.append(
                 "no split can say which epoch is best for texts that are pairs with themselves: the last is kept"
@@ -182,8 +214,9 @@ class Similarity(Task):
         0, that as a share of the score (MAPE, in percent).
 
         Without scores: how often a text's own pair is the nearest of all pairs of the split (accuracy), the mean of
-        1 / its rank (MRR), and the uniformity of the texts' vectors: log of the mean of exp(−2 d²) over all twos of
-        them, the lower the better (Wang and Isola 2020, arXiv:2005.10242, equation 2).
+        1 / its rank (MRR), neither for texts that are their own pairs, and the uniformity of the texts' vectors: log of
+        the mean of exp(−2 d²) over all twos of them, the lower the better (Wang and Isola 2020, arXiv:2005.10242,
+        equation 2).
         """
         from scipy.stats import rankdata  # takes a second, which predictions would wait for too
 
@@ -197,7 +230,9 @@ class Similarity(Task):
             blocks = zip(rows.split(self.batch_size), wanted.split(self.batch_size), strict=True)
             found["loss"] = float(torch.cat([head.loss(own, gold) for own, gold in blocks]).double().mean())
         if not scored:
-            return found | retrieval(self.vectors(logits), torch.from_numpy(targets[:, 1:]))
+            found |= retrieval(self.vectors(logits), torch.from_numpy(targets[:, 1:]))
+            alone = (targets[:, 1] == targets[:, 2]).all()
+            return {name: value for name, value in found.items() if not (alone and name in ("accuracy", "mrr"))}
         told, gold = self.similarities(logits), low + (high - low) * targets[:, 0].astype(np.float64)
         found |= {"pearson": pearson(told, gold), "spearman": pearson(rankdata(told), rankdata(gold))}
         if head.calibrated:
@@ -206,6 +241,22 @@ class Similarity(Task):
             if np.abs(gold).min() > 1e-6:
                 found["mape"] = float(100 * (away / np.abs(gold)).mean())
         return found
+
+
+def check_scale(name: str, scores: Sequence[float], low: float, high: float, different: int) -> None:
+    """ValueError where scores to learn from are too few different ones, or most of them do not lie on the scale."""
+    if len(set(scores)) < (different if low < high else 2):
+        raise ValueError(
+            f"all scores of {name} to learn from are {scores[0]:g}: give others too, or, for the loss cosine or "
+            f"angular, {ASKED}"
+        )
+    if not low < high:
+        raise ValueError(f"the scale goes from {low:g} to {high:g}: give the lower score first")
+    outside = sum(not low <= score <= high for score in scores)
+    if 2 * outside > len(scores):
+        raise ValueError(
+            f"{outside} of {len(scores)} scores of {name} lie outside the scale from {low:g} to {high:g}: give {ASKED}"
+        )
 
 
 def texts_of(example: Example) -> list[str]:

@@ -40,9 +40,9 @@ def split_name(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def kind_of_labels(name: str | None, pair: bool = False, label: bool = True) -> str:
-    """Which of data/label_kinds.py the labels of a task are, by default names, see `Task.labels_for`; ValueError where
-    there is no such task."""
-    return TASKS[split_name(name or Classify.name)[0]].labels_for(pair, label)
+    """Which of data/label_kinds.py the labels of a task are, by default names, see `Task.kind_by_columns`; ValueError
+    where there is no such task."""
+    return TASKS[split_name(name or Classify.name)[0]].kind_by_columns(pair, label)
 
 
 def task_name(asked: str | None, data: Dataset) -> str:

@@ -24,6 +24,7 @@ class Task(ABC):
     falling: tuple[str, ...] = ("loss",)  # scores of which less is better
     classes = False  # whether the columns of logits are classes that exclude each other
     parts = 1  # sequences of an example: 2 for a pair that is encoded apart, k for a choice of k
+    separate = False  # whether each text of an example is a sequence by itself
     adjusts = False  # whether `adjust` is called after training
     labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
@@ -39,14 +40,19 @@ class Task(ABC):
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
 
+    @property
+    def page(self) -> str:
+        """The name of its page of mistakes (eval/failures/table.py), which may depend on what was `prepared`."""
+        return self.name
+
     @classmethod
     def of(cls, data: Dataset) -> Self:
         """The task for some data; ValueError where they do not have what it needs. `options` are arguments too."""
         return cls(data.labels)
 
     @classmethod
-    def labels_for(cls, pair: bool, label: bool) -> str:
-        """What the labels of a file are (data/label_kinds.py), by whether a pair's and a label's columns are named."""
+    def kind_by_columns(cls, pair: bool, label: bool) -> str:
+        """`labels_are`, unless it depends on the columns of a file: whether those of a pair and a label are named."""
         return cls.labels_are
 
     def prepared(self, data: Dataset) -> Dataset:

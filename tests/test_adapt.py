@@ -17,6 +17,7 @@ from tezukuri.scripts.adapt import parser
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.options import plan_of
 from tezukuri.train.adapt import AdaptPlan
+from tezukuri.train.checkpoint import FILE as CHECKPOINT
 
 SENTENCES = (
     "犬が庭で走っています。",
@@ -110,6 +111,14 @@ def test_nothing_that_is_told_is_passed_over(folder):
         tezukuri.adapt("jsts", resume=folder)
     with pytest.raises(DataError, match="is no guard"):
         tezukuri.adapt(AdaptPlan.of(data="jsts"), guard=["nothing"])
+
+
+def test_a_stopped_run_of_adapt_is_not_resumed_by_finetune(tmp_path, capsys):
+    told = {"options": vars(AdaptPlan.of(data="jsts")), "settings": {}, "data": {}}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    (tmp_path / CHECKPOINT).touch()
+    assert command(["finetune", "--resume", str(tmp_path)]) == 1
+    assert "was begun by adapt" in capsys.readouterr().err
 
 
 def test_scale_and_loss_are_options_of_the_task():

@@ -87,7 +87,12 @@ def finetune(
         raise ValueError("trust is for a run that is resumed: give resume too, or leave it out")
     given = data if isinstance(data, Dataset) else None
     if resume is not None:
-        plan = Plan.of_run(config_of_stopped_run(Path(resume).resolve(), "finetune"))
+        config = config_of_stopped_run(Path(resume).resolve(), "finetune")
+        if "guard" in config["options"]:
+            raise ValueError(
+                f"{resume} was begun by adapt, which looks at guards and terms at the end: resume it there"
+            )
+        plan = Plan.of_run(config)
     elif isinstance(data, Plan):
         plan = replace(data, **options)
     else:

@@ -91,7 +91,7 @@ def learn_pairs(run: Run) -> None:
         Split(of, task.encode(run.tokenizer, of, **run.scorer.cut), task.targets(of)).texts(task)
         for of in (pairs, some)
     )
-    print(f"pairs   {len(pairs):,} pairs of {len(texts):,} texts, {settings.epochs} times")
+    print(f"pairs   {len(pairs):,} pairs of {len(texts):,} texts, {settings.epochs} epoch{'s' * (settings.epochs > 1)}")
     model = Model(run.model.bert, task.labels, task.head, "mean").to(run.scorer.device)
     for row in fine_tune(model, task, train, few, settings):
         print(f"pairs   epoch {row['epoch']}: loss of {len(some)} of them {row['dev_loss']:.4f}")

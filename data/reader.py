@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -64,6 +64,8 @@ class Reader(NamedTuple):
                 raise DataError(f"{name} has no option {key!r}; it has {listed(options)}")
             if value not in options[key]:
                 raise DataError(f"{name}:{key} is {value!r}; choose one of {', '.join(options[key])}")
+            if key in chosen:
+                raise DataError(f"{name} is told {key} twice: leave one out")
             chosen[key] = value
         return chosen
 
@@ -221,8 +223,8 @@ def within(score: float, lowest: float, highest: float) -> float:
     return score
 
 
-def one_of(value: Any, names: Mapping[str, str], column: str) -> str:
-    """The name of a label as the file has it; RowError where it has none."""
+def one_of(value: Any, names: Collection[str], column: str) -> str:
+    """A label as the file has it, which is one of those names; RowError where it is not."""
     if str(value) not in names:
         raise RowError(f"label {str(value)!r} (column {column!r}) is not one of {listed(names)}")
-    return names[str(value)]
+    return str(value)

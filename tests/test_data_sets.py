@@ -130,6 +130,8 @@ def test_a_bad_row_of_wrime_is_named(tmp_path: Path, cells: dict[str, object], r
     [
         ("wrime:mood=good", r"wrime has no option 'mood'; it has 'label', 'view', 'neutral'"),
         ("wrime:view=cat", r"wrime:view is 'cat'; choose one of readers, writer"),
+        ("wrime:view=writer,neutral=keep,view=readers", r"wrime is told view twice: leave one out"),
+        ("wrime:view=writer,view=writer", r"wrime is told view twice: leave one out"),
         ("wrime:neutral", r"wrime:neutral is ''; choose one of drop, keep"),
         ("jcola:view=writer", r"jcola has no option 'view'; it has none"),
     ],

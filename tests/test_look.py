@@ -70,7 +70,7 @@ def test_a_text_far_from_all_others_is_an_outlier_and_equal_lengths_are_none() -
         ("good", {}, ("bad", "good"), ["good"]),
         (("bad", "good"), {}, ("bad", "good"), ["bad", "good"]),
         ((Span(0, 1, "地名"),), {}, ("bad", "good", "地名"), ["地名"]),
-        (1, {"choices": ("駅", "部屋")}, ("1", "2"), ["2"]),
+        (1, {"choices": ("駅", "部屋")}, ("0", "1"), ["1"]),
         (2.5, {}, (), [2.5]),
         ((Span(0, 2), Span(1, 3)), {"pair": "駅から"}, (), [2, 2]),
     ],

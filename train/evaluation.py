@@ -39,7 +39,7 @@ SEEN = "the model was trained on texts of these data, and has seen most of those
 class EvaluationPlan(DataOptions):
     """The options of an evaluation. Errors are those of Options."""
 
-    model: str = option("mini", "folder or hub id of a classifier", MODEL, required=True)
+    model: str = option("small", "folder or hub id of a classifier", MODEL, required=True)
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
     labels: Sequence[str] | None = option(None, "names of the head's rows: negative,positive", MODEL, names=True)
     neutral_band: str = option(

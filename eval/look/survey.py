@@ -190,7 +190,7 @@ def fence_of(lengths: np.ndarray) -> tuple[float, float]:
 
 
 def choice(label: Any, example: Example) -> list[str]:
-    return [str(label + 1)]
+    return [str(label)]
 
 
 # Kind of a label → title, what of a label is counted, whether that are names, whether there may be several of a text.
@@ -199,7 +199,7 @@ KINDS: dict[str, Kind] = {
     "name": ("classes", lambda label, _: [label], True, False),
     "names": ("labels (a text may have several)", lambda label, _: list(label), True, True),
     "number": ("scores", lambda label, _: [float(label)], False, False),
-    "choice": ("which choice is right, from 1", choice, True, False),
+    "choice": ("which choice is right, from 0", choice, True, False),
     "entity": ("entities by kind", lambda label, _: [span.kind for span in label], True, True),
     "answer": ("characters of an answer", lambda label, _: [span.end - span.start for span in label], False, True),
 }
@@ -231,7 +231,7 @@ def labels_of(of_splits: dict[str, list[Example]], classes: Sequence[str]) -> La
         counts = Counter(name for own in values.values() for name in own)
         known = [name for name in classes if kind != "choice"]
         widest = max((len(e.choices or ()) for some in of_splits.values() for e in some), default=0)
-        known += [str(number) for number in range(1, widest + 1)] if kind == "choice" else []
+        known += [str(number) for number in range(widest)] if kind == "choice" else []
         order = tuple(dict.fromkeys([*known, *(name for name, _ in counts.most_common())]))
     return Labels(title, values, order, {split: len(some) for split, some in of_splits.items()}, several)
 

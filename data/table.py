@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,11 +93,16 @@ def read_table(
     nameless: list[int] = []  # lines without an id
     splits: Counter[str] = Counter()  # names of splits that are not ours
     unsure: list[int] = []  # lines whose label may mean one choice or another
+    records = list(table.records)
+    listed_choices = labels_are == "choice" and len(choice_columns) == 1
+    usual = usual_number(records, table.fields_of, choice_columns) if listed_choices else 0
 
     def parse(line: int, raw: str) -> Example:
         row = table.fields_of(line, raw)
         least = 1 if labels_are == NOTHING else 2
         choices = choices_of(row, choice_columns, least) if choice_columns else None
+        if choices and usual and len(choices) != usual:
+            raise RowError(f"{len(choices)} choices, where most rows have {usual}")
         given: Any = row.get(label_column)
         if choices and labels_are != NOTHING:
             meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
@@ -136,7 +142,7 @@ def read_table(
             splits[name] += 1
         return Example(id_, text, label, split, votes_of(row), pair, choices)
 
-    examples, bad, *_ = collect(path, table.records, parse, table.encoding)
+    examples, bad, *_ = collect(path, records, parse, table.encoding)
     notes = list(table.notes)
     if splits:
         notes.append("splits: " + ", ".join(f"{name} ({n} texts) is {SPLIT_NAMES[name]}" for name, n in splits.items()))
@@ -170,6 +176,17 @@ def choices_of(row: dict[str, Any], columns: Sequence[str], least: int = 2) -> t
     if least > 1:
         refuse_few(choices)
     return choices
+
+
+def usual_number(
+    records: Iterable[tuple[int, str]], fields_of: Callable[[int, str], dict[str, Any]], columns: Sequence[str]
+) -> int:
+    """How many choices most records have, of equally many the first; 0 where none has any."""
+    numbers: Counter[int] = Counter()
+    for line, raw in records:
+        with suppress(RowError):
+            numbers[len(choices_of(fields_of(line, raw), columns))] += 1
+    return numbers.most_common(1)[0][0] if numbers else 0
 
 
 def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None, suffix: str = "") -> Table:

@@ -68,7 +68,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Answer:
-    """The likeliest words for one token, or at [CLS] all classes in their order."""
+    """The likeliest words for one token, or at [CLS] (or from the mean) all classes in their order."""
 
     token: int
     choices: list[Choice]
@@ -102,6 +102,7 @@ class Trace:
     answers: list[Answer]
     config: Any  # of the encoder
     labels: tuple[str, ...]
+    reads: str = "first"  # what a classifier's head reads: the first token, or the mean of all
 
     @property
     def encoding(self) -> Encoding:
@@ -166,6 +167,7 @@ CLASSIFIER = (
     Point("bert.pooler", "out", "(B, H)", "tanh: pooled"),
     Point("classifier", "out", "(B, C)", "logits"),
 )
+OF_THE_MEAN = (Point("classifier", "in", "(B, H)", "mean of all tokens"), CLASSIFIER[-1])
 WORD_HEAD = (
     Point("head.dense", "out", "(T, H)", "linear map"),
     Point("head.norm", "in", "(T, H)", "after the activation"),
@@ -218,7 +220,8 @@ def trace(
     if not output.logits.isfinite().all():
         raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
     found = list(answers(model, tokenizer, tokens, output.logits))
-    return Trace(tokens, packed, list(stages(model, packed, seen)), output, found, model.config, model.labels)
+    reads = model.reads if isinstance(model, Model) else "first"
+    return Trace(tokens, packed, list(stages(model, packed, seen)), output, found, model.config, model.labels, reads)
 
 
 def tokenize(tokenizer: Tokenizer, text: str, pair: str | None, how: Mapping[str, Any], special: bool = True) -> Tokens:
@@ -256,7 +259,10 @@ def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, tuple[Any, A
     heads = model.config.num_attention_heads
     places: list[tuple[str, str, tuple[Point, ...]]] = [("embeddings", "bert.", EMBEDDINGS)]
     places += [(f"layer {n + 1}", f"bert.layers.{n}.", LAYER) for n in range(model.config.num_hidden_layers)]
-    places.append(("classifier", "", CLASSIFIER) if isinstance(model, Model) else ("word head", "", WORD_HEAD))
+    if isinstance(model, Model):
+        places.append(("classifier", "", OF_THE_MEAN if model.reads == "mean" else CLASSIFIER))
+    else:
+        places.append(("word head", "", WORD_HEAD))
     for group, prefix, points in places:
         for point in points:
             name = prefix + point.module

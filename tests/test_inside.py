@@ -24,7 +24,7 @@ from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
 from tezukuri.weights.files import CheckpointError
-from tezukuri.weights.load import Loaded
+from tezukuri.weights.load import Loaded, load_with_report
 
 LABELS = {0: "negative", 1: "positive", 2: "<b>\x1b[31m"}
 TEXT = "駅から近くて[MASK]でした。"
@@ -219,6 +219,16 @@ def test_a_classifier_answers_with_all_classes_and_reads_no_special_token(folder
     assert sum(probabilities) == pytest.approx(1)
     assert probabilities == pytest.approx(traced.output.logits[0].softmax(dim=-1).tolist())
     assert "[MASK]" not in traced.encoding.tokens and "[MASK]" not in [word.text for word in traced.words]
+
+
+def test_a_head_that_reads_the_mean_is_shown_the_mean(folders):
+    """Not the first token, from which nothing comes here."""
+    loaded = load_with_report(folders["encoder"], "classify", ("bad", "good"), pooling="mean")
+    traced = trace(loaded.model, loaded.tokenizer, TEXT)
+    told, logits = [stage for stage in traced.stages if stage.group == "classifier"]
+    assert (told.what, logits.what) == ("mean of all tokens", "logits")
+    torch.testing.assert_close(told.values, traced.output.hidden.mean(dim=0, keepdim=True))
+    assert next(inside_lines.answer_lines(traced, traced.answers)) == "from the mean of all tokens"
 
 
 def test_a_broken_model_is_told_and_its_hooks_are_gone(folders):

@@ -109,6 +109,7 @@ class LabelKind(NamedTuple):
 
     read: (what a cell holds, the text that spans are of) → label; ValueError, the end of a sentence, where it is none.
     columns: use of a column (text, pair, label) → where it is looked for, if no other column is named.
+    task: that has such labels, where a file's columns tell them.
     """
 
     read: Callable[[Any, str], Any]
@@ -116,6 +117,7 @@ class LabelKind(NamedTuple):
     named: bool = True  # whether it has names, which --classes may list
     listed: bool = False  # whether it may be a list, also an empty one
     columns: Mapping[str, str] = MappingProxyType({})
+    task: str = ""
 
 
 LABEL_KINDS: dict[str, LabelKind] = {
@@ -123,10 +125,10 @@ LABEL_KINDS: dict[str, LabelKind] = {
     "number": LabelKind(number_of, "a number", named=False),
     "names": LabelKind(names_of, "names of labels", listed=True),
     "choice": LabelKind(choice_of, "the number of a choice", named=False),
-    "entities": LabelKind(entities_of, "a list of entities", listed=True, columns={"label": "entities"}),
+    "entities": LabelKind(entities_of, "a list of entities", listed=True, columns={"label": "entities"}, task="tag"),
     "answers": LabelKind(
         answers_of, "a list of answers", named=False, listed=True,
-        columns={"text": "question", "pair": "context", "label": "answers"},
+        columns={"text": "question", "pair": "context", "label": "answers"}, task="span",
     ),
     NOTHING: LabelKind(nothing, "nothing", named=False, listed=True),
 }  # fmt: skip

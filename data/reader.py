@@ -160,7 +160,7 @@ def tables(suffix: str, columns: Iterable[str], parse: Callable[[str, int, dict[
     """
 
     def open_file(split: str, file: File) -> tuple[Iterable[tuple[int, str]], Parse]:
-        table = open_table(file.place, lines=file.lines(), suffix=suffix)
+        table = open_table(file.place, "UTF-8", file.lines(), suffix)
         if missing := [column for column in columns if column not in table.columns]:
             raise DataError(
                 f"{file.place}:1: no column {few(missing)}; its columns are {few(table.columns)}: "

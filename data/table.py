@@ -80,9 +80,13 @@ def read_table(
             without = (
                 ", or say none where texts have no labels (tezukuri look, tezukuri adapt)" if use == "label" else ""
             )
+            tasks = [of.task for of in LABEL_KINDS.values() if of.task and {*of.columns.values()} <= {*columns}]
+            advice = f"name one of them (--{use}-column{'s' * (use == 'choice')}){without}"
+            if tasks and labels_are == "name":
+                advice = f"say --task {tasks[0]}, which has such columns, or {advice}"
             raise DataError(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
-                f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')}){without}"
+                f"{listed(columns)}: {advice}"
             )
     of_split, of_id = wanted["split"], wanted["id"]
     looks = {look(label) for label in labels or ()} if merge_labels else set()
@@ -95,20 +99,25 @@ def read_table(
     unsure: list[int] = []  # lines whose label may mean one choice or another
     records = list(table.records)
     listed_choices = labels_are == "choice" and len(choice_columns) == 1
-    usual = usual_number(records, table.fields_of, choice_columns) if listed_choices else 0
+    most_have = usual_number(records, table.fields_of, choice_columns) if listed_choices else 0
 
     def parse(line: int, raw: str) -> Example:
         row = table.fields_of(line, raw)
         least = 1 if labels_are == NOTHING else 2
         choices = choices_of(row, choice_columns, least) if choice_columns else None
-        if choices and usual and len(choices) != usual:
-            raise RowError(f"{len(choices)} choices, where most rows have {usual}")
+        if choices and most_have and len(choices) != most_have:
+            raise RowError(f"{len(choices)} choices, where most rows have {most_have}")
         given: Any = row.get(label_column)
         if choices and labels_are != NOTHING:
             meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
             unsure.extend([line] * (len(meant) > 1))
             given = meant[0]
         elif labels_are != NOTHING and not (kind.listed and isinstance(given, list | dict)):
+            if isinstance(given, list | dict):
+                raise RowError(
+                    f"the label (column {label_column!r}) is a {type(given).__name__}, and not {kind.is_a}: lists are "
+                    "for --task multilabel, tag or span"
+                )
             given = cell(row, label_column).strip()
         if given == "" and not kind.listed:
             raise RowError(f"the label (column {label_column!r}) is empty")
@@ -192,10 +201,10 @@ def usual_number(
 def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None, suffix: str = "") -> Table:
     """The columns of a file and its records; DataError where the header cannot be read.
 
-    `lines` are those of a stream, for which `path` is only a name. `suffix` tells the format instead of the name's.
+    `lines` are those of a stream in that encoding, for which `path` is only a name. `suffix` tells the format instead of the name's.
     """
     suffix = suffix or path.suffix.lower()
-    lines, name, notes = (lines, "UTF-8", []) if lines is not None else decode(path, encoding)
+    lines, name, notes = (lines, encoding, []) if lines is not None else decode(path, encoding)
     if suffix == ".jsonl":
         return Table(columns_of_objects(lines), enumerate(lines, start=1), lambda _, raw: json_object(raw), name, notes)
     is_csv = suffix == ".csv"

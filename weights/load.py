@@ -441,9 +441,7 @@ def label_names(settings: dict[str, Any], head: type[Head] | None = ClassHead) -
     return [names[row] for row in sorted(names)]
 
 
-def fill(
-    model: Any, prefix: str, tensors: dict[str, Tensor], names: Names, report: LoadReport, anew: str = ""
-) -> None:
+def fill(model: Any, prefix: str, tensors: dict[str, Tensor], names: Names, report: LoadReport, anew: str = "") -> None:
     """Put tensors into a model on the meta device, initialise what the checkpoint lacks, and fill the report.
 
     Only whole heads may be lacking, and what begins with `anew`.

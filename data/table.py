@@ -201,7 +201,8 @@ def usual_number(
 def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None, suffix: str = "") -> Table:
     """The columns of a file and its records; DataError where the header cannot be read.
 
-    `lines` are those of a stream in that encoding, for which `path` is only a name. `suffix` tells the format instead of the name's.
+    `lines` are those of a stream in that encoding, for which `path` is only a name. `suffix` tells the format instead
+    of the name's.
     """
     suffix = suffix or path.suffix.lower()
     lines, name, notes = (lines, encoding, []) if lines is not None else decode(path, encoding)

@@ -206,8 +206,8 @@ def rollout(attentions: Sequence[Tensor]) -> Tensor:
 
 
 def rollout_to_head(model: Model, encodings: Encodings, batch_tokens: int = TOKENS_AT_ONCE) -> list[np.ndarray]:
-    """For each of n texts (T_i,), the shares of its tokens in what the head reads, by `rollout`: [CLS] at the top, or the
-    mean of all tokens there. They add up to 1."""
+    """For each of n texts (T_i,), the shares of its tokens in what the head reads, by `rollout`: [CLS] at the top, or
+    the mean of all tokens there. They add up to 1."""
     lengths = lengths_of(encodings)
     found = [np.empty(0)] * len(encodings)
     with evaluation_in_fp32(model) as device, torch.inference_mode():

@@ -14,7 +14,7 @@ MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF
 KANA = re.compile(
     "[ぁ-ゖァ-ー]"
 )  # neither kanji nor kana of half width: other encodings, read as cp932, are full of them
-LOOKED_AT = 1 << 20  # bytes of a file that is not read whole
+LOOKED_AT = 1 << 15  # bytes of a file that is not read whole
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 

@@ -160,6 +160,8 @@ def tables(suffix: str, columns: Iterable[str], parse: Callable[[str, int, dict[
     """
 
     def open_file(split: str, file: File) -> tuple[Iterable[tuple[int, str]], Parse]:
+        if not file.content.strip():
+            raise DataError(f"{file.place} is empty: get it again")
         table = open_table(file.place, "UTF-8", file.lines(), suffix)
         if missing := [column for column in columns if column not in table.columns]:
             raise DataError(
@@ -178,7 +180,9 @@ def json_text(file: File) -> str:
         json.loads(text)
     except UnicodeDecodeError as error:
         line = file.content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{file.place}:{line}: not UTF-8 (byte 0x{file.content[error.start]:02x})") from error
+        raise DataError(
+            f"{file.place}:{line}: not UTF-8 (byte 0x{file.content[error.start]:02x}): get it again"
+        ) from error
     except json.JSONDecodeError as error:
         raise DataError(f"{file.place}:{error.lineno}: broken JSON: {error.msg} (character {error.colno})") from error
     except RecursionError as error:

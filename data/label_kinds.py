@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,7 +30,10 @@ def number_of(cell: str, text: str = "") -> float:
 
 
 def names_of(cell: str | Sequence[str], text: str = "") -> tuple[str, ...]:
-    """`joy|trust`, or a list of names, as tuple without repetitions; an empty cell has none."""
+    """`joy|trust`, `["joy", "trust"]`, or a list of names, as tuple without repetitions; an empty cell has none."""
+    if isinstance(cell, str) and cell.startswith("["):
+        with suppress(ValueError, RecursionError):
+            cell = json.loads(cell)
     if isinstance(cell, dict):
         raise ValueError("is no list of names")
     parts = cell.split(BETWEEN) if isinstance(cell, str) else cell
@@ -157,8 +161,13 @@ def label_json(label: Any, text: str, pair: str | None = None) -> Any:
 
 
 def label_cell(label: Any, text: str = "", pair: str | None = None) -> Any:
-    """A label as a cell of a table has it: names with BETWEEN them, spans as JSON, all else as it is."""
+    """A label as a cell of a table has it: names with BETWEEN them, spans as JSON, all else as it is.
+
+    Names are a list in JSON where one of them has BETWEEN in it, or would be taken for such a list.
+    """
     found = label_json(label, text, pair)
+    if isinstance(found, tuple) and any(BETWEEN in name or name.startswith("[") for name in found):
+        return json.dumps(found, ensure_ascii=False)
     return BETWEEN.join(found) if isinstance(found, tuple) else found
 
 

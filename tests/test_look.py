@@ -98,7 +98,9 @@ def test_agreement_is_that_of_fleiss() -> None:
     assert found.kappa == pytest.approx((2 / 3 - lots) / (1 - lots))
     assert agreement([Example("1", "駅", "a", "train")]) is None
     unanimous = agreement([Example("1", "駅", "b", "train", {"a": 2, "b": 0})])
-    assert unanimous is not None and unanimous.kappa is None and unanimous.outvoted == 1
+    assert unanimous is not None and unanimous.kappa is None and (unanimous.outvoted, unanimous.tied) == (1, 0)
+    even = agreement([Example("1", "駅", "a", "train", {"a": 2, "b": 2}), Example("2", "駅", "a", "train", {"a": 2})])
+    assert even is not None and (even.outvoted, even.tied) == (0, 1)
 
 
 # --- the page ---------------------------------------------------------------------------------------------------

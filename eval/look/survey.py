@@ -53,6 +53,7 @@ class Agreement:
         float | None
     )  # Fleiss 1971, "Measuring nominal scale agreement among many raters"; None where all votes agree
     outvoted: int  # examples of which another label than their own got the most votes
+    tied: int  # examples of which several labels got the most votes
     of_labels: dict[str, tuple[int, float]]  # label → examples, and the share of unanimous ones
 
 
@@ -259,5 +260,6 @@ def agreement(examples: Sequence[Example]) -> Agreement | None:
         top=sum(max(votes.values()) / votes.total() for _, votes in voted) / len(voted),
         kappa=None if lots == 1 else (sum(agreeing) / len(voted) - lots) / (1 - lots),
         outvoted=sum(isinstance(label, str) and votes[label] < max(votes.values()) for label, votes in voted),
+        tied=sum(list(votes.values()).count(max(votes.values())) > 1 for _, votes in voted),
         of_labels=of_labels,
     )  # fmt: skip

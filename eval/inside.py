@@ -6,6 +6,7 @@ Letters: B sequences (one here), T tokens, S = T tokens of the longest sequence,
 F feed-forward size, V vocabulary, C classes, L layers.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from ..tokenize.encoding import Encoding, truncate
 from ..tokenize.kinds import tokenizer_of
 from ..tokenize.template import Template
 from ..tokenize.tokenizer import Tokenizer, Word
-from ..weights.files import read_json
+from ..weights.files import CheckpointError, read_json
 from ..weights.find import find
 from ..weights.load import Loaded, load_ready_classifier, load_with_report
 from .predict import NotFiniteError
@@ -183,7 +184,13 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
         CheckpointError: the checkpoint cannot be had, or has neither head.
     """
     settings = read_json(find(name_or_folder, revision).folder / "config.json")
-    if "ForSequenceClassification" in " ".join(settings.get("architectures") or []):
+    names = " ".join(settings.get("architectures") or [])
+    if other := re.search(r"For(MultipleChoice|TokenClassification|QuestionAnswering)\b", names):
+        raise CheckpointError(
+            f"{name_or_folder} is for another task ({other[1]}), and shown are classifiers, scores and models that guess "
+            "words: --tokens shows what its tokenizer does"
+        )
+    if "ForSequenceClassification" in names:
         return load_ready_classifier(name_or_folder, revision=revision)
     return load_with_report(name_or_folder, "fill-mask", revision=revision)
 

@@ -244,6 +244,14 @@ def test_a_checkpoint_without_a_head_is_an_error(folders):
         load(str(folders["encoder"]))
 
 
+@pytest.mark.parametrize("kind", ["MultipleChoice", "TokenClassification", "QuestionAnswering"])
+def test_a_model_of_a_task_that_is_not_shown_is_told_so(tmp_path, kind):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "bert", "architectures": ["BertFor{kind}"]}}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=rf"is for another task \({kind}\), and shown are classifiers"):
+        load(str(tmp_path))
+
+
 # --- the script -------------------------------------------------------------------------------------------------
 
 

@@ -187,8 +187,8 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
     names = " ".join(settings.get("architectures") or [])
     if other := re.search(r"For(MultipleChoice|TokenClassification|QuestionAnswering)\b", names):
         raise CheckpointError(
-            f"{name_or_folder} is for another task ({other[1]}), and shown are classifiers, scores and models that guess "
-            "words: --tokens shows what its tokenizer does"
+            f"{name_or_folder} is for another task ({other[1]}), and shown are classifiers, scores and models that "
+            "guess words: --tokens shows what its tokenizer does"
         )
     if "ForSequenceClassification" in names:
         return load_ready_classifier(name_or_folder, revision=revision)

@@ -166,7 +166,7 @@ def test_evaluate_judges_it(run, table, tmp_path, capsys):
     for name, *given, what in (
         ("failures", str(run.folder), "--retrain", "2", "--retrain is for labels of classes, and the task of"),
         ("probe", "--model", str(run.folder / "model"), "problem_type is regression"),
-        ("compare", "--method", "fgm", "--", "--task", "score", "by accuracy and F1 of classes, which --task score"),
+        ("compare", "--method", "fgm", "--", "--task", "score", "by accuracy and F1 of classes, which the task score"),
     ):
         assert command([name, *given]) == 1
         assert what in capsys.readouterr().err

@@ -106,7 +106,7 @@ def check(study: Study, methods: Sequence[str]) -> None:
     kind_of_labels(common.task)
     task = task_name(common.task, common.read_data())
     if not TASKS[task].classes:
-        raise ValueError(f"runs are compared by accuracy and F1 of classes, which --task {task} has not")
+        raise ValueError(f"runs are compared by accuracy and F1 of classes, which the task {task} has not")
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
         changed = [name for name in OWN if getattr(given, name) != getattr(usual, name)]

@@ -60,7 +60,7 @@ def refuse_broken_text(text: str, encoding: str | None = None) -> None:
         code, column = ord(text[error.start]), error.start + 1
         if 0xDC80 <= code <= 0xDCFF:
             byte = code - 0xDC00
-            told = ", or get it again" if encoding is None else ", or name its encoding (--encoding)"
+            told = ", or get it again" if encoding is None else ", or name its encoding"
             where = f"byte 0x{byte:02x} at character {column}"
             raise RowError(f"not {encoding or 'UTF-8'} ({where}); save the file as UTF-8{told}") from None
         raise RowError(f"half of a surrogate pair (\\u{code:04x} at character {column})") from None

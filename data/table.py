@@ -83,7 +83,7 @@ def read_table(
             tasks = [of.task for of in LABEL_KINDS.values() if of.task and {*of.columns.values()} <= {*columns}]
             advice = f"name one of them (--{use}-column{'s' * (use == 'choice')}){without}"
             if tasks and labels_are == "name":
-                advice = f"say --task {tasks[0]}, which has such columns, or {advice}"
+                advice = f"choose the task {tasks[0]}, which has such columns, or {advice}"
             raise DataError(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
                 f"{listed(columns)}: {advice}"
@@ -116,7 +116,7 @@ def read_table(
             if isinstance(given, list | dict):
                 raise RowError(
                     f"the label (column {label_column!r}) is a {type(given).__name__}, and not {kind.is_a}: lists are "
-                    "for --task multilabel, tag or span"
+                    "for the tasks multilabel, tag and span"
                 )
             given = cell(row, label_column).strip()
         if given == "" and not kind.listed:

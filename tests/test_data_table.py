@@ -70,7 +70,7 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path, nam
 def test_columns_of_another_task_name_it(tmp_path: Path, columns: tuple[str, ...], task: str) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text(json.dumps(dict.fromkeys(columns, "駅")), encoding="utf-8")
-    with pytest.raises(DataError, match=f"say --task {task}, which has such columns, or name one of them"):
+    with pytest.raises(DataError, match=f"choose the task {task}, which has such columns, or name one of them"):
         load(path)
 
 
@@ -216,7 +216,7 @@ def test_bad_rows_of_a_table(tmp_path: Path, row: str | bytes, reason: str, suff
         ('{"text": "よい", "label": NaN}', "no 'label' (it is nan); the columns of this row are 'text', 'label'"),
         (
             '{"text": "よい", "label": [1]}',
-            r"the label \(column 'label'\) is a list, and not the name of a class: lists are for --task multilabel",
+            "the label (column 'label') is a list, and not the name of a class: lists are for the tasks",
         ),
         ('{"text": 5, "label": 1}', "the text (column 'text') is no string but 5"),
         ('{"text": "", "label": 1}', "the text (column 'text') is empty"),

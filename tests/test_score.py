@@ -130,7 +130,7 @@ def test_answers_are_numbers_in_the_range_of_the_data(run, table, tmp_path, caps
     assert [float(row["predicted"]) for row in written] == answers
     assert list(written[0])[4:] == ["predicted", "truncated", "not_labelled"]
     assert command(["predict", "--model", str(run.folder / "model"), "犬と犬と犬", "--precision", "int8"]) == 0
-    assert "label" not in (said := capsys.readouterr().err) and "in int8 answers differ a little from fp32's" in said
+    assert "labels" not in (said := capsys.readouterr().err) and "in int8 answers differ a little from fp32's" in said
     assert command(["predict", "--model", str(run.folder / "model"), "犬と犬と犬"]) == 0
     assert capsys.readouterr().out.split()[-1] == "犬と犬と犬"
 

@@ -38,7 +38,8 @@ def read_commonsense_moral(path: Path) -> Rows:
 
 
 def parse(split: str, _: int, row: dict[str, Any]) -> Example:
-    return Example(f"{split}-{cell(row, '')}", text_of(row, "sent"), one_of(cell(row, "label"), NAMES, "label"), split)
+    label = NAMES[one_of(cell(row, "label"), NAMES, "label")]
+    return Example(f"{split}-{cell(row, '')}", text_of(row, "sent"), label, split)
 
 
 COMMONSENSE_MORAL = of_repository("commonsense-moral", read_commonsense_moral, tuple(NAMES.values()), REPOSITORY, CARD)

@@ -105,8 +105,12 @@ def find(path: Path, wanted: Mapping[str, str]) -> tuple[dict[str, File], list[s
         what = "is none of" if path.is_file() and len(names) == 1 else "has none of"
         raise DataError(f"{path} {what} the files of this data set, {files}")
     read = read_files(path, set(chosen.values()))
+    for file in read.values():
+        if file.content.startswith(b"version https://git-lfs."):
+            raise DataError(f"{file.place} is a pointer of git-lfs instead of the file: run git lfs pull in its folder")
+    alone = path.is_file() and names == [plain(path.name)]
     missing = [f"{PurePosixPath(goal).name} is not in {path}: no {split}" for split, goal in wanted.items()
-               if split not in chosen and len(names) > 1]  # fmt: skip
+               if split not in chosen and not alone]  # fmt: skip
     return {split: read[name] for split, name in chosen.items()}, missing
 
 

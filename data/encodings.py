@@ -2,16 +2,19 @@
 
 import codecs
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from .dataset import DataError
+from .rows import decoded_lines
 
 AUTO = "auto"
 MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 KANA = re.compile(
     "[ぁ-ゖァ-ー]"
 )  # neither kanji nor kana of half width: other encodings, read as cp932, are full of them
+LOOKED_AT = 1 << 15  # bytes of a file that is not read whole
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -41,7 +44,7 @@ def decode(path: Path, encoding: str = AUTO) -> Decoded:
         raise DataError(f"{path} is not {name} ({error}): name its encoding (--encoding)") from error
     notes = []
     if encoding == AUTO and name != "UTF-8":
-        notes.append(f"{path.name} was read as {name}, which its bytes show (--encoding names another)")
+        notes.append(read_as(path, name))
     elif encoding != AUTO and codecs.lookup(name).name != "utf-8" and is_utf8(content) and NOT_ASCII.search(text):
         notes.append(f"{path.name} was read as {name}, as told, but its bytes are UTF-8 too: look at its texts")
     lines = text.split("\n")
@@ -49,6 +52,41 @@ def decode(path: Path, encoding: str = AUTO) -> Decoded:
         lines = text.split("\r")
         notes.append(f"the lines of {path.name} end in \\r alone, as old Macs write them")
     return Decoded([line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])], name, notes)
+
+
+def encoding_of(path: Path, encoding: str = AUTO) -> tuple[str, list[str]]:
+    """The encoding of a file that is not read whole, as `decode` tells it, and notes; `auto` looks at its beginning."""
+    if encoding != AUTO:
+        is_wide(encoding)  # there is such a one
+        return encoding, []
+    with path.open("rb") as file:
+        begins = file.read(LOOKED_AT)
+    if 0 in begins[:2]:
+        decode(path)  # raises
+    name = recognised(begins if len(begins) < LOOKED_AT else begins[: begins.rfind(b"\n") + 1])
+    return name, [read_as(path, name)] if name != "UTF-8" else []
+
+
+def lines_of(path: Path, encoding: str) -> Iterator[str]:
+    """The lines of a file, as `decode` has them, but read when they are gone through, unless a character has two bytes
+    or more."""
+    if is_wide(encoding):
+        yield from decode(path, encoding).lines
+        return
+    with path.open("rb") as file:
+        yield from decoded_lines(file, encoding)
+
+
+def is_wide(encoding: str) -> bool:
+    """Whether a character has two bytes or more, also a \n; DataError where there is no such encoding."""
+    try:
+        return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+    except LookupError as error:
+        raise DataError(f"no encoding is called {encoding!r}: give --encoding auto, utf-8, cp932, euc_jp, …") from error
+
+
+def read_as(path: Path, name: str) -> str:
+    return f"{path.name} was read as {name}, which its bytes show (--encoding names another)"
 
 
 def recognised(content: bytes) -> str:

@@ -42,7 +42,7 @@ def read_jcola(path: Path) -> Rows:
 
 
 def parse(split: str, _: int, row: dict[str, Any]) -> Example:
-    label = one_of(cell(row, "label"), NAMES, "label")
+    label = NAMES[one_of(cell(row, "label"), NAMES, "label")]
     return Example(f"{split}-{cell(row, 'uid')}", text_of(row, "sentence"), label, split)
 
 

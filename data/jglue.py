@@ -65,8 +65,7 @@ def read_jnli(path: Path) -> Rows:
     """Premise and hypothesis, and whether the one entails or contradicts the other."""
 
     def parse(split: str, _: int, row: dict[str, Any]) -> Example:
-        label = one_of(cell(row, "label"), dict(zip(CLASSES, CLASSES, strict=True)), "label")
-        return pair(split, row, label)
+        return pair(split, row, one_of(cell(row, "label"), CLASSES, "label"))
 
     return read_each(path, JNLI_FILES.paths(), tables(".jsonl", PAIR, parse))
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from .dataset import SPLITS, DataError, Example
 from .download import cache_folder, download
-from .reader import Card
-from .rows import RowError, Rows, collect, listed, read_lines
+from .reader import Card, read_each
+from .rows import RowError, Rows, listed
 
 NAMES = {"-1": "negative", "0": "normal", "1": "positive"}
 LABELS = tuple(NAMES.values())
@@ -41,7 +41,7 @@ def fetch(url: str = URL, sha256: str = SHA256) -> Path:
 
 
 def read_jrte(path: Path) -> Rows:
-    return collect(path, enumerate(read_lines(path), start=1), parse)
+    return read_each(path, {"all": "data/pn.tsv"}, lambda _, file: (enumerate(file.lines(), start=1), parse))
 
 
 def parse(line: int, raw: str) -> Example:

@@ -63,7 +63,7 @@ def parse(_: int, raw: str) -> Example:
         raise RowError("the hypothesis or the premise (columns 3 and 4) is empty")
     if split not in SPLITS:
         raise RowError(f"split {split!r} (column 7) is not one of {listed(SPLITS)}")
-    return Example(id_, premise, one_of(label, NAMES, "2"), split, votes_of(votes), hypothesis)
+    return Example(id_, premise, NAMES[one_of(label, NAMES, "2")], split, votes_of(votes), hypothesis)
 
 
 def votes_of(votes: str) -> dict[str, int] | None:

@@ -35,7 +35,7 @@ def read_jsick(path: Path) -> Rows:
 def parse(_: str, __: int, row: dict[str, Any]) -> Example:
     if (split := cell(row, "data")) not in SPLITS:
         raise RowError(f"split {split!r} (column 'data') is not one of {listed(SPLITS)}")
-    label = one_of(row["entailment_label_Ja"], dict(zip(CLASSES, CLASSES, strict=True)), "entailment_label_Ja")
+    label = one_of(row["entailment_label_Ja"], CLASSES, "entailment_label_Ja")
     texts = text_of(row, "sentence_A_Ja"), text_of(row, "sentence_B_Ja")
     return Example(f"jsick-{cell(row, 'pair_ID')}", texts[0], label, SPLITS[split], pair=texts[1])
 

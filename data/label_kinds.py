@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,7 +30,10 @@ def number_of(cell: str, text: str = "") -> float:
 
 
 def names_of(cell: str | Sequence[str], text: str = "") -> tuple[str, ...]:
-    """`joy|trust`, or a list of names, as tuple without repetitions; an empty cell has none."""
+    """`joy|trust`, `["joy", "trust"]`, or a list of names, as tuple without repetitions; an empty cell has none."""
+    if isinstance(cell, str) and cell.startswith("["):
+        with suppress(ValueError, RecursionError):
+            cell = json.loads(cell)
     if isinstance(cell, dict):
         raise ValueError("is no list of names")
     parts = cell.split(BETWEEN) if isinstance(cell, str) else cell
@@ -109,6 +113,7 @@ class LabelKind(NamedTuple):
 
     read: (what a cell holds, the text that spans are of) → label; ValueError, the end of a sentence, where it is none.
     columns: use of a column (text, pair, label) → where it is looked for, if no other column is named.
+    task: that has such labels, where a file's columns tell them.
     """
 
     read: Callable[[Any, str], Any]
@@ -116,6 +121,7 @@ class LabelKind(NamedTuple):
     named: bool = True  # whether it has names, which --classes may list
     listed: bool = False  # whether it may be a list, also an empty one
     columns: Mapping[str, str] = MappingProxyType({})
+    task: str = ""
 
 
 LABEL_KINDS: dict[str, LabelKind] = {
@@ -123,10 +129,10 @@ LABEL_KINDS: dict[str, LabelKind] = {
     "number": LabelKind(number_of, "a number", named=False),
     "names": LabelKind(names_of, "names of labels", listed=True),
     "choice": LabelKind(choice_of, "the number of a choice", named=False),
-    "entities": LabelKind(entities_of, "a list of entities", listed=True, columns={"label": "entities"}),
+    "entities": LabelKind(entities_of, "a list of entities", listed=True, columns={"label": "entities"}, task="tag"),
     "answers": LabelKind(
         answers_of, "a list of answers", named=False, listed=True,
-        columns={"text": "question", "pair": "context", "label": "answers"},
+        columns={"text": "question", "pair": "context", "label": "answers"}, task="span",
     ),
     NOTHING: LabelKind(nothing, "nothing", named=False, listed=True),
 }  # fmt: skip
@@ -155,8 +161,13 @@ def label_json(label: Any, text: str, pair: str | None = None) -> Any:
 
 
 def label_cell(label: Any, text: str = "", pair: str | None = None) -> Any:
-    """A label as a cell of a table has it: names with BETWEEN them, spans as JSON, all else as it is."""
+    """A label as a cell of a table has it: names with BETWEEN them, spans as JSON, all else as it is.
+
+    Names are a list in JSON where one of them has BETWEEN in it, or would be taken for such a list.
+    """
     found = label_json(label, text, pair)
+    if isinstance(found, tuple) and any(BETWEEN in name or name.startswith("[") for name in found):
+        return json.dumps(found, ensure_ascii=False)
     return BETWEEN.join(found) if isinstance(found, tuple) else found
 
 

@@ -83,6 +83,8 @@ def label_notes(data: Dataset, splits: Sequence[str] = SPLITS, others: Sequence[
     for alike in look_alikes([*data.labels, *others]):
         told = f"labels that look alike, but are {len(alike)}: {counted(alike, counts)}"
         notes.append(f"{told}: --merge-labels joins them")
+    if odd := [name for name in data.labels if any(unicodedata.category(c) == "Cc" for c in name)]:
+        notes.append(f"labels with control characters, such as the end of a line: {counted(odd, counts)}")
     if single := [name for name in data.labels if counts[name] == 1]:
         notes.append(f"labels of a single text: {counted(single)}")
     for split in splits:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,7 @@ OF_SAMPLE = Card(
 
 
 READERS = {
-    "jrte": Reader(read_jrte, LABELS, fetch, card=JRTE),
+    "jrte": Reader(read_jrte, LABELS, fetch, card=JRTE, folder=True),
     "sample": Reader(read_jrte, LABELS, lambda: SAMPLE, shipped=True, card=OF_SAMPLE),
     "wrime": WRIME,
     "marc-ja": MARC_JA,
@@ -122,7 +123,7 @@ def load(
         classes = reader.classes(options)
         if labels is not None and tuple(labels) != classes:
             raise DataError(f"the classes of {source} are {listed(classes)}, in this order, not {listed(labels)}")
-        file = existing(path, reader.folder) if path is not None else reader.fetch()
+        file = existing_path(path, corpus, reader.folder) if path is not None else reader.fetch()
         examples, bad, unwanted, of_reader = Rows(*reader.read(file, **options))
         notes = [*of_reader, *(f"{n:,} row{'' if n == 1 else 's'} left out: {why}" for why, n in unwanted.items())]
         drawn = any(not example.split for example in examples)
@@ -183,10 +184,20 @@ def refuse_classes(labels_are: str, labels: Sequence[str] | None, merge_labels: 
         raise DataError("--merge-labels is for texts of one label each: leave it out")
 
 
-def existing(path: str | Path, folder: bool = False) -> Path:
-    if not Path(path).is_file() and not (folder and Path(path).is_dir()):
-        names = " or ".join(f'"{name}"' for name in READERS)
-        raise DataError(f"no such data: {str(path)!r} is not a file (nor {names})")
+def existing(source: str | Path) -> Path:
+    if not Path(source).is_file():
+        near = get_close_matches(str(source).partition(":")[0], READERS, n=1)
+        names = f"did you mean {near[0]}?" if near else f"nor one of {', '.join(READERS)}"
+        what = "a folder" if Path(source).is_dir() else "not a file"
+        raise DataError(f"no such data: {str(source)!r} is {what}; {names}")
+    return Path(source)
+
+
+def existing_path(path: str | Path, corpus: str, folder: bool) -> Path:
+    if Path(path).is_dir() and not folder:
+        raise DataError(f"--data-path {path} is a folder, and {corpus} is one file: give that")
+    if not Path(path).exists():
+        raise DataError(f"no such data: {str(path)!r} (--data-path) is no file{' and no folder' * folder}")
     return Path(path)
 
 

@@ -46,7 +46,9 @@ def passages(paths: Sequence[Path], sizes: Sequence[int], seed: int | Sequence[i
         try:
             text = line.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            raise DataError(f"{paths[chosen]}:{number}: not UTF-8 ({error.reason}): convert or remove it") from error
+            raise DataError(
+                f"{paths[chosen]}:{number}: not UTF-8 ({error.reason}): convert the file to it, or remove the line"
+            ) from error
         if not text:
             continue
         if len(held) < BUFFER:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -64,6 +64,8 @@ class Reader(NamedTuple):
                 raise DataError(f"{name} has no option {key!r}; it has {listed(options)}")
             if value not in options[key]:
                 raise DataError(f"{name}:{key} is {value!r}; choose one of {', '.join(options[key])}")
+            if key in chosen:
+                raise DataError(f"{name} is told {key} twice: leave one out")
             chosen[key] = value
         return chosen
 
@@ -158,7 +160,9 @@ def tables(suffix: str, columns: Iterable[str], parse: Callable[[str, int, dict[
     """
 
     def open_file(split: str, file: File) -> tuple[Iterable[tuple[int, str]], Parse]:
-        table = open_table(file.place, lines=file.lines(), suffix=suffix)
+        if not file.content.strip():
+            raise DataError(f"{file.place} is empty: get it again")
+        table = open_table(file.place, "UTF-8", file.lines(), suffix)
         if missing := [column for column in columns if column not in table.columns]:
             raise DataError(
                 f"{file.place}:1: no column {few(missing)}; its columns are {few(table.columns)}: "
@@ -176,7 +180,9 @@ def json_text(file: File) -> str:
         json.loads(text)
     except UnicodeDecodeError as error:
         line = file.content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{file.place}:{line}: not UTF-8 (byte 0x{file.content[error.start]:02x})") from error
+        raise DataError(
+            f"{file.place}:{line}: not UTF-8 (byte 0x{file.content[error.start]:02x}): get it again"
+        ) from error
     except json.JSONDecodeError as error:
         raise DataError(f"{file.place}:{error.lineno}: broken JSON: {error.msg} (character {error.colno})") from error
     except RecursionError as error:
@@ -221,8 +227,8 @@ def within(score: float, lowest: float, highest: float) -> float:
     return score
 
 
-def one_of(value: Any, names: Mapping[str, str], column: str) -> str:
-    """The name of a label as the file has it; RowError where it has none."""
+def one_of(value: Any, names: Collection[str], column: str) -> str:
+    """A label as the file has it, which is one of those names; RowError where it is not."""
     if str(value) not in names:
         raise RowError(f"label {str(value)!r} (column {column!r}) is not one of {listed(names)}")
-    return names[str(value)]
+    return str(value)

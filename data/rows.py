@@ -29,10 +29,11 @@ class Rows(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def decoded_lines(lines: Iterable[bytes]) -> Iterator[str]:
-    r"""Lines of UTF-8 without their ends (\n or \r\n; where there is no \n, \r) and without a byte-order mark.
+def decoded_lines(lines: Iterable[bytes], encoding: str = "UTF-8") -> Iterator[str]:
+    r"""Lines without their ends (\n or \r\n; where there is no \n, \r) and without a byte-order mark.
 
-    Bytes that are not UTF-8 become lone surrogates (Python's "surrogateescape"); `refuse_broken_text` finds them.
+    Bytes that are not of the encoding, one in which \n is a byte of its own, become lone surrogates (Python's
+    "surrogateescape"); `refuse_broken_text` finds them.
     """
     for number, line in enumerate(lines):
         if number == 0:
@@ -40,7 +41,7 @@ def decoded_lines(lines: Iterable[bytes]) -> Iterator[str]:
         whole = number == 0 and not line.endswith(b"\n")  # the only line
         line = line.removesuffix(b"\n").removesuffix(b"\r")
         for part in line.split(b"\r") if whole else [line]:
-            yield part.decode("utf-8", "surrogateescape")
+            yield part.decode(encoding, "surrogateescape")
 
 
 def read_lines(path: Path) -> list[str]:
@@ -59,7 +60,7 @@ def refuse_broken_text(text: str, encoding: str | None = None) -> None:
         code, column = ord(text[error.start]), error.start + 1
         if 0xDC80 <= code <= 0xDCFF:
             byte = code - 0xDC00
-            told = "" if encoding is None else ", or name its encoding"
+            told = ", or get it again" if encoding is None else ", or name its encoding"
             where = f"byte 0x{byte:02x} at character {column}"
             raise RowError(f"not {encoding or 'UTF-8'} ({where}); save the file as UTF-8{told}") from None
         raise RowError(f"half of a surrogate pair (\\u{code:04x} at character {column})") from None

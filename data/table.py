@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,9 +80,13 @@ def read_table(
             without = (
                 ", or say none where texts have no labels (tezukuri look, tezukuri adapt)" if use == "label" else ""
             )
+            tasks = [of.task for of in LABEL_KINDS.values() if of.task and {*of.columns.values()} <= {*columns}]
+            advice = f"name one of them (--{use}-column{'s' * (use == 'choice')}){without}"
+            if tasks and labels_are == "name":
+                advice = f"choose the task {tasks[0]}, which has such columns, or {advice}"
             raise DataError(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
-                f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')}){without}"
+                f"{listed(columns)}: {advice}"
             )
     of_split, of_id = wanted["split"], wanted["id"]
     looks = {look(label) for label in labels or ()} if merge_labels else set()
@@ -92,17 +97,27 @@ def read_table(
     nameless: list[int] = []  # lines without an id
     splits: Counter[str] = Counter()  # names of splits that are not ours
     unsure: list[int] = []  # lines whose label may mean one choice or another
+    records = list(table.records)
+    listed_choices = labels_are == "choice" and len(choice_columns) == 1
+    most_have = usual_number(records, table.fields_of, choice_columns) if listed_choices else 0
 
     def parse(line: int, raw: str) -> Example:
         row = table.fields_of(line, raw)
         least = 1 if labels_are == NOTHING else 2
         choices = choices_of(row, choice_columns, least) if choice_columns else None
+        if choices and most_have and len(choices) != most_have:
+            raise RowError(f"{len(choices)} choices, where most rows have {most_have}")
         given: Any = row.get(label_column)
         if choices and labels_are != NOTHING:
             meant = meant_by(given if type(given) is int else cell(row, label_column), choices, choice_columns)
             unsure.extend([line] * (len(meant) > 1))
             given = meant[0]
         elif labels_are != NOTHING and not (kind.listed and isinstance(given, list | dict)):
+            if isinstance(given, list | dict):
+                raise RowError(
+                    f"the label (column {label_column!r}) is a {type(given).__name__}, and not {kind.is_a}: lists are "
+                    "for the tasks multilabel, tag and span"
+                )
             given = cell(row, label_column).strip()
         if given == "" and not kind.listed:
             raise RowError(f"the label (column {label_column!r}) is empty")
@@ -136,7 +151,7 @@ def read_table(
             splits[name] += 1
         return Example(id_, text, label, split, votes_of(row), pair, choices)
 
-    examples, bad, *_ = collect(path, table.records, parse, table.encoding)
+    examples, bad, *_ = collect(path, records, parse, table.encoding)
     notes = list(table.notes)
     if splits:
         notes.append("splits: " + ", ".join(f"{name} ({n} texts) is {SPLIT_NAMES[name]}" for name, n in splits.items()))
@@ -172,13 +187,25 @@ def choices_of(row: dict[str, Any], columns: Sequence[str], least: int = 2) -> t
     return choices
 
 
+def usual_number(
+    records: Iterable[tuple[int, str]], fields_of: Callable[[int, str], dict[str, Any]], columns: Sequence[str]
+) -> int:
+    """How many choices most records have, of equally many the first; 0 where none has any."""
+    numbers: Counter[int] = Counter()
+    for line, raw in records:
+        with suppress(RowError):
+            numbers[len(choices_of(fields_of(line, raw), columns))] += 1
+    return numbers.most_common(1)[0][0] if numbers else 0
+
+
 def open_table(path: Path, encoding: str = AUTO, lines: list[str] | None = None, suffix: str = "") -> Table:
     """The columns of a file and its records; DataError where the header cannot be read.
 
-    `lines` are those of a stream, for which `path` is only a name. `suffix` tells the format instead of the name's.
+    `lines` are those of a stream in that encoding, for which `path` is only a name. `suffix` tells the format instead
+    of the name's.
     """
     suffix = suffix or path.suffix.lower()
-    lines, name, notes = (lines, "UTF-8", []) if lines is not None else decode(path, encoding)
+    lines, name, notes = (lines, encoding, []) if lines is not None else decode(path, encoding)
     if suffix == ".jsonl":
         return Table(columns_of_objects(lines), enumerate(lines, start=1), lambda _, raw: json_object(raw), name, notes)
     is_csv = suffix == ".csv"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from .dataset import DataError
+from .encodings import AUTO, encoding_of, is_wide, lines_of
 from .label_kinds import LABEL_KINDS
 from .rows import RowError, decoded_lines, listed, refuse_broken_text
 from .table import SUFFIXES, cell, choices_of, columns_of_objects, csv_fields, json_object, open_table, text_of
@@ -76,6 +77,7 @@ def read_texts(
     bad_rows: str = "error",
     pair_column: str | None = None,
     choice_columns: Sequence[str] = (),
+    encoding: str = AUTO,
 ) -> Texts:
     """The rows of a file, or of a stream of bytes (`sys.stdin.buffer`), in order; none is left out.
 
@@ -88,6 +90,7 @@ def read_texts(
         bad_rows: `error`, or `skip`: a row that cannot be read is not labelled.
         pair_column: where the second text is, if the rows have two; not for plain text.
         choice_columns: where the choices are, if the rows are questions; in JSON also one column, which holds a list.
+        encoding: as in `load`; of a stream `auto` is UTF-8.
 
     Raises:
         DataError: a row, or the format, cannot be read; the message names the line.
@@ -97,33 +100,32 @@ def read_texts(
         path = Path(source)
         if not path.is_file():
             raise DataError(f"no such file: {path}")
-        with path.open("rb") as file:
-            suffix, _, notes = format_of(path, decoded_lines(file), text_column)
+        name, told = encoding_of(path, encoding)
+        suffix, _, notes = format_of(path, lines_of(path, name), text_column)
         if suffix in (".csv", ".tsv"):
-            return table_of(path, None, text_column, beside, bad_rows, notes)
-        again = True
+            return table_of(path, None, text_column, beside, bad_rows, notes, encoding)
+        again, notes = True, [*told, *notes]
     else:
-        path, stream = Path("stdin"), decoded_lines(source)
+        name = "UTF-8" if encoding == AUTO else encoding
+        if is_wide(name):
+            raise DataError(f"{name} cannot be read line by line from standard input: give a --file")
+        path, stream = Path("stdin"), decoded_lines(source, name)
         suffix, seen, notes = format_of(path, stream, text_column)
         again = False
         if suffix in (".csv", ".tsv"):
-            return table_of(path.with_suffix(suffix), [*seen, *stream], text_column, beside, bad_rows, notes)
+            whole = [*seen, *stream]
+            return table_of(path.with_suffix(suffix), whole, text_column, beside, bad_rows, notes, name)
     for column in [column for column in (pair_column, *choice_columns) if column and suffix != ".jsonl"]:
         raise DataError(f"{path} has a text a line, and no column {column!r}: give a .csv, .tsv or .jsonl")
     fields_of, column = (whole_object if suffix == ".jsonl" else plain), "text"
     if suffix == ".jsonl":
-        first = next((line for line in (lines_of(path) if again else seen) if line.strip()), "")
+        first = next((line for line in (lines_of(path, name) if again else seen) if line.strip()), "")
         column, beside, notes = where_texts_are(path, columns_of_objects([first]), text_column, beside, notes)
     rows = RowsOfLines(
-        lambda: lines_of(path) if again else chain(seen, stream),
-        lambda number, line: row_of(path, number, line, fields_of, column, beside, bad_rows),
+        lambda: lines_of(path, name) if again else chain(seen, stream),
+        lambda number, line: row_of(path, number, line, fields_of, column, beside, bad_rows, name),
     )
     return Texts(rows, None if suffix == ".jsonl" else ["text"], notes, again)
-
-
-def lines_of(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        yield from decoded_lines(file)
 
 
 def where_texts_are(
@@ -140,9 +142,16 @@ def where_texts_are(
 
 
 def table_of(
-    path: Path, lines: list[str] | None, column: str | None, beside: Beside, bad_rows: str, notes: list[str]
+    path: Path,
+    lines: list[str] | None,
+    column: str | None,
+    beside: Beside,
+    bad_rows: str,
+    notes: list[str],
+    encoding: str,
 ) -> Texts:
-    table = open_table(path, lines=lines)
+    """`lines` are those of a stream in that encoding."""
+    table = open_table(path, encoding, lines)
     columns = table.columns
     column, beside, notes = where_texts_are(path, columns, column, beside, notes)
     for use, name in (("text", column), ("pair", beside.pair), *(("choice", name) for name in beside.choices)):
@@ -151,7 +160,10 @@ def table_of(
                 f"{path} has {columns.count(name) or 'no'} columns named {name!r} for the {use}; its columns are "
                 f"{listed(columns)}: name one of them (--{use}-column{'s' * (use == 'choice')})"
             )
-    rows = [row_of(path, line, raw, table.fields_of, column, beside, bad_rows) for line, raw in table.records]
+    rows = [
+        row_of(path, line, raw, table.fields_of, column, beside, bad_rows, table.encoding)
+        for line, raw in table.records
+    ]
     return Texts(rows, columns, [*notes, *table.notes], number=len(rows))
 
 
@@ -163,12 +175,13 @@ def row_of(
     column: str,
     beside: Beside,
     bad_rows: str,
+    encoding: str,
 ) -> Row:
     place, name = f"{path}:{line}", f"{path.name}:{line}"
     if not raw.strip():
         return Row(name, "", {}, place, "the line is blank")
     try:
-        refuse_broken_text(raw)
+        refuse_broken_text(raw, encoding)
         fields = fields_of(line, raw)
         name = cell(fields, "id") if fields.get("id") not in (None, "") else name
         named = [(column, "the text"), (beside.pair, "the second text")]

@@ -6,6 +6,7 @@ Letters: B sequences (one here), T tokens, S = T tokens of the longest sequence,
 F feed-forward size, V vocabulary, C classes, L layers.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,7 @@ from ..tokenize.encoding import Encoding, truncate
 from ..tokenize.kinds import tokenizer_of
 from ..tokenize.template import Template
 from ..tokenize.tokenizer import Tokenizer, Word
-from ..weights.files import read_json
+from ..weights.files import CheckpointError, read_json
 from ..weights.find import find
 from ..weights.load import Loaded, load_ready_classifier, load_with_report
 from ..weights.sentences import read_vectors
@@ -70,7 +71,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Answer:
-    """The likeliest words for one token, or at [CLS] all classes in their order."""
+    """The likeliest words for one token, or at [CLS] (or from the mean) all classes in their order."""
 
     token: int
     choices: list[Choice]
@@ -104,6 +105,7 @@ class Trace:
     answers: list[Answer]
     config: Any  # of the encoder
     labels: tuple[str, ...]
+    reads: str = "first"  # what a classifier's head reads: the first token, or the mean of all
 
     @property
     def encoding(self) -> Encoding:
@@ -169,6 +171,7 @@ CLASSIFIER = (
     Point("classifier", "out", "(B, C)", "logits"),
 )
 VECTOR = (Point("classifier", "out", "(B, H)", "pooled, of any length"),)
+OF_THE_MEAN = (Point("classifier", "in", "(B, H)", "mean of all tokens"), CLASSIFIER[-1])
 WORD_HEAD = (
     Point("head.dense", "out", "(T, H)", "linear map"),
     Point("head.norm", "in", "(T, H)", "after the activation"),
@@ -186,6 +189,11 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
     """
     folder = find(name_or_folder, revision, vectors=True).folder
     named = " ".join(read_json(folder / "config.json").get("architectures") or [])
+    if other := re.search(r"For(MultipleChoice|TokenClassification|QuestionAnswering)\b", named):
+        raise CheckpointError(
+            f"{name_or_folder} is for another task ({other[1]}), and shown are classifiers, scores and models that "
+            "guess words: --tokens shows what its tokenizer does"
+        )
     if "ForSequenceClassification" in named:
         return load_ready_classifier(name_or_folder, revision=revision)
     vectors = None if "ForMaskedLM" in named else read_vectors(folder)
@@ -236,7 +244,8 @@ def trace(
     if not output.logits.isfinite().all():
         raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
     found = list(answers(model, tokenizer, tokens, output.logits))
-    return Trace(tokens, packed, list(stages(model, packed, seen)), output, found, model.config, model.labels)
+    reads = model.reads if isinstance(model, Model) else "first"
+    return Trace(tokens, packed, list(stages(model, packed, seen)), output, found, model.config, model.labels, reads)
 
 
 def tokenize(tokenizer: Tokenizer, text: str, pair: str | None, how: Mapping[str, Any], special: bool = True) -> Tokens:
@@ -276,8 +285,10 @@ def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, tuple[Any, A
     places += [(f"layer {n + 1}", f"bert.layers.{n}.", LAYER) for n in range(model.config.num_hidden_layers)]
     if isinstance(model, MaskedLM):
         places.append(("word head", "", WORD_HEAD))
+    elif model.head.use == "encode":
+        places.append(("sentence vector", "", VECTOR))
     else:
-        places.append(("sentence vector", "", VECTOR) if model.head.use == "encode" else ("classifier", "", CLASSIFIER))
+        places.append(("classifier", "", OF_THE_MEAN if model.reads == "mean" else CLASSIFIER))
     for group, prefix, points in places:
         for point in points:
             name = prefix + point.module

@@ -82,7 +82,8 @@ def attention_lines(trace: Trace, layer: int, head: int) -> Iterator[str]:
 
 def answer_lines(trace: Trace, answers: Iterable[Answer]) -> Iterator[str]:
     for answer in answers:
-        yield f"at token {answer.token}, {shown(trace.encoding.tokens[answer.token])}"
+        place = f"at token {answer.token}, {shown(trace.encoding.tokens[answer.token])}"
+        yield "from the mean of all tokens" if trace.reads == "mean" else place
         rows = [
             (c.name, f"{c.logit:8.2f}", "" if c.probability is None else f"{c.probability:8.3f}")
             for c in answer.choices

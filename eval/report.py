@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import classification_report
 
 from ..data.label_kinds import label_json
+from .inside_lines import fill
 from .judge import Judgement
 from .plots import confusion_matrix, f1_of_kinds, scatter, write_picture
 from .runs import write_json, write_jsonl, write_whole
@@ -28,7 +29,7 @@ def kinds_table(judgement: Judgement) -> str:
     lines = [f"{'kind':<20}{'precision':>11}{'recall':>9}{'F1':>9}{'entities':>10}{'told':>7}{'right':>7}"]
     for kind, one in counts_by_kind(judgement.gold, judgement.predicted).items():
         shares = f"{one.precision:>11.4f}{one.recall:>9.4f}{one.f1:>9.4f}"
-        lines.append(f"{kind:<20}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
+        lines.append(f"{fill(kind, 20)}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
     wrong = mistakes(judgement.gold, judgement.predicted)
     lines += [""] if wrong else []
     for what in dict.fromkeys(one.what for one, _ in wrong.most_common()):

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     if output.suffix.lower() == ".parquet":
         libraries()
     # The file is looked through before the model is loaded, so that no row ends the job halfway.
-    texts = read_texts(options.file, options.text_column, options.bad_rows)
+    texts = read_texts(options.file, options.text_column, options.bad_rows, encoding=options.encoding)
     number = sum(1 for _ in texts.rows)
     for note in texts.notes:
         tell(note)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from tezukuri.data.encodings import AUTO
 from tezukuri.eval.tasks.classify import Classify
 from tezukuri.eval.tasks.table import TASKS
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.vectors import LOSSES
-from tezukuri.train.plan import DATA, DataOptions, Options
+from tezukuri.train.plan import DATA, ENCODING, DataOptions, Options
 
 TRUST = "run its own regularizers also from a changed file, or in another user's folder"
 P = TypeVar("P", bound=Options)
@@ -89,6 +90,7 @@ def add_encoder_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--revision", help="branch, tag or commit of the hub")
     options.add_argument("--file", required=True, help="the texts: .csv, .tsv or .jsonl; any other has a text a line")
     options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")
+    options.add_argument("--encoding", default=AUTO, metavar="NAME", help=ENCODING)
     options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or go on without them")
     options.add_argument("--max-length", type=positive, help="tokens; longer texts are cut (as the model says)")
     options.add_argument("--batch-size", type=positive, help="texts at a time (default 64, on a GPU 256)")

@@ -14,18 +14,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tezukuri.data.encodings import AUTO
 from tezukuri.data.table import SUFFIXES
 from tezukuri.data.texts import EMPTY, Row, Texts, read_texts
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, refuse_columns, table
 from tezukuri.eval.runs import whole_file
-from tezukuri.model.int8 import COSTS
+from tezukuri.model.int8 import COSTS, COSTS_OF_OTHERS
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.ranks import rank, ranks
 from tezukuri.scripts.command import parser_of, run_file
 from tezukuri.scripts.options import add_classifier_options, label_list, positive
 from tezukuri.tokenize.encoding import TRUNCATIONS
-from tezukuri.train.plan import CHOICES
+from tezukuri.train.plan import CHOICES, ENCODING
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "--pair-column", metavar="NAME", help="holds the second text, of pairs (beside question: context)"
     )
     options.add_argument("--choice-columns", type=label_list, default=(), metavar="NAMES", help=CHOICES)
+    options.add_argument("--encoding", default=AUTO, metavar="NAME", help=ENCODING)
     options.add_argument("--bad-rows", choices=["error", "skip"], default="error", help="stop, or label the others")
     options.add_argument("--output", type=Path, metavar="FILE", help="the rows with their labels: .csv, .tsv or .jsonl")
     options.add_argument("--format", choices=["table", "jsonl"], help="of what is printed without --output (table)")
@@ -77,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
         show = jsonl if options.format == "jsonl" else table
         for line in show(counted):
             print(line)
-    for sentence in [*tally.sentences(), *[COSTS] * (options.precision == "int8")]:
+    costs = COSTS if classifier.task.classes else COSTS_OF_OTHERS
+    for sentence in [*tally.sentences(), *[costs] * (options.precision == "int8")]:
         tell(sentence)
     if options.output:
         tell(f"{tally.rows} rows, {tally.rows - tally.unlabelled} of them labelled, are in {options.output}")
@@ -130,7 +133,7 @@ def texts_of(options: argparse.Namespace) -> Texts:
         return Texts(rows, ["text"], number=len(rows))
     texts = read_texts(
         options.file or sys.stdin.buffer, options.text_column, options.bad_rows, options.pair_column,
-        options.choice_columns,
+        options.choice_columns, options.encoding,
     )  # fmt: skip
     if not texts.again:
         return texts

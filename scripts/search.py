@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     refuse_output(options)
     queries = queries_of(options)
-    rows = rows_of(options.file, options.text_column, options.bad_rows)
+    rows = rows_of(options.file, options.text_column, options)
     if all(row.reason for row in rows):
         raise ValueError(f"{options.file} has no texts to be found")
     encoder = Encoder.load(
@@ -82,16 +82,16 @@ def queries_of(options: argparse.Namespace) -> list[str]:
         if query.strip() in EMPTY:
             raise ValueError("a query is empty: leave it out")
     asked = [Row("", query) for query in options.query]
-    asked += rows_of(options.queries, options.query_column, options.bad_rows) if options.queries else []
+    asked += rows_of(options.queries, options.query_column, options) if options.queries else []
     queries = [row.text for row in asked if not row.reason]
     if not queries:
         raise ValueError("there is no query: give one, or a file of them (--queries)")
     return queries
 
 
-def rows_of(file: str, column: str | None, bad_rows: str) -> list[Row]:
+def rows_of(file: str, column: str | None, options: argparse.Namespace) -> list[Row]:
     """All rows of a file; those without a text are told."""
-    texts = read_texts(file, column, bad_rows)
+    texts = read_texts(file, column, options.bad_rows, encoding=options.encoding)
     rows, without = list(texts.rows), Without()
     for row in rows:
         if row.reason:

@@ -15,7 +15,7 @@ from tezukuri.eval.failures.attribution import (
     micro_batches,
     occlusion,
     rollout,
-    rollout_to_cls,
+    rollout_to_head,
 )
 from tezukuri.eval.predict import NotFiniteError
 from tezukuri.model.int8 import to_int8
@@ -363,14 +363,19 @@ def test_rollout_of_a_model_adds_up_to_one_at_each_token_and_is_nothing_beyond()
 
 def test_what_is_looked_at_is_the_rollout_of_each_text_alone():
     texts, model = texts_of(), model_of(kernel="sdpa").train()
-    found = rollout_to_cls(model, texts, batch_tokens=30)
+    found = rollout_to_head(model, texts, batch_tokens=30)
     assert model.training and model.bert.layers[0].attention.kernel == "sdpa"
     model.eval()
     with torch.no_grad():
         for text, values in zip(texts, found, strict=True):
             alone = rollout(model(pack([text]), output_attentions=True).attentions)[0, 0]
             assert values == pytest.approx(alone.numpy(), abs=1e-5) and values.sum() == pytest.approx(1, abs=1e-5)
-    assert rollout_to_cls(model, []) == []
+    assert rollout_to_head(model, []) == []
+    model.reads = "mean"  # of the rows of all tokens, then
+    for text, values in zip(texts, rollout_to_head(model, texts, batch_tokens=30), strict=True):
+        with torch.no_grad():
+            alone = rollout(model(pack([text]), output_attentions=True).attentions)[0].mean(dim=0)
+        assert values == pytest.approx(alone.numpy(), abs=1e-5)
 
 
 def test_rollout_needs_a_layer():

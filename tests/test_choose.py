@@ -77,6 +77,18 @@ def run(table, tmp_path_factory) -> tezukuri.Run:
     return tezukuri.Run.load(one, "cpu")
 
 
+def test_questions_with_fewer_choices_than_most_are_bad_rows(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lists = [["犬", "猫"], ["犬", "猫", "鳥"], ["犬", "馬", "鳥"], ["犬"], ["馬", "猫", "鳥"]]
+    rows = [{"text": "飼うなら？", "of": some, "label": 0, "split": "train"} for some in lists]
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a.jsonl:1: 2 choices, where most rows have 3"):
+        load(path, choice_columns=["of"])
+    data = load(path, choice_columns=["of"], bad_rows="skip")
+    assert [len(e.choices) for e in data.examples] == [3, 3, 3] and [bad.line for bad in data.bad_rows] == [1, 4]
+    assert Choose.of(data).parts == 3
+
+
 @pytest.mark.parametrize("kind", list(ARCHITECTURES))
 def test_logits_loss_and_gradients_equal_the_oracles(kind):
     ours, oracle = twins(Model(encoder(kind), NAMES[:2], ChoiceHead))

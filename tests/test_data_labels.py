@@ -56,6 +56,13 @@ def test_labels_that_are_hardly_classes_are_told_by_name(tmp_path: Path) -> None
     assert label_notes(load(table(tmp_path, ["good", "bad"] * 200))) == [] == label_notes(load("sample"))
 
 
+def test_control_characters_in_labels_are_told() -> None:
+    data = Dataset(
+        "own", ("a\nb", "良 い"), [Example(str(n), "x", ("a\nb", "良 い")[n % 2], "train") for n in range(9)]
+    )
+    assert label_notes(data) == [r"labels with control characters, such as the end of a line: 'a\nb' (5 texts)"]
+
+
 def test_a_class_that_is_never_trained_is_told() -> None:
     data = Dataset(
         "own", ("a", "b"), [Example(str(n), "x", "ab"[n > 30], "test" if n > 30 else "train") for n in range(60)]

@@ -130,6 +130,8 @@ def test_a_bad_row_of_wrime_is_named(tmp_path: Path, cells: dict[str, object], r
     [
         ("wrime:mood=good", r"wrime has no option 'mood'; it has 'label', 'view', 'neutral'"),
         ("wrime:view=cat", r"wrime:view is 'cat'; choose one of readers, writer"),
+        ("wrime:view=writer,neutral=keep,view=readers", r"wrime is told view twice: leave one out"),
+        ("wrime:view=writer,view=writer", r"wrime is told view twice: leave one out"),
         ("wrime:neutral", r"wrime:neutral is ''; choose one of drop, keep"),
         ("jcola:view=writer", r"jcola has no option 'view'; it has none"),
     ],
@@ -331,7 +333,8 @@ def test_a_folder_a_zip_a_tar_and_gz_files_are_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", rf"{TRAIN}:1: no column 'uid', 'label', 'sentence'; its columns are none: is it the file"),
+        ("", rf"{TRAIN} is empty: get it again"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", rf"{TRAIN} is a pointer of git-lfs"),
         ('{"q_id": 0, "question": "何？", "label": 2}\n', rf"{TRAIN}:1: no column 'uid', 'sentence'; its columns are"),
         (JCOLA_LINE + JCOLA_LINE[:30], rf"{TRAIN}:2: broken JSON"),
         (JCOLA_LINE + JCOLA_LINE.replace('"uid": 1', '"uid": 2').replace('"label": 1', '"label": 3'),
@@ -363,6 +366,21 @@ def test_a_cut_archive_is_said(tmp_path: Path) -> None:
     for name in ("a.zip", f"{TRAIN}.gz", "a.tar.gz"):
         with pytest.raises(DataError, match=rf"{name} cannot be read \(.*\): it is cut or broken, get it again"):
             load("jcola", path=tmp_path / name)
+
+
+def test_a_folder_with_one_file_alone_tells_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / TRAIN).write_text(JCOLA_LINE, encoding="utf-8")
+    assert f"in_domain_valid-v1.0.json is not in {tmp_path}: no dev" in load("jcola", path=tmp_path).notes
+    assert "is not in" not in " ".join(load("jcola", path=tmp_path / TRAIN).notes)  # it was given alone
+
+
+def test_jrte_is_found_in_a_folder_and_unpacked(tmp_path: Path) -> None:
+    rows = b'pn1\t1\t\xe9\xa7\x85\t{"1": 3}\ttrain\n'
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pn.tsv").write_bytes(rows)
+    (tmp_path / "pn.tsv.gz").write_bytes(gzip.compress(rows))
+    for path in (tmp_path / "data", tmp_path / "pn.tsv.gz"):
+        assert [e.label for e in load("jrte", path=path).examples] == ["positive"]
 
 
 def test_a_folder_without_the_files_names_them(tmp_path: Path) -> None:

@@ -64,6 +64,16 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path, nam
         load(path, text_column="body", split_column="part")
 
 
+@pytest.mark.parametrize(
+    ("columns", "task"), [(("question", "context", "answers"), "span"), (("text", "entities"), "tag")]
+)
+def test_columns_of_another_task_name_it(tmp_path: Path, columns: tuple[str, ...], task: str) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text(json.dumps(dict.fromkeys(columns, "駅")), encoding="utf-8")
+    with pytest.raises(DataError, match=f"choose the task {task}, which has such columns, or name one of them"):
+        load(path)
+
+
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has 2 columns named 'label'"):
         load(written(tmp_path / "a.tsv", "text\tlabel\tlabel\nよい\t1\t2\n"))
@@ -204,7 +214,10 @@ def test_bad_rows_of_a_table(tmp_path: Path, row: str | bytes, reason: str, suff
         ('{"text": null, "label": 1}', "no 'text'"),
         ('{"text": "よい", "label": null}', "no 'label'"),
         ('{"text": "よい", "label": NaN}', "no 'label' (it is nan); the columns of this row are 'text', 'label'"),
-        ('{"text": "よい", "label": [1]}', "column 'label' holds a list, not a name"),
+        (
+            '{"text": "よい", "label": [1]}',
+            "the label (column 'label') is a list, and not the name of a class: lists are for the tasks",
+        ),
         ('{"text": 5, "label": 1}', "the text (column 'text') is no string but 5"),
         ('{"text": "", "label": 1}', "the text (column 'text') is empty"),
         ('{"text": "\\ud83d", "label": 1}', "half of a surrogate pair (\\ud83d at character 1)"),

@@ -47,6 +47,35 @@ def test_jsonl(tmp_path: Path) -> None:
     assert pairs(stream('{"本文": "一"}\n'), "本文") == [("stdin:1", "一")]
 
 
+@pytest.mark.parametrize("suffix", ["txt", "jsonl", "csv"])
+@pytest.mark.parametrize("encoding", ["cp932", "utf-16", "euc_jp"])
+def test_other_encodings_are_shown_by_their_bytes_or_named(tmp_path: Path, encoding: str, suffix: str) -> None:
+    line = {"txt": "{}\n", "csv": "{}\n", "jsonl": '{{"text": "{}"}}\n'}[suffix]
+    path, texts = tmp_path / f"a.{suffix}", ["駅から近くて便利でした。", "部屋が狭くてがっかりです。"]
+    lines = (["text\n"] if suffix == "csv" else []) + [line.format(text) for text in texts]
+    path.write_text("".join(lines), encoding=encoding)
+    named = read_texts(path, encoding=encoding)
+    assert [row.text for row in named.rows] == texts and named.notes == []
+    if encoding == "euc_jp":
+        with pytest.raises(DataError, match=r"save the file as UTF-8, or name its encoding"):
+            list(read_texts(path).rows)
+    else:
+        shown = read_texts(path)
+        assert [row.text for row in shown.rows] == texts
+        assert shown.notes[0].endswith("which its bytes show (--encoding names another)")
+    if suffix == "txt" and encoding != "utf-16":
+        assert [row.text for row in read_texts(io.BytesIO(path.read_bytes()), encoding=encoding).rows] == texts
+
+
+def test_an_encoding_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("一", encoding="utf-8")
+    with pytest.raises(DataError, match="no encoding is called 'sjiss'"):
+        read_texts(path, encoding="sjiss")
+    with pytest.raises(DataError, match="utf-16 cannot be read line by line from standard input: give a --file"):
+        read_texts(stream("一"), encoding="utf-16")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])
 def test_a_table_is_read_as_finetune_reads_it(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"

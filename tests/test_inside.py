@@ -26,7 +26,7 @@ from tezukuri.scripts.command import main as command
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.settings import Settings
 from tezukuri.weights.files import CheckpointError
-from tezukuri.weights.load import Loaded
+from tezukuri.weights.load import Loaded, load_with_report
 from tezukuri.weights.sentences import Vectors, write_vectors
 
 LABELS = {0: "negative", 1: "positive", 2: "<b>\x1b[31m"}
@@ -224,6 +224,16 @@ def test_a_classifier_answers_with_all_classes_and_reads_no_special_token(folder
     assert "[MASK]" not in traced.encoding.tokens and "[MASK]" not in [word.text for word in traced.words]
 
 
+def test_a_head_that_reads_the_mean_is_shown_the_mean(folders):
+    """Not the first token, from which nothing comes here."""
+    loaded = load_with_report(folders["encoder"], "classify", ("bad", "good"), pooling="mean")
+    traced = trace(loaded.model, loaded.tokenizer, TEXT)
+    told, logits = [stage for stage in traced.stages if stage.group == "classifier"]
+    assert (told.what, logits.what) == ("mean of all tokens", "logits")
+    torch.testing.assert_close(told.values, traced.output.hidden.mean(dim=0, keepdim=True))
+    assert next(inside_lines.answer_lines(traced, traced.answers)) == "from the mean of all tokens"
+
+
 def test_a_broken_model_is_told_and_its_hooks_are_gone(folders):
     loaded = load(str(folders["words"]))
     with torch.no_grad():
@@ -254,6 +264,14 @@ def test_an_encoder_ends_with_its_vector_and_reads_no_pair(folders, tmp_path, ca
     ):
         assert command([*told, "--model", str(folder)]) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["MultipleChoice", "TokenClassification", "QuestionAnswering"])
+def test_a_model_of_a_task_that_is_not_shown_is_told_so(tmp_path, kind):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "bert", "architectures": ["BertFor{kind}"]}}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=rf"is for another task \({kind}\), and shown are classifiers"):
+        load(str(tmp_path))
 
 
 # --- the script -------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_a_text_far_from_all_others_is_an_outlier_and_equal_lengths_are_none() -
         ("good", {}, ("bad", "good"), ["good"]),
         (("bad", "good"), {}, ("bad", "good"), ["bad", "good"]),
         ((Span(0, 1, "地名"),), {}, ("bad", "good", "地名"), ["地名"]),
-        (1, {"choices": ("駅", "部屋")}, ("1", "2"), ["2"]),
+        (1, {"choices": ("駅", "部屋")}, ("0", "1"), ["1"]),
         (2.5, {}, (), [2.5]),
         ((Span(0, 2), Span(1, 3)), {"pair": "駅から"}, (), [2, 2]),
     ],
@@ -101,7 +101,9 @@ def test_agreement_is_that_of_fleiss() -> None:
     assert found.kappa == pytest.approx((2 / 3 - lots) / (1 - lots))
     assert agreement([Example("1", "駅", "a", "train")]) is None
     unanimous = agreement([Example("1", "駅", "b", "train", {"a": 2, "b": 0})])
-    assert unanimous is not None and unanimous.kappa is None and unanimous.outvoted == 1
+    assert unanimous is not None and unanimous.kappa is None and (unanimous.outvoted, unanimous.tied) == (1, 0)
+    even = agreement([Example("1", "駅", "a", "train", {"a": 2, "b": 2}), Example("2", "駅", "a", "train", {"a": 2})])
+    assert even is not None and (even.outvoted, even.tied) == (0, 1)
 
 
 # --- the page ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from test_model_parity import compare_gradients, encoder, padded, texts_for, twi
 
 import tezukuri
 from tezukuri.data.dataset import Dataset, Example
+from tezukuri.data.label_kinds import label_cell, names_of
 from tezukuri.data.load import load
 from tezukuri.eval.tasks.multilabel import Multilabel
 from tezukuri.model.heads import LabelsHead
@@ -153,6 +154,12 @@ def test_labels_of_a_text_are_a_list_or_stand_in_a_cell(tmp_path):
     (tmp_path / "b.jsonl").write_text('{"text": "a", "label": [1]}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"b\.jsonl:1: the label \[1\] \(column 'label'\) has 1, which is no name"):
         load(tmp_path / "b.jsonl", labels_are="names")
+
+
+@pytest.mark.parametrize("names", [("喜び|信頼", "怒り"), ("[喜び]",), ("喜び", "怒り"), ()])
+def test_names_come_back_from_the_cell_of_a_table(names):
+    cell = label_cell(names)
+    assert isinstance(cell, str) and names_of(cell) == names
 
 
 def test_what_cannot_be_learned_is_refused(tmp_path):

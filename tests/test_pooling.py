@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 import transformers
-from tiny_checkpoint import TEXTS, checkpoint
+from test_model_parity import encoder
+from tiny_checkpoint import TEXTS, TOKENIZER, checkpoint
 
 import tezukuri
+from tezukuri.model.model import Model
 from tezukuri.model.packing import pack
 from tezukuri.weights.load import load_with_report
 from tezukuri.weights.save import save
@@ -35,13 +37,18 @@ def test_the_mean_is_that_of_all_tokens_and_outlives_saving(tmp_path):
             torch.testing.assert_close(row, again.classifier(hidden.mean(dim=0)), rtol=1e-4, atol=1e-5)
 
 
-def test_another_pooling_asks_for_a_new_head_and_is_told(tmp_path):
-    folder = tmp_path / "tiny"
-    checkpoint(folder, "BertModel")
-    loaded = load_with_report(folder, "classify", LABELS, pooling="mean")
-    save(loaded.model, loaded.tokenizer, tmp_path / "saved")
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_another_pooling_makes_a_new_pooler_and_is_told(tmp_path, kind):
+    """RoBERTa has its pooler among the tensors of the classifier."""
+    torch.manual_seed(0)
+    bare = encoder(kind, vocab_size=TOKENIZER.vocab_size)
+    bare.pooler = None
+    model = Model(bare, LABELS, reads="mean").eval()
+    save(model, TOKENIZER, tmp_path / "saved")
     first = load_with_report(tmp_path / "saved", "classify", LABELS, pooling="first")
-    assert "bert.pooler.dense.weight" in first.report.new and first.model.reads == "first"
+    assert first.report.new == ["bert.pooler.dense.weight", "bert.pooler.dense.bias"]
+    assert first.model.reads == "first" and torch.equal(first.model.classifier.weight, model.classifier.weight)
+    assert load_with_report(tmp_path / "saved", "classify", LABELS).report.new == []
 
 
 @pytest.mark.parametrize("model", ["scratch", "mini"])

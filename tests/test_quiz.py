@@ -92,20 +92,64 @@ def test_a_label_that_the_model_lacks_can_be_guessed(tmp_path: Path) -> None:
     assert quiz.questions[0].options == ("negative", "positive", "neutral")
 
 
+def test_a_prediction_without_options_is_refused(tmp_path: Path) -> None:
+    run_with(tmp_path, [{"id": "1", "text": "文", "label": "x", "predicted": "x"}])
+    with pytest.raises(ValueError, match="has a prediction without probabilities, of 1: nothing can be chosen"):
+        quiz_of(tmp_path)
+
+
+def stretches(text: str, *places: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Of (start, end), or (start, end, kind)."""
+    return [
+        {"start": start, "end": end, **({"kind": kind[0]} if kind else {}), "text": text[start:end], "probability": 0.5}
+        for start, end, *kind in places
+    ]
+
+
+PLACES = "東京都の人が京都に行く。"
+
+
 @pytest.mark.parametrize(
-    ("label", "task"),
+    ("gold", "told", "kind"),
     [
-        (["joy"], "multilabel"),
-        ([], "multilabel"),
-        ([{"start": 0, "end": 1}], "span"),
-        ([{"start": 0, "end": 1, "kind": "a"}], "tag"),
-        ("x", "of 1"),
+        (["joy"], ["joy"], "right"),
+        (["joy", "fear"], ["joy"], "a label missed"),
+        ([], ["joy"], "a label too many"),
+        (["fear"], ["joy"], "both"),
+        (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (0, 3, "地名")), "right"),
+        (stretches(PLACES, (0, 3, "地名"), (6, 8, "地名")), stretches(PLACES, (0, 3, "地名")), "an entity missed"),
+        (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (0, 3, "人名")), "an entity of another kind"),
+        (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (0, 2, "地名")), "an entity with other borders"),
+        ([], stretches(PLACES, (4, 5, "人名")), "an entity invented"),
+        (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (6, 8, "地名")), "several of these"),
+        (stretches(PLACES, (0, 3), (0, 2)), stretches(PLACES, (0, 2)), "right"),
+        (stretches(PLACES, (0, 2)), stretches(PLACES, (0, 5)), "too long"),
+        (stretches(PLACES, (0, 5)), stretches(PLACES, (1, 3)), "too short"),
+        (stretches(PLACES, (0, 5)), stretches(PLACES, (3, 7)), "shifted"),
+        (stretches(PLACES, (0, 2)), stretches(PLACES, (6, 8)), "elsewhere"),
+        (stretches(PLACES, (0, 2)), [], "no answer"),
     ],
 )
-def test_other_tasks_are_refused_by_name(tmp_path: Path, label: Any, task: str) -> None:
-    run_with(tmp_path, [{"id": "1", "text": "文", "label": label, "predicted": label}])
-    with pytest.raises(ValueError, match=rf"{task}.*: a quiz is for classes, choices and scores"):
-        quiz_of(tmp_path)
+def test_of_spans_and_labels_the_kind_of_error_is_asked(tmp_path: Path, gold: Any, told: Any, kind: str) -> None:
+    row = {"id": "1", "text": PLACES, "label": gold, "predicted": told, "probabilities": {"joy": 0.9, "fear": 0.2}}
+    (question,) = quiz_of(run_with(tmp_path, [row]), mixed=True).questions
+    assert question.gold == kind and question.options[-1] == "right" and question.hit == (kind == "right")
+    quiz = quiz_of(tmp_path)
+    assert [(q.gold, "right" in q.options) for q in quiz.questions] == ([] if kind == "right" else [(kind, False)])
+
+
+def test_the_answer_is_shown_before_the_guess_and_the_right_one_after_it(tmp_path: Path) -> None:
+    rows = [{"id": f"id-{n}", "text": PLACES, "label": stretches(PLACES, (0, 3, "地名")),
+             "predicted": stretches(PLACES, (0, 2, "地名"))} for n in range(2)]  # fmt: skip
+    quiz = quiz_of(run_with(tmp_path, rows))
+    answers, screen = put(quiz, "4\n1\n")
+    assert "the model says: 東京 (地名)" in screen and "東京都 (地名)" not in screen
+    lines = list(answer_lines(quiz, answers))
+    mistake = "   an entity with other borders   right: 東京都 (地名)   model: 東京 (地名) (0.500)"
+    assert f"{mistake}   you: an entity with other borders, right" in lines
+    assert lines[-1] == "you 1 of 2, the model 0 of 2: these are its errors"
+    questions, hidden = write_quiz(tmp_path, quiz).read_text(encoding="utf-8").split('<section id="answers" hidden')
+    assert "東京 (地名)" in questions and "東京都 (地名)" not in questions and "東京都 (地名)" in hidden
 
 
 def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:

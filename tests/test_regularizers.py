@@ -353,6 +353,7 @@ def test_the_listing_has_a_line_for_each():
     [
         (["dropblock"], "'dropblock' is not known; choose one of r-drop, label-smoothing, "),
         (["r-drop:alpha=1"], "has no setting 'alpha'; it has weight"),
+        (["r-drop:weight=1,weight=2"], "is told weight twice: leave one out"),
         (["r-drop:weight=much"], "weight=much .* is not a number"),
         (["r-drop:weight=nan"], "weight=nan .* is not a finite number"),
         (["r-drop:weight=-1"], "the weight of r-drop is -1.0; it cannot be below 0"),

@@ -129,6 +129,8 @@ def test_answers_are_numbers_in_the_range_of_the_data(run, table, tmp_path, caps
         written = list(csv.DictReader(file))
     assert [float(row["predicted"]) for row in written] == answers
     assert list(written[0])[4:] == ["predicted", "truncated", "not_labelled"]
+    assert command(["predict", "--model", str(run.folder / "model"), "犬と犬と犬", "--precision", "int8"]) == 0
+    assert "labels" not in (said := capsys.readouterr().err) and "in int8 answers differ a little from fp32's" in said
     assert command(["predict", "--model", str(run.folder / "model"), "犬と犬と犬"]) == 0
     assert capsys.readouterr().out.split()[-1] == "犬と犬と犬"
 
@@ -164,7 +166,7 @@ def test_evaluate_judges_it(run, table, tmp_path, capsys):
     for name, *given, what in (
         ("failures", str(run.folder), "--retrain", "2", "--retrain is for labels of classes, and the task of"),
         ("probe", "--model", str(run.folder / "model"), "problem_type is regression"),
-        ("compare", "--method", "fgm", "--", "--task", "score", "by accuracy and F1 of classes, which --task score"),
+        ("compare", "--method", "fgm", "--", "--task", "score", "by accuracy and F1 of classes, which the task score"),
     ):
         assert command([name, *given]) == 1
         assert what in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_what_cannot_be_told_is_said():
     assert "1 answers are longer than 64 characters" in TASK.summary([long], windows)
     asked = Example("", "どこ" * 40, (Span(0, 2),), "", pair="東京は")
     windows = TASK.encode(TOKENIZER, [asked], max_length=16)
-    assert windows.cut(16) == "1 questions are cut to half of 16 tokens" and windows.truncated.all()
+    assert windows.cut(16) == "1 question is cut to half of 16 tokens" and windows.truncated.all()
     assert TASK.answers(sure([asked], max_length=16))[0][0] == Span(0, 2)
     empty = Example("", "どこ", (), "", pair=" ")
     assert TASK.answers(TokenLogits(np.zeros((1, 9, 2)), TASK.encode(TOKENIZER, [empty]))) == [()]

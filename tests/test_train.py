@@ -29,7 +29,7 @@ from tezukuri.train.plan import Plan
 from tezukuri.train.regularizers.shelf import regularizers_of
 from tezukuri.train.seen_words import only_seen_words
 from tezukuri.train.settings import RECIPES, Settings, deviation
-from tezukuri.train.textbook import published_for
+from tezukuri.train.textbook import published_for, told
 
 CPU = torch.device("cpu")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -517,8 +517,19 @@ def test_the_recipe_for_livedoor_is_its_tutorials_but_for_the_weight_decay_of_ve
 
 
 def test_the_textbooks_figures_stand_beside_the_result_of_their_data_only():
-    assert published_for("jsts").endswith("the book gives pearson 0.9151, spearman 0.8777 for tohoku v3")
-    assert published_for("wrime:view=writer") == published_for("sample") == ""
+    assert published_for("jsts", 1457).endswith("the book gives pearson 0.9151, spearman 0.8777 for tohoku v3")
+    assert (
+        published_for("jsts", 40) == "not compared: the book's figures are of the 1,457 texts of dev, and here are 40"
+    )
+    assert published_for("wrime:view=writer", 2000) == published_for("sample", 450) == ""
+
+
+def test_the_textbooks_settings_are_told_as_they_are():
+    settings = Plan(recipe="textbook", device="cpu", accumulate=2).settings(Classify(["a", "b"]))
+    assert told(settings) == (
+        "3 epochs, batches of 64, rate 2e-05 (linear) after a warm-up of 10% of all steps, weight decay 0, at most 512 "
+        "tokens, auto precision, epoch kept: best"
+    )
 
 
 @pytest.mark.parametrize(

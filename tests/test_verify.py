@@ -120,7 +120,23 @@ def test_a_model_that_nothing_is_known_about_is_told(served, tmp_path, capsys):
     from tezukuri.scripts.command import main
 
     assert main(["verify", "some/other"]) == 1
-    assert "no answers are known for some/other; they are for tohoku-nlp/bert-base" in capsys.readouterr().err
+    assert "no answers are known for some/other; there are answers for tohoku-nlp/bert-base" in capsys.readouterr().err
+
+
+def test_a_copy_in_a_folder_is_checked_as_the_model_that_it_is_of(served, capsys):
+    from tezukuri.scripts.command import main
+
+    folder = str(served[1].parent / "masked")
+    told = ["--answers", str(served[1])]
+    assert main(["verify", folder, *told]) == 1
+    assert f"{folder} is a folder, and answers are known by name: say of which" in capsys.readouterr().err
+    assert main(["verify", folder, *told, "--of", RATED]) == 1  # of other weights
+    capsys.readouterr()
+    assert main(["verify", folder, *told, "--of", MASKED]) == 0
+    assert "Not checked, as no answers are known here: classes.\n" in capsys.readouterr().out
+    served[1].with_name("odd.json").write_text('{"x": 3}')
+    assert main(["verify", "x", "--answers", str(served[1].with_name("odd.json"))]) == 1
+    assert "the answers for x are no object of vocab_sha256, ids" in capsys.readouterr().err
 
 
 def test_probabilities_compare_by_their_odds():

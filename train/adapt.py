@@ -194,7 +194,10 @@ def terms_of(plan: AdaptPlan) -> list[str]:
     """Different terms, in their order; ValueError where there are fewer than two."""
     if plan.terms is None:
         return list(TERMS)
-    found = list(dict.fromkeys(row.text.strip() for row in read_texts(plan.terms).rows if not row.reason))
+    texts = read_texts(plan.terms)
+    for note in texts.notes:
+        print(f"data    {note}")
+    found = list(dict.fromkeys(row.text.strip() for row in texts.rows if not row.reason))
     if len(found) < 2:
         raise ValueError(f"{plan.terms} has {len(found)} different terms: a heat map needs two or more")
     return found

@@ -81,7 +81,7 @@ def check(study: Study, methods: Sequence[str]) -> None:
     common = study.plan_of(study.finetune)
     task = task_name(common.task, common.read_data())
     if not TASKS[split_name(task)[0]].classes:
-        raise ValueError(f"runs are compared by accuracy and F1 of classes, which --task {task} has not")
+        raise ValueError(f"runs are compared by accuracy and F1 of classes, which the task {task} has not")
     if study.soup and any(study.plan_of(arguments_of(study, method)).model == "scratch" for method in methods):
         raise ValueError("a soup is of models that began with the same weights; --model scratch makes new ones")
 

@@ -23,7 +23,7 @@ from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
 from ..eval.tasks.table import require_labels, task_of_model
-from ..model.int8 import COSTS
+from ..model.int8 import COSTS, COSTS_OF_OTHERS
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
@@ -39,7 +39,7 @@ SEEN = "the model was trained on texts of these data, and has seen most of those
 class EvaluationPlan(DataOptions):
     """The options of an evaluation. Errors are those of Options."""
 
-    model: str = option("mini", "folder or hub id of a classifier", MODEL, required=True)
+    model: str = option("small", "folder or hub id of a classifier", MODEL, required=True)
     revision: str | None = option(None, "branch, tag or commit of the hub", MODEL)
     labels: Sequence[str] | None = option(None, "names of the head's rows: negative,positive", MODEL, names=True)
     neutral_band: str = option(
@@ -210,7 +210,8 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     plan = replace(plan, split=split)
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
     how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation, task.windows)
-    for sentence in [*said, *[COSTS] * (plan.precision == "int8")]:
+    costs = COSTS if task.classes else COSTS_OF_OTHERS
+    for sentence in [*said, *[costs] * (plan.precision == "int8")]:
         print(f"note    {sentence}")
     batch_size = plan.batch_size or classifier.batch_size
     scorer = Scorer(classifier.model, loaded.tokenizer, classifier.task, how, classifier.precision, batch_size)

@@ -44,6 +44,7 @@ from .scratch import scratch
 from .seen_words import only_seen_words
 from .settings import Settings, deviation
 from .textbook import published_for
+from .textbook import told as textbook_settings
 from .track import tracker
 from .vectors import check_data, fit_vectors, pooling_notes
 
@@ -124,8 +125,8 @@ def run_plan(
         before = read_json(resume / "config.json")["settings"]
         settings = Settings(**before | {"regularizers": tuple(before["regularizers"])})
         require_trusted(resume, settings.regularizers, trust)
-    if told := deviation(plan.recipe, settings):
-        print(f"recipe  {told}")
+    if said := textbook_settings(settings) if plan.recipe == "textbook" else deviation(plan.recipe, settings):
+        print(f"recipe  {said}")
     code = hashes_of(settings.regularizers)
     for file in code:
         print(f"code    {file}")  # which now runs
@@ -246,7 +247,7 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
                 print(comparison_line(beside, run.baselines.left_out))
             if run.task.page in YARDSTICKS:
                 print(yardstick_line(YARDSTICKS[run.task.page](run.task, run.data.split("train"), judgement.examples)))
-            if plan.recipe == "textbook" and (published := published_for(run.data.name)):
+            if plan.recipe == "textbook" and (published := published_for(run.data.name, len(splits["dev"].examples))):
                 print(published)
     write_picture(run.folder / "curves.png", curves, run.log, best)
     pictures = [run.folder / name for name in ("curves.png", *(name for name, _ in PICTURES.values()))]

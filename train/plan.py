@@ -46,6 +46,7 @@ def of_recipe(help: str, **more: Any) -> Any:
 
 MODEL, DATA, RECIPE, OUTPUT = "model", "data", "recipe (each option changes one value of it)", "output"
 CHOICES = "hold the choices, or for similarity texts that are unlike: a,b,c; of JSON also one, which holds a list"
+ENCODING = "of the file: utf-8, cp932, … (auto: UTF-8, UTF-16, or cp932 where it is Japanese)"
 PAGE = "page of all mistakes (report.html)"
 
 
@@ -160,7 +161,7 @@ class DataOptions(Options):
     )
     encoding: str = option(
         "auto",
-        "of the file: utf-8, cp932, … (auto: UTF-8, UTF-16, or cp932 where it is Japanese)",
+        ENCODING,
         DATA,
         metavar="NAME",
     )

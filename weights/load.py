@@ -192,11 +192,14 @@ def load_with_report(
 
     # The model, its tensors in place, and the tokenizer.
     pooler = names.heads.get("encode")
+    anew = ""  # what may be lacking, and is new then: the pooler where a head read the mean until now
     has_pooler = pooler is not None and any(name.startswith(pooler) for name in tensors)
     with torch.device("meta"):  # shapes only
         if task == "classify":
             # A new pooler is made only for a head that reads it; sentence vectors are those before it.
-            reads = pooling or own_pooling(settings, head, files.folder)
+            own = own_pooling(settings, head, files.folder)
+            reads = pooling or own
+            anew = "bert.pooler." if reads != own else ""
             model: Any = Model(
                 architecture.encoder(config, reads == "first" and use != "encode"), labels or (), head, reads
             )
@@ -204,7 +207,7 @@ def load_with_report(
             model = MaskedLM(architecture.encoder(config, has_pooler or bool(labels)), labels or ())
         else:
             model = architecture.encoder(config, has_pooler)
-    fill(model, "bert." if task == "encode" else "", tensors, names, report)
+    fill(model, "bert." if task == "encode" else "", tensors, names, report, anew)
     use_kernel(model, kernel)
     tokenizer = tokenizer_of(files.folder)
     report.notes += tokenizer.notes
@@ -444,13 +447,16 @@ def label_names(settings: dict[str, Any], head: type[Head] | None = ClassHead) -
     return [names[row] for row in sorted(names)]
 
 
-def fill(model: Any, prefix: str, tensors: dict[str, Tensor], names: Names, report: LoadReport) -> None:
-    """Put tensors into a model on the meta device, initialise what the checkpoint lacks, and fill the report."""
+def fill(model: Any, prefix: str, tensors: dict[str, Tensor], names: Names, report: LoadReport, anew: str = "") -> None:
+    """Put tensors into a model on the meta device, initialise what the checkpoint lacks, and fill the report.
+
+    Only whole heads may be lacking, and what begins with `anew`.
+    """
     lacking = tuple(head for head in names.heads.values() if not any(name.startswith(head) for name in tensors))
     state, used, missing = {}, set(), []
     for ours, parameter in model.named_parameters():
         on_hub = names.on_hub(prefix + ours)
-        if on_hub[0].startswith(lacking):
+        if on_hub[0].startswith(lacking) or (anew and ours.startswith(anew) and on_hub[0] not in tensors):
             missing.append(ours)
             continue
         parts = [take(tensors, name, parameter.shape, len(on_hub), report) for name in on_hub]

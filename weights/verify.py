@@ -33,12 +33,31 @@ class Check:
     agrees: bool
 
 
-def verify(model: str, revision: str | None = None, answers: Path = ANSWERS) -> Iterator[Check]:
-    """A check for each published answer; CheckpointError where the model cannot be had, or has no `answers`."""
+KINDS = {
+    "vocab_sha256": "vocabulary", "ids": "ids of texts", "pairs": "ids of pairs", "cosines": "word embeddings",
+    "fill-mask": "guesses of masked words", "classify": "classes",
+}  # fmt: skip
+
+
+def facts_of(model: str, answers: Path = ANSWERS, copy_of: str | None = None) -> dict[str, Any]:
+    """What is published for a model, or for the one that a folder has a copy of; CheckpointError where nothing is."""
     known = read_json(answers)
-    if model not in known:
-        raise CheckpointError(f"no answers are known for {model}; they are for {', '.join(known)} (--answers FILE)")
-    facts = known[model]
+    name = copy_of or model
+    if name not in known:
+        what = f"no answers are known for {name}"
+        if copy_of is None and Path(model).is_dir():
+            what = f"{model} is a folder, and answers are known by name: say of which model it is a copy (--of NAME)"
+        raise CheckpointError(f"{what}; there are answers for {', '.join(known)} (--answers FILE has others)")
+    if not isinstance(known[name], dict) or not known[name].keys() <= KINDS.keys():
+        raise CheckpointError(f"{answers}: the answers for {name} are no object of {', '.join(KINDS)}")
+    return known[name]
+
+
+def verify(
+    model: str, revision: str | None = None, answers: Path = ANSWERS, copy_of: str | None = None
+) -> Iterator[Check]:
+    """A check for each published answer; CheckpointError where the model cannot be had, or has no `answers`."""
+    facts = facts_of(model, answers, copy_of)
     encoder = load_with_report(model, "encode", revision=revision)
     if "vocab_sha256" in facts:
         found = vocabulary_hash(encoder.tokenizer.vocabulary)

@@ -28,7 +28,7 @@ from ..statistics import intervals
 from ..tasks.metrics import softmax
 from ..tasks.task import Task
 from ..yardsticks import YARDSTICKS, Scores
-from .attribution import integrated_gradients, occlusion, rollout_to_cls
+from .attribution import integrated_gradients, occlusion, rollout_to_head
 from .kinds import Kind
 from .neighbours import nearest, representations
 from .probes import Probe, ProbeRow, answerable, read_probes, run_probes
@@ -320,7 +320,7 @@ def token_by_token(
             offsets = np.split(encodings.offsets, encodings.boundaries[1:-1])
             gradients = integrated_gradients(model, encodings, chosen, tokenizer.mask_id, template.special)
             drops = occlusion(model, encodings, chosen, tokenizer.mask_id, template.special)
-            rolled = rollout_to_cls(model, encodings)
+            rolled = rollout_to_head(model, encodings)
             for e, text, own, one, *others in zip(some, encodings, offsets, gradients, drops, rolled, strict=True):
                 parts = insides(template, text.ids, e.pair is not None)
                 tokens = tokens_of(e.text, parts[0], own, one.values, *others)

@@ -205,15 +205,17 @@ def rollout(attentions: Sequence[Tensor]) -> Tensor:
     return rolled
 
 
-def rollout_to_cls(model: Model, encodings: Encodings, batch_tokens: int = TOKENS_AT_ONCE) -> list[np.ndarray]:
-    """For each of n texts (T_i,), the shares of its tokens in [CLS] at the top, by `rollout`; they add up to 1."""
+def rollout_to_head(model: Model, encodings: Encodings, batch_tokens: int = TOKENS_AT_ONCE) -> list[np.ndarray]:
+    """For each of n texts (T_i,), the shares of its tokens in what the head reads, by `rollout`: [CLS] at the top, or
+    the mean of all tokens there. They add up to 1."""
     lengths = lengths_of(encodings)
     found = [np.empty(0)] * len(encodings)
     with evaluation_in_fp32(model) as device, torch.inference_mode():
         for batch, packed in micro_batches(encodings, np.arange(len(encodings)), batch_tokens):
-            rolled = rollout(model(packed.to(device), output_attentions=True).attentions)[:, 0]  # (B, S)
-            for i, row in zip(batch.tolist(), rolled.cpu().numpy(), strict=True):
-                found[i] = row[: lengths[i]]
+            rolled = rollout(model(packed.to(device), output_attentions=True).attentions)  # (B, S, S)
+            for i, rows in zip(batch.tolist(), rolled.cpu().numpy(), strict=True):
+                own = rows[: lengths[i], : lengths[i]]
+                found[i] = own.mean(axis=0) if model.reads == "mean" else own[0]
     return found
 
 

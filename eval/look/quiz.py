@@ -3,6 +3,8 @@
 Whoever knows that all questions are errors also knows that the obvious answer is wrong, and the model has none of them
 right because they were chosen so. `mixed` draws as many right predictions as errors, and both at random: weighted with
 their shares of the split (stratified sampling), what the reader had right estimates what he would have right of all.
+
+Where answers are spans or several labels, the model's answer is shown, and what is wrong about it is asked (faults.py).
 """
 
 import random
@@ -18,12 +20,12 @@ from ...weights.files import read_json
 from ..inside_lines import shown
 from ..runs import read_predictions, write_whole
 from ..tasks.metrics import scores_of_ranks
+from .faults import FAULTS, RIGHT, said, task_of
 from .page import LONGEST_TEXT, begun, environment
 
 SPLITS = ("test", "dev", "all", "train")  # the first that a run has predictions of
 QUESTIONS = 10
 FAIRER = "--mixed is a fairer contest"
-KINDS = "a quiz is for classes, choices and scores"
 BY_RANK = "cosines were not learned as scores: each of the model's answers counts as the score of the same rank"
 
 Answer = str | float | None  # a guess; None where the question was skipped
@@ -39,6 +41,8 @@ class Question:
     predicted: Any
     probability: float | None  # of what was predicted
     votes: dict[str, int]
+    answer: str = ""  # the model's in words, where the kind of its error is asked: then RIGHT is what it predicted
+    truth: str = ""  # the right one, likewise
 
     @property
     def hit(self) -> bool:
@@ -72,7 +76,7 @@ def quiz_of(run: Path, split: str | None = None, n: int = QUESTIONS, seed: int =
     """The n most confident errors in a run's predictions (of scores the largest), in random order by the seed.
 
     Raises:
-        ValueError: there are no predictions, or they are of a task that has no quiz.
+        ValueError: there are no predictions, or no options for one of them.
     """
     there = [name for name in SPLITS if (run / f"predictions-{name}.jsonl").is_file()]
     if not there:
@@ -80,7 +84,9 @@ def quiz_of(run: Path, split: str | None = None, n: int = QUESTIONS, seed: int =
     if split and split not in there:
         raise ValueError(f"{run} has no predictions of {split}, but of {', '.join(there)}")
     split = split or there[0]
-    every = list(questions_of(run, read_predictions(run, split) or []))
+    rows = read_predictions(run, split) or []
+    task = task_of(rows)
+    every = list(questions_of(run, rows) if task is None else questions_on_faults(task, rows, mixed))
     scores = bool(every) and not every[0].options
     ordered = scores and learned_order(run)
     if ordered:
@@ -129,22 +135,30 @@ def learned_order(run: Path) -> bool:
 def questions_of(run: Path, rows: Sequence[dict[str, Any]]) -> Iterator[Question]:
     """The rows of predictions as questions, with the classes, or the row's own choices, as options."""
     if rows and all(row["label"] is None for row in rows):
-        raise ValueError(f"{run} has learned from texts without labels: {KINDS}")
-    if lists := [row["label"] or [] for row in rows if isinstance(row["label"], list | None)]:
-        one = next((own[0] for own in lists if own), "")
-        task = "multilabel" if isinstance(one, str) else "tag" if "kind" in one else "span"
-        raise ValueError(f"{run} is of the task {task}: {KINDS}")
+        raise ValueError(f"{run} has learned from texts without labels, which no answer can be held against")
     named = [tuple(row.get("probabilities") or ()) for row in rows]
     alike = len(set(named)) == 1  # classes; choices are others in each row
     labels = [str(row[what]) for row in rows for what in ("label", "predicted")] if alike else []
     for row, own in zip(rows, named, strict=True):
         options = tuple(dict.fromkeys([*own, *(labels or [row["label"], row["predicted"]])])) if own else ()
         if not options and not isinstance(row["label"], int | float):
-            raise ValueError(f"{run} has a prediction without probabilities, of {row['id']}: {KINDS}")
+            raise ValueError(f"{run} has a prediction without probabilities, of {row['id']}: nothing can be chosen")
         shares = row.get("probabilities") or {}
         yield Question(
             str(row["id"]), row.get("text", ""), row.get("pair"), options, row["label"], row["predicted"],
             shares.get(row["predicted"], max(shares.values(), default=None)), row.get("votes") or {},
+        )  # fmt: skip
+
+
+def questions_on_faults(task: str, rows: Sequence[dict[str, Any]], mixed: bool) -> Iterator[Question]:
+    """The rows of predictions as questions for the kind of error; none is an option where it may be so."""
+    kinds, fault_of = FAULTS[task]
+    for row in rows:
+        fault = fault_of(row)
+        options = (*kinds, RIGHT) if mixed else kinds
+        yield Question(
+            str(row["id"]), row.get("text", ""), row.get("pair"), options, fault.kind, RIGHT, fault.probability, {},
+            said(row["predicted"]), said(row["label"]),
         )  # fmt: skip
 
 
@@ -195,7 +209,8 @@ def guess_of(line: str, question: Question) -> Answer:
 
 def paragraphs(question: Question) -> str:
     texts = [question.text, *([] if question.pair is None else [question.pair])]
-    return "\n".join(f"  {shown(line)}" for text in texts for line in begun(text, LONGEST_TEXT).split("\n"))
+    lines = [f"  {shown(line)}" for text in texts for line in begun(text, LONGEST_TEXT).split("\n")]
+    return "\n".join([*lines, *([f"  the model says: {shown(question.answer)}"] if question.answer else [])])
 
 
 def answer_lines(quiz: Quiz, answers: Sequence[Answer]) -> Iterator[str]:
@@ -204,6 +219,9 @@ def answer_lines(quiz: Quiz, answers: Sequence[Answer]) -> Iterator[str]:
         yield f"\n{number}  {shown(begun(question.text.replace(chr(10), ' ')))}  ({shown(question.id)})"
         sure = "" if question.probability is None else f" ({question.probability:.3f})"
         both = f"right: {told(question.gold)}   model: {told(question.predicted)}{sure}"
+        if question.answer:
+            answers_of_both = f"right: {shown(question.truth)}   model: {shown(question.answer)}{sure}"
+            both = f"{'no error' if question.hit else question.gold}   {answers_of_both}"
         yield f"   {both}   you: {verdict(question, guess)}"
         if question.votes:
             yield f"   votes: {', '.join(f'{shown(name)} {n}' for name, n in question.votes.items() if n)}"

@@ -53,6 +53,7 @@ class Agreement:
         float | None
     )  # Fleiss 1971, "Measuring nominal scale agreement among many raters"; None where all votes agree
     outvoted: int  # examples of which another label than their own got the most votes
+    tied: int  # examples of which several labels got the most votes
     of_labels: dict[str, tuple[int, float]]  # label → examples, and the share of unanimous ones
 
 
@@ -197,7 +198,7 @@ def fence_of(lengths: np.ndarray) -> tuple[float, float]:
 
 
 def choice(label: Any, example: Example) -> list[str]:
-    return [str(label + 1)]
+    return [str(label)]
 
 
 # Kind of a label → title, what of a label is counted, whether that are names, whether there may be several of a text.
@@ -206,7 +207,7 @@ KINDS: dict[str, Kind] = {
     "name": ("classes", lambda label, _: [label], True, False),
     "names": ("labels (a text may have several)", lambda label, _: list(label), True, True),
     "number": ("scores", lambda label, _: [float(label)], False, False),
-    "choice": ("which choice is right, from 1", choice, True, False),
+    "choice": ("which choice is right, from 0", choice, True, False),
     "entity": ("entities by kind", lambda label, _: [span.kind for span in label], True, True),
     "answer": ("characters of an answer", lambda label, _: [span.end - span.start for span in label], False, True),
 }
@@ -238,7 +239,7 @@ def labels_of(of_splits: dict[str, list[Example]], classes: Sequence[str]) -> La
         counts = Counter(name for own in values.values() for name in own)
         known = [name for name in classes if kind != "choice"]
         widest = max((len(e.choices or ()) for some in of_splits.values() for e in some), default=0)
-        known += [str(number) for number in range(1, widest + 1)] if kind == "choice" else []
+        known += [str(number) for number in range(widest)] if kind == "choice" else []
         order = tuple(dict.fromkeys([*known, *(name for name, _ in counts.most_common())]))
     return Labels(title, values, order, {split: len(some) for split, some in of_splits.items()}, several)
 
@@ -266,5 +267,6 @@ def agreement(examples: Sequence[Example]) -> Agreement | None:
         top=sum(max(votes.values()) / votes.total() for _, votes in voted) / len(voted),
         kappa=None if lots == 1 else (sum(agreeing) / len(voted) - lots) / (1 - lots),
         outvoted=sum(isinstance(label, str) and votes[label] < max(votes.values()) for label, votes in voted),
+        tied=sum(list(votes.values()).count(max(votes.values())) > 1 for _, votes in voted),
         of_labels=of_labels,
     )  # fmt: skip

@@ -46,7 +46,9 @@ class Windows(EncodedBatch):
             more = f"have more than {max_length} tokens, and are read in {windows[windows > 1].sum()} windows"
             said.append(f"{long} of them {more}")
         if questions := int(self.by_text(len(self.texts))[0].sum()):
-            said.append(f"{questions} questions are cut to half of {max_length} tokens")
+            said.append(
+                f"{questions} question{' is' if questions == 1 else 's are'} cut to half of {max_length} tokens"
+            )
         return "; ".join(said)
 
     def offsets_in(self, window: int) -> np.ndarray:

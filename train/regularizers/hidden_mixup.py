@@ -31,7 +31,9 @@ class HiddenMixup(Regularizer):
         self.partner = torch.empty(0, dtype=torch.int64)  # (B,)
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        if model.bert.pooler is None or model.reads != "first" or train.parts > 1:
+        if train.parts > 1:
+            raise ValueError("hidden-mixup mixes one vector of each text, and these texts have several")
+        if model.bert.pooler is None or model.reads != "first":
             raise ValueError("hidden-mixup mixes what a pooler gives of each text, which this model has not")
         self.hooks = [model.bert.pooler.register_forward_hook(self.mix)]
 

@@ -81,9 +81,13 @@ def regularizer_of(description: str) -> Regularizer:
         if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     }
     values = {key: parameter.default for key, parameter in known.items()}
+    told_keys: set[str] = set()
     for key, _, text in (pair.partition("=") for pair in "".join(rest).split(",") if pair):
         if key not in known:
             raise ValueError(f"{the} has no setting {key!r}; it has {', '.join(known) or 'none'}")
+        if key in told_keys:
+            raise ValueError(f"{the} is told {key} twice: leave one out")
+        told_keys.add(key)
         values[key] = read(text, known[key], f"{key}={text} in {the}")
     if missing := [key for key, value in values.items() if value is inspect.Parameter.empty]:
         raise ValueError(f"{the} needs a value of {missing[0]}: {name}:{missing[0]}=…")

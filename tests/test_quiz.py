@@ -216,7 +216,7 @@ def test_numbers_that_only_order_pairs_are_asked_about_by_their_ranks(tmp_path: 
     assert {q.predicted for q in quiz_of(run).questions} == {4.05, 4.1, 4.2, 4.3}
     (tmp_path / "none").mkdir()
     run = run_with(tmp_path / "none", [row | {"label": None} for row in rows])
-    with pytest.raises(ValueError, match="has learned from texts without labels: a quiz is for"):
+    with pytest.raises(ValueError, match="has learned from texts without labels, which no answer"):
         quiz_of(run)
 
 

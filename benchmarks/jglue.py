@@ -17,7 +17,7 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -192,12 +192,22 @@ def document(folder: Path) -> None:
                 "The same models, asked about JNLI's test split, from which they learned nothing, entailment or not: "
                 f"accuracy {zero['accuracy']}, macro-F1 {zero['f1']}; the most frequent answer: {zero['majority']}.\n"
             )
-        where = first["machine"]
-        seconds = spread([r["seconds"] for r in runs], "{:.0f}")
-        beside = f", {where['beside']}" if "beside" in where else ""
-        lines.append(f"({where.get('gpu') or where['cpu']}, {where['date']}; {seconds} seconds a run{beside}.)\n")
+        lines.append(f"({'; '.join(places(runs))}.)\n")
     DOCUMENT.write_text("\n".join(lines).replace("\n\n\n", "\n\n"), encoding="utf-8")
     print(DOCUMENT)
+
+
+def places(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Each machine that made some of the runs, and how long it took."""
+    made: dict[tuple[str, str, str], list[float]] = {}
+    for run in runs:
+        where = run["machine"]
+        place = where.get("gpu") or where["cpu"], where["date"], where.get("beside", "")
+        made.setdefault(place, []).append(run["seconds"])
+    for (name, date, beside), seconds in made.items():
+        of = f"{len(seconds)} of them on " if len(made) > 1 else ""
+        told = f"{of}{name}, {date}, {spread(seconds, '{:.0f}')} seconds a run"
+        yield f"{told}, {beside}" if beside else told
 
 
 def told(settings: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def test_what_is_saved_gives_equal_answers_and_a_seed_equal_runs(folder, tmp_pat
                               load_with_report(folder, "encode").model.layers[0].attention.qkv.weight)  # fmt: skip
     assert changed == (method == "setfit")
     if method == "setfit":
-        assert "pairs   72 pairs of 18 texts, 2 times" in said
+        assert "pairs   72 pairs of 18 texts, 2 epochs" in said
         losses = [float(line.split()[-1]) for line in said.splitlines() if line.startswith("pairs   epoch")]
         assert len(losses) == 3 and losses[-1] < 0.8 * losses[0]
 

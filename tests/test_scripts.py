@@ -42,7 +42,7 @@ FLAGS = {
     finetune_script: """
         --model --revision --tokenizer --reset-head --pooling --random-weights --hidden-dropout
         --attention-dropout --classifier-dropout --attention --data --data-path --text-column --label-column
-        --split-column --split-seed --dev-split
+        --split-column --split-seed --dev-split --fold
         --bad-rows --leave-out --pair-column --choice-columns --task --id-column --encoding --classes --merge-labels
         --method --pairs
         --decay-all --no-decay-all
@@ -57,15 +57,14 @@ FLAGS = {
         --split-seed --dev-split --bad-rows --split --max-length --truncation --batch-size --precision --device
         --output-dir --report --no-report --language""",
     predict: """
-        --model --revision --labels --file --text-column --pair-column --choice-columns --bad-rows --output --format
-        --max-length
-        --truncation --batch-size --precision --top-k --device""",
+        --model --revision --labels --file --encoding --text-column --pair-column --choice-columns --bad-rows
+        --output --format --max-length --truncation --batch-size --precision --top-k --device""",
     embed: """
-        --model --revision --file --text-column --bad-rows --output --prompt --max-length --batch-size --precision
-        --device""",
+        --model --revision --file --encoding --text-column --bad-rows --output --prompt --max-length --batch-size
+        --precision --device""",
     search: """
-        --model --revision --file --text-column --bad-rows --output --queries --query-column --vectors -k --max-length
-        --batch-size --precision --device""",
+        --model --revision --file --encoding --text-column --bad-rows --output --queries --query-column --vectors -k
+        --max-length --batch-size --precision --device""",
 }
 TRAINING = ["--model", "scratch", "--data", "sample", "--lr", "1e-3", "--batch-size", "8", "--precision", "fp32"]
 TRAINING += ["--no-report"]  # tests/test_failures.py is about the page

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from tezukuri.data.rows import shown
 from tezukuri.eval import inside_lines as lines_of
 from tezukuri.eval.inside import Tokens, load, load_tokenizer, tokenize, trace
 from tezukuri.eval.plots import attention_map
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     title = f"attention of layer {options.layer}, head {options.head}"
     show(
         [
-            (f"model {lines_of.shown(options.model)}", [lines_of.size_line(traced)]),
+            (f"model {shown(options.model)}", [lines_of.size_line(traced)]),
             *token_blocks(traced.tokens),
             (
                 f"stages, with the first values at token {traced.token} (head {options.head})",
@@ -91,9 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
         ]
     )
     if options.picture:
-        labels = [f"{i} {lines_of.shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
+        labels = [f"{i} {shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
         write_whole(options.picture, attention_map(attention, labels, title, options.picture.suffix[1:]))
-        print(f"\npicture {lines_of.shown(str(options.picture))}")
+        print(f"\npicture {shown(str(options.picture))}")
     return 0
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..data.dataset import SPLITS, Dataset, Example
 from ..data.label_names import refuse_numbers, with_merged_labels
 from ..data.lists import dataset_of
+from ..data.rows import count_of
 from ..data.table import NONE
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
@@ -140,7 +141,7 @@ def evaluate(
     write_json(found.folder / "config.json", facts | circumstances(found.scorer.device))
     if found.data.bad_rows:
         write_jsonl(found.folder / "bad-rows.jsonl", [asdict(row) for row in found.data.bad_rows])
-        print(f"data    {len(found.data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
+        print(f"data    {count_of(found.data.bad_rows)} left out, listed in bad-rows.jsonl")
     print(f"\n{write_report(found.folder, found.judgement)}\n\nrun     {found.folder}")
     if plan.report and kind_of(found.scorer.task):
         found.page()

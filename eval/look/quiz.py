@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ...data.rows import shown
 from ...weights.files import read_json
-from ..inside_lines import shown
 from ..runs import read_predictions, write_whole
 from ..tasks.metrics import scores_of_ranks
 from .faults import FAULTS, RIGHT, said, task_of

@@ -71,8 +71,8 @@ def test_control_characters_in_labels_reach_no_terminal() -> None:
     task = Classify(("a\x1b[2J\nb", "c"))
     examples = [Example(str(n), "x", task.labels[n], "dev") for n in (0, 1)]
     judgement = judge(task, "dev", examples, np.eye(2), task.labels)
-    summary = task.summary(task.targets(examples), None)
-    for told in (classification_table(judgement), summary, label_line(task.labels[0], "x"), label_line(task.labels, "x")):
+    lines = [label_line(label, "x") for label in (task.labels[0], task.labels)]
+    for told in (classification_table(judgement), task.summary(task.targets(examples), None), *lines):
         assert "\x1b" not in told and "a [2J b" in told
 
 

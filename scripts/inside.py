@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     options = parser_of("inside", __doc__)
     options.add_argument("text", help="the sentence; a masked-language model guesses the words at [MASK] in it")
     options.add_argument("--pair", metavar="TEXT", help="a second sentence, which is read together with the first")
-    options.add_argument("--model", default="mini", help="of a classifier, MaskedLM or encoder (%(default)s)")
+    options.add_argument(
+        "--model", default="mini", help="folder or hub id, of a classifier, MaskedLM or encoder (%(default)s)"
+    )
     options.add_argument("--revision", help="branch, tag or commit of the hub")
     options.add_argument("--layer", type=positive, default=1, help="whose attention to show, from 1 (%(default)s)")
     options.add_argument("--head", type=positive, default=1, help="which of its heads, from 1 (%(default)s)")

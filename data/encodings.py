@@ -75,7 +75,7 @@ def lines_of(path: Path, encoding: str) -> Iterator[str]:
 
 
 def is_wide(encoding: str) -> bool:
-    """Whether a character has two bytes or more, also a \n; DataError where there is no such encoding."""
+    r"""Whether a character has two bytes or more, also a \n; DataError where there is no such encoding."""
     try:
         "".encode(encoding)  # not so of `hex` and the like
         return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))

@@ -99,7 +99,8 @@ def tell(sentence: str) -> None:
 def refuse_contradictions(options: argparse.Namespace) -> None:
     """ValueError where two options do not go together."""
     output = options.output
-    if options.texts and (options.file or options.text_column or options.pair_column or options.choice_columns):
+    of_files = options.file, options.text_column, options.pair_column, options.choice_columns, options.encoding != AUTO
+    if options.texts and any(of_files):
         raise ValueError("texts come as arguments, or from --file or standard input (and their columns), not both")
     if not options.texts and not options.file and ranks() > 1:
         raise ValueError("several processes cannot share standard input: give the texts as a --file")

@@ -50,6 +50,8 @@ def test_all_but_the_same_text_in_another_split_is_a_near_duplicate() -> None:
     assert (a.id, b.id) == ("1", "5") and alike == pytest.approx(24 / 25)
     assert near_duplicates(examples_of(*CLEAN, near), threshold=0.97) == []
     assert near_duplicates(examples_of(*CLEAN, (near[0], "positive", "train"))) == []
+    ((_, a, b),) = near_duplicates(examples_of(*CLEAN, near, CLEAN[0]))  # the earlier one first, also where it repeats
+    assert (a.id, b.id) == ("1", "5")
 
 
 def test_widths_do_not_make_texts_different() -> None:

@@ -24,7 +24,7 @@ from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
 from ..eval.tasks.table import require_labels, task_of_model
-from ..model.int8 import COSTS, COSTS_OF_OTHERS
+from ..model.int8 import COSTS, costs
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
@@ -211,8 +211,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     plan = replace(plan, split=split)
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
     how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation, task.windows)
-    costs = COSTS if task.classes else COSTS_OF_OTHERS
-    for sentence in [*said, *[costs] * (plan.precision == "int8")]:
+    for sentence in [*said, *costs(plan.precision, task.classes)]:
         print(f"note    {sentence}")
     batch_size = plan.batch_size or classifier.batch_size
     scorer = Scorer(classifier.model, loaded.tokenizer, classifier.task, how, classifier.precision, batch_size)

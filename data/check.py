@@ -45,8 +45,11 @@ def near_duplicates(examples: Sequence[Example], threshold: float = 0.85) -> lis
     Texts are compared after NFKC; those equal before it are left to `duplicates`. Only `candidates` are given to
     difflib, and no pair is lost by that.
     """
-    # Of each text in each split the first example.
-    firsts = list({(example.content, example.split): example for example in reversed(examples)}.values())[::-1]
+    # Of each text in each split the first example, in the order of the file.
+    found_first: dict[tuple[str, str], Example] = {}
+    for example in examples:
+        found_first.setdefault((example.content, example.split), example)
+    firsts = list(found_first.values())
     texts = [unicodedata.normalize("NFKC", example.content) for example in firsts]
     found = []
     matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)

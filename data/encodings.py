@@ -42,11 +42,7 @@ def decode(path: Path, encoding: str = AUTO) -> Decoded:
         raise DataError(f"no encoding is called {encoding!r}: give --encoding auto, utf-8, cp932, euc_jp, …") from error
     except UnicodeError as error:
         raise DataError(f"{path} is not {name} ({error}): name its encoding (--encoding)") from error
-    notes = []
-    if encoding == AUTO and name != "UTF-8":
-        notes.append(read_as(path, name))
-    elif encoding != AUTO and codecs.lookup(name).name != "utf-8" and is_utf8(content) and NOT_ASCII.search(text):
-        notes.append(f"{path.name} was read as {name}, as told, but its bytes are UTF-8 too: look at its texts")
+    notes = notes_on(path, encoding, name, content)
     lines = text.split("\n")
     if len(lines) == 1 and "\r" in text.rstrip("\r"):
         lines = text.split("\r")
@@ -55,16 +51,17 @@ def decode(path: Path, encoding: str = AUTO) -> Decoded:
 
 
 def encoding_of(path: Path, encoding: str = AUTO) -> tuple[str, list[str]]:
-    """The encoding of a file that is not read whole, as `decode` tells it, and notes; `auto` looks at its beginning."""
-    if encoding != AUTO:
-        is_wide(encoding)  # there is such a one
-        return encoding, []
+    """The encoding of a file that is not read whole, as `decode` tells it, and notes, both by whole lines at its
+    beginning."""
     with path.open("rb") as file:
         begins = file.read(LOOKED_AT)
-    if 0 in begins[:2]:
+    if len(begins) == LOOKED_AT:
+        begins = begins[: max(map(begins.rfind, (b"\n", b"\r"))) + 1] or begins
+    if encoding == AUTO and 0 in begins[:2]:
         decode(path)  # raises
-    name = recognised(begins if len(begins) < LOOKED_AT else begins[: begins.rfind(b"\n") + 1])
-    return name, [read_as(path, name)] if name != "UTF-8" else []
+    name = recognised(begins) if encoding == AUTO else encoding
+    is_wide(name)  # raises where there is none of that name
+    return name, notes_on(path, encoding, name, begins)
 
 
 def lines_of(path: Path, encoding: str) -> Iterator[str]:
@@ -78,15 +75,21 @@ def lines_of(path: Path, encoding: str) -> Iterator[str]:
 
 
 def is_wide(encoding: str) -> bool:
-    """Whether a character has two bytes or more, also a \n; DataError where there is no such encoding."""
+    r"""Whether a character has two bytes or more, also a \n; DataError where there is no such encoding."""
     try:
+        "".encode(encoding)  # not so of `hex` and the like
         return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
     except LookupError as error:
         raise DataError(f"no encoding is called {encoding!r}: give --encoding auto, utf-8, cp932, euc_jp, …") from error
 
 
-def read_as(path: Path, name: str) -> str:
-    return f"{path.name} was read as {name}, which its bytes show (--encoding names another)"
+def notes_on(path: Path, encoding: str, name: str, content: bytes) -> list[str]:
+    """What was guessed where `auto` was told, or looks wrong where another encoding was."""
+    if encoding == AUTO and name != "UTF-8":
+        return [f"{path.name} was read as {name}, which its bytes show (--encoding names another)"]
+    if not codecs.lookup(name).name.startswith("utf-8") and not content.isascii() and is_utf8(content):
+        return [f"{path.name} was read as {name}, as told, but its bytes are UTF-8 too: look at its texts"]
+    return []
 
 
 def recognised(content: bytes) -> str:

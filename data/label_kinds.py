@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .dataset import Found, Span
+from .rows import shown
 
 NOTHING = "nothing"  # there are no labels
 BETWEEN = "|"  # names of one cell
@@ -175,6 +176,5 @@ def label_line(label: Any, text: str, pair: str | None = None) -> str:
     """A label for people, on one line."""
     found = label_json(label, text, pair)
     if not isinstance(found, list):
-        return str(label_cell(label))
-    said = ", ".join(f"{one['text']} ({one['kind']})" if "kind" in one else one["text"] for one in found)
-    return "".join(character if character.isprintable() else " " for character in said)
+        return shown(str(label_cell(label)))
+    return shown(", ".join(f"{one['text']} ({one['kind']})" if "kind" in one else one["text"] for one in found))

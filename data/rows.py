@@ -66,6 +66,11 @@ def refuse_broken_text(text: str, encoding: str | None = None) -> None:
         raise RowError(f"half of a surrogate pair (\\u{code:04x} at character {column})") from None
 
 
+def shown(text: str) -> str:
+    """Without control codes, as a terminal may have it."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
@@ -108,10 +113,13 @@ def collect(
     return Rows(examples, bad, unwanted)
 
 
+def count_of(bad: Sequence[BadRow]) -> str:
+    return "1 bad row" if len(bad) == 1 else f"{len(bad)} bad rows"
+
+
 def refuse_bad_rows(bad: list[BadRow]) -> None:
     if bad:
         rows = "\n".join(f"  {row}" for row in bad[:SHOWN])
         more = f"\n  … and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        count = "1 bad row" if len(bad) == 1 else f"{len(bad)} bad rows"
         advice = "finetune, adapt and evaluate go on without them with --bad-rows skip"
-        raise DataError(f"{count} in {bad[0].file} ({advice}):\n{rows}{more}")
+        raise DataError(f"{count_of(bad)} in {bad[0].file} ({advice}):\n{rows}{more}")

@@ -104,12 +104,12 @@ def read_texts(
         suffix, _, notes = format_of(path, lines_of(path, name), text_column)
         if suffix in (".csv", ".tsv"):
             return table_of(path, None, text_column, beside, bad_rows, notes, encoding)
-        again, notes = True, [*told, *notes]
+        again = True
     else:
         name = "UTF-8" if encoding == AUTO else encoding
         if is_wide(name):
             raise DataError(f"{name} cannot be read line by line from standard input: give a --file")
-        path, stream = Path("stdin"), decoded_lines(source, name)
+        path, stream, told = Path("stdin"), decoded_lines(source, name), []
         suffix, seen, notes = format_of(path, stream, text_column)
         again = False
         if suffix in (".csv", ".tsv"):
@@ -125,7 +125,7 @@ def read_texts(
         lambda: lines_of(path, name) if again else chain(seen, stream),
         lambda number, line: row_of(path, number, line, fields_of, column, beside, bad_rows, name),
     )
-    return Texts(rows, None if suffix == ".jsonl" else ["text"], notes, again)
+    return Texts(rows, None if suffix == ".jsonl" else ["text"], [*told, *notes], again)
 
 
 def where_texts_are(

@@ -191,8 +191,8 @@ def load(name_or_folder: str, revision: str | None = None) -> Loaded:
     named = " ".join(read_json(folder / "config.json").get("architectures") or [])
     if other := re.search(r"For(MultipleChoice|TokenClassification|QuestionAnswering)\b", named):
         raise CheckpointError(
-            f"{name_or_folder} is for another task ({other[1]}), and shown are classifiers, scores and models that "
-            "guess words: --tokens shows what its tokenizer does"
+            f"{name_or_folder} is for another task ({other[1]}), and shown are classifiers, scores, encoders of "
+            "sentence vectors and models that guess words: --tokens shows what its tokenizer does"
         )
     if "ForSequenceClassification" in named:
         return load_ready_classifier(name_or_folder, revision=revision)
@@ -244,8 +244,10 @@ def trace(
     if not output.logits.isfinite().all():
         raise NotFiniteError("the model's scores for this text are no finite numbers: its weights are broken")
     found = list(answers(model, tokenizer, tokens, output.logits))
-    reads = model.reads if isinstance(model, Model) else "first"
-    return Trace(tokens, packed, list(stages(model, packed, seen)), output, found, model.config, model.labels, reads)
+    labels, reads = model.labels, "first"
+    if isinstance(model, Model):
+        labels, reads = labels if model.head.use != "encode" else (), model.reads
+    return Trace(tokens, packed, list(stages(model, packed, seen)), output, found, model.config, labels, reads)
 
 
 def tokenize(tokenizer: Tokenizer, text: str, pair: str | None, how: Mapping[str, Any], special: bool = True) -> Tokens:
@@ -292,7 +294,7 @@ def stages(model: Model | MaskedLM, packed: Packed, seen: dict[str, tuple[Any, A
     for group, prefix, points in places:
         for point in points:
             name = prefix + point.module
-            if name not in seen:  # the pooler, where the classifier reads the mean of all tokens
+            if name not in seen:  # what another architecture lacks, such as the pooler
                 continue
             values = tensor_at(point.side, *seen[name], packed, heads)
             yield Stage(group, point.what, name, file_of(model, name), point.letters, values)

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from ..data.rows import shown
 from ..tokenize.tokenizer import Word
 from .inside import Answer, Stage, Tokens, Trace
 
@@ -106,8 +107,3 @@ def columns(text: str) -> int:
     """The width of a text in a terminal: two columns for a full-width character, none for a combining mark."""
     bases = [character for character in text if unicodedata.category(character) not in ("Mn", "Me")]
     return len(bases) + sum(unicodedata.east_asian_width(character) in "WF" for character in bases)
-
-
-def shown(text: str) -> str:
-    """Without control codes."""
-    return "".join(character if character.isprintable() else " " for character in text)

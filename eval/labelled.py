@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.dataset import DataError
 from ..data.label_kinds import label_cell, label_json, label_line
-from ..data.rows import SHOWN
+from ..data.rows import SHOWN, shown
 from ..data.texts import Row, Texts
 from ..tokenize.encoding import what_was_cut
 from .classifier import READ_AHEAD, Classifier, Prediction
@@ -97,13 +97,12 @@ class Tally:
 def table(rows: Labelled) -> Iterator[str]:
     for row, prediction in rows:
         text = " | ".join([row.text, *([] if row.pair is None else [row.pair]), *(row.choices or ())])
-        shown = "".join(character if character.isprintable() else " " for character in text)  # no control codes
         if prediction is None:
-            yield f"{'-':<10} {'-':<5}  {shown}  (not labelled: {row.reason})"
+            yield f"{'-':<10} {'-':<5}  {shown(text)}  (not labelled: {shown(row.reason)})"
             continue
         mark = f"  (cut: it has {prediction.tokens} tokens)" if prediction.truncated else ""
         share = f"{prediction.probability:.3f}" if prediction.label in prediction.probabilities else ""
-        yield f"{label_line(prediction.label, row.text, row.pair) or '(none)':<10} {share:<5}  {shown}{mark}"
+        yield f"{label_line(prediction.label, row.text, row.pair) or '(none)':<10} {share:<5}  {shown(text)}{mark}"
 
 
 def jsonl(rows: Labelled) -> Iterator[str]:

@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import classification_report
 
 from ..data.label_kinds import label_json
+from ..data.rows import shown
 from .inside_lines import fill
 from .judge import Judgement
 from .plots import confusion_matrix, f1_of_kinds, scatter, write_picture
@@ -29,14 +30,14 @@ def kinds_table(judgement: Judgement) -> str:
     lines = [f"{'kind':<20}{'precision':>11}{'recall':>9}{'F1':>9}{'entities':>10}{'told':>7}{'right':>7}"]
     for kind, one in counts_by_kind(judgement.gold, judgement.predicted).items():
         shares = f"{one.precision:>11.4f}{one.recall:>9.4f}{one.f1:>9.4f}"
-        lines.append(f"{fill(kind, 20)}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
+        lines.append(f"{fill(shown(kind), 20)}{shares}{one.gold:>10}{one.told:>7}{one.right:>7}")
     wrong = mistakes(judgement.gold, judgement.predicted)
     lines += [""] if wrong else []
     for what in dict.fromkeys(one.what for one, _ in wrong.most_common()):
         some = [f"{one.kinds} {number}" for one, number in wrong.most_common() if one.what == what]
-        shown = ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
+        few = ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
         total = sum(number for one, number in wrong.items() if one.what == what)
-        lines.append(f"{what} ({total}): {shown}")
+        lines.append(f"{what} ({total}): {shown(few)}")
     return "\n".join(lines)
 
 
@@ -51,7 +52,10 @@ def classification_table(judgement: Judgement) -> str:
         more = ["", TABLES[judgement.task.name](judgement)] if judgement.task.name in TABLES else []
         return "\n".join(scores + more)
     labels = list(judgement.labels)
-    table = classification_report(judgement.gold, judgement.predicted, labels=labels, digits=4, zero_division=0)
+    table = classification_report(
+        judgement.gold, judgement.predicted, labels=labels, target_names=[shown(label) for label in labels], digits=4,
+        zero_division=0,
+    )  # fmt: skip
     return "\n".join([table, *judgement.remarks])
 
 

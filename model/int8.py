@@ -20,6 +20,11 @@ COSTS = "in int8 about 5 labels of 1,000 differ from fp32's; a probability may c
 COSTS_OF_OTHERS = "in int8 answers differ a little from fp32's, and may change a little with the texts beside them"
 
 
+def costs(precision: str, classes: bool) -> list[str]:
+    """A sentence on what answers in int8 lose, of classes or of others; none of another precision."""
+    return [COSTS if classes else COSTS_OF_OTHERS] if precision == "int8" else []
+
+
 class Int8Linear(nn.Module):
     """A linear layer with rounded weights: fp32 (…, I) → fp32 (…, O). It has no gradients."""
 

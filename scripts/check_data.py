@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from tezukuri.data.check import contradictions, duplicates, meant, near_duplicates
 from tezukuri.data.dataset import SPLITS, Dataset, Example
 from tezukuri.data.label_names import remarks
+from tezukuri.data.rows import count_of, shown
 from tezukuri.data.table import NONE
 from tezukuri.eval.inside_lines import columns, fill
+from tezukuri.eval.look.page import begun
 from tezukuri.eval.look.survey import labels_of
 from tezukuri.eval.tasks.table import kind_of_labels, task_for
 from tezukuri.scripts.command import parser_of, run_file
@@ -48,10 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     paired, labelled = options.pair_column is not None, options.label_column != NONE
     data = plan_of(DataOptions, options).read_data(kind_of_labels(options.task, paired, labelled))
-    print(f"{data.name}: {len(data.examples)} texts, {len(data.bad_rows)} bad rows left out")
-    print("\n".join([*data.notes, *remarks(data), *of_task(data, options.task), "", *table(data)]))
+    print(f"{data.name}: {len(data.examples)} texts, {count_of(data.bad_rows)} left out")
+    told = [*data.notes, *of_task(data, options.task)]
+    told += [note for note in remarks(data) if not any(note in one for one in told)]  # a task may say the same
+    print("\n".join([*told, "", *table(data)]))
     for row in data.bad_rows[: options.show]:
-        print(f"bad row  {row}")
+        print(f"bad row  {shown(str(row))}")
     same = duplicates(data.examples)
     near = near_duplicates(data.examples, options.threshold)
     by_length = sorted(data.examples, key=lambda example: len(example.content))
@@ -109,13 +113,11 @@ def line(example: Example) -> str:
 
 
 def place(example: Example) -> str:
-    return f"{example.id} ({example.split}, {printable(meant(example)) or 'no label'})"
+    return f"{printable(example.id)} ({example.split}, {printable(meant(example)) or 'no label'})"
 
 
 def printable(text: str) -> str:
-    """Without control codes, at most 80 characters."""
-    shown = "".join(character if character.isprintable() else " " for character in text)
-    return shown if len(shown) <= 80 else shown[:79] + "…"
+    return shown(begun(text))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from tezukuri.data.rows import shown
 from tezukuri.eval import inside_lines as lines_of
 from tezukuri.eval.inside import Tokens, load, load_tokenizer, tokenize, trace
 from tezukuri.eval.plots import attention_map
@@ -27,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     options = parser_of("inside", __doc__)
     options.add_argument("text", help="the sentence; a masked-language model guesses the words at [MASK] in it")
     options.add_argument("--pair", metavar="TEXT", help="a second sentence, which is read together with the first")
-    options.add_argument("--model", default="mini", help="of a classifier, MaskedLM or encoder (%(default)s)")
+    options.add_argument(
+        "--model", default="mini", help="folder or hub id, of a classifier, MaskedLM or encoder (%(default)s)"
+    )
     options.add_argument("--revision", help="branch, tag or commit of the hub")
     options.add_argument("--layer", type=positive, default=1, help="whose attention to show, from 1 (%(default)s)")
     options.add_argument("--head", type=positive, default=1, help="which of its heads, from 1 (%(default)s)")
@@ -77,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     title = f"attention of layer {options.layer}, head {options.head}"
     show(
         [
-            (f"model {lines_of.shown(options.model)}", [lines_of.size_line(traced)]),
+            (f"model {shown(options.model)}", [lines_of.size_line(traced)]),
             *token_blocks(traced.tokens),
             (
                 f"stages, with the first values at token {traced.token} (head {options.head})",
@@ -91,9 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
         ]
     )
     if options.picture:
-        labels = [f"{i} {lines_of.shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
+        labels = [f"{i} {shown(token)}" for i, token in enumerate(traced.encoding.tokens)]
         write_whole(options.picture, attention_map(attention, labels, title, options.picture.suffix[1:]))
-        print(f"\npicture {lines_of.shown(str(options.picture))}")
+        print(f"\npicture {shown(str(options.picture))}")
     return 0
 
 

@@ -20,7 +20,7 @@ from tezukuri.data.texts import EMPTY, Row, Texts, read_texts
 from tezukuri.eval.classifier import READ_AHEAD, Classifier
 from tezukuri.eval.labelled import Tally, file_lines, jsonl, line_of, predictions, refuse_columns, table
 from tezukuri.eval.runs import whole_file
-from tezukuri.model.int8 import COSTS, COSTS_OF_OTHERS
+from tezukuri.model.int8 import COSTS, costs
 from tezukuri.model.precision import PRECISIONS
 from tezukuri.model.ranks import rank, ranks
 from tezukuri.scripts.command import parser_of, run_file
@@ -79,8 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         show = jsonl if options.format == "jsonl" else table
         for line in show(counted):
             print(line)
-    costs = COSTS if classifier.task.classes else COSTS_OF_OTHERS
-    for sentence in [*tally.sentences(), *[costs] * (options.precision == "int8")]:
+    for sentence in [*tally.sentences(), *costs(options.precision, classifier.task.classes)]:
         tell(sentence)
     if options.output:
         tell(f"{tally.rows} rows, {tally.rows - tally.unlabelled} of them labelled, are in {options.output}")
@@ -99,7 +98,8 @@ def tell(sentence: str) -> None:
 def refuse_contradictions(options: argparse.Namespace) -> None:
     """ValueError where two options do not go together."""
     output = options.output
-    if options.texts and (options.file or options.text_column or options.pair_column or options.choice_columns):
+    of_files = options.file, options.text_column, options.pair_column, options.choice_columns, options.encoding != AUTO
+    if options.texts and any(of_files):
         raise ValueError("texts come as arguments, or from --file or standard input (and their columns), not both")
     if not options.texts and not options.file and ranks() > 1:
         raise ValueError("several processes cannot share standard input: give the texts as a --file")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tezukuri.data.rows import shown
 from tezukuri.data.texts import EMPTY, Row, read_texts
 from tezukuri.eval.encoder import DOCUMENT, Encoder
 from tezukuri.eval.hits import Hit
@@ -116,10 +117,6 @@ def vectors_of(encoder: Encoder, rows: list[Row], options: argparse.Namespace) -
         if vector is not None:
             vectors[number] = vector
     return vectors
-
-
-def shown(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)  # no control codes
 
 
 def tell(sentence: str) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +142,28 @@ def test_a_guard_may_be_a_table_of_ones_own_and_several_add_up(folder, monkeypat
     plan = plan_of(AdaptPlan, parser().parse_args(told)).whole_paths()
     assert plan.guard == [f"{folder}/pairs.csv", f"stsb-ja={folder}/stsb-ja-dev.csv", f"{folder}/pairs.csv"]
     assert plan.terms == f"{folder}/pairs.csv"
+    (folder / "jsts").mkdir()
+    assert AdaptPlan.of(guard=["jsts=jsts", "jsts"]).whole_paths().guard == [f"jsts={folder}/jsts", "jsts"]
     (folder / "twice").mkdir()
     (folder / "twice" / "pairs.csv").write_text("text,pair,label\n犬,猫,1\n", encoding="utf-8")
     data = ["adapt", "--data", "pairs.csv", "--pair-column", "pair", "--guard", "pairs.csv", "twice/pairs.csv"]
     assert command(data) == 1
     assert "the guard pairs.csv is given twice, from two files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "guard", "said"),
+    [
+        ("pairs.csv", "pairs.csv", "pairs.csv is a guard, and what is learned from: it cannot say what was lost"),
+        ("stsb", "stsb-ja=stsb-ja-dev.csv", "stsb-ja is a guard of the data that are learned from"),
+    ],
+)
+def test_a_guard_that_is_learned_from_is_told(folder, tmp_path, data, guard, said, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    for name in ("train", "dev"):
+        shutil.copy("stsb-ja-dev.csv", tmp_path / f"stsb-ja-{name}.csv")
+    told = {"pair_column": "pair"} if data == "pairs.csv" else {"data_path": tmp_path}
+    with monkeypatch.context() as patch, pytest.raises(KeyError):
+        patch.setattr(tezukuri.Encoder, "load", lambda *_, **__: {}["no model is needed"])
+        tezukuri.adapt(data, guard=[guard], **told)
+    assert said in capsys.readouterr().out

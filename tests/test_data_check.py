@@ -50,6 +50,8 @@ def test_all_but_the_same_text_in_another_split_is_a_near_duplicate() -> None:
     assert (a.id, b.id) == ("1", "5") and alike == pytest.approx(24 / 25)
     assert near_duplicates(examples_of(*CLEAN, near), threshold=0.97) == []
     assert near_duplicates(examples_of(*CLEAN, (near[0], "positive", "train"))) == []
+    ((_, a, b),) = near_duplicates(examples_of(*CLEAN, near, CLEAN[0]))  # the earlier one first, also where it repeats
+    assert (a.id, b.id) == ("1", "5")
 
 
 def test_widths_do_not_make_texts_different() -> None:
@@ -166,3 +168,16 @@ def test_what_cannot_be_learned_is_said_before_training(tmp_path: Path, capsys, 
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert command(["check_data", "--data", str(path), "--task", task, "--label-column", "label"]) == 0
     assert told in capsys.readouterr().out
+
+
+def test_each_thing_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('text,label,split\n犬,"a\nb",train\n猫,b,train\n牛,b,dev\n,b,dev\n', encoding="utf-8")
+    assert command(["check_data", "--data", str(path), "--bad-rows", "skip"]) == 0
+    told = capsys.readouterr().out
+    head, notes = told.split("\n\n")[0].split("\n", 1)
+    assert head == "a.csv: 3 texts, 1 bad row left out" and notes.count("labels of a single text") == 1
+    assert len(set(notes.splitlines())) == len(notes.splitlines())
+    path.write_text("text,label\n" + "".join(f"犬{n},{n}\n" for n in range(40)), encoding="utf-8")
+    assert command(["check_data", "--data", str(path)]) == 0
+    assert capsys.readouterr().out.count("which look like numbers, not like classes") == 1

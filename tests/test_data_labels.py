@@ -8,9 +8,13 @@ import pytest
 
 import tezukuri
 from tezukuri.data.dataset import DataError, Dataset, Example
+from tezukuri.data.label_kinds import label_line
 from tezukuri.data.label_names import label_notes, look, look_alikes, refuse_numbers
 from tezukuri.data.lists import dataset_of
 from tezukuri.data.load import load
+from tezukuri.eval.judge import judge
+from tezukuri.eval.report import classification_table
+from tezukuri.eval.tasks.classify import Classify
 from tezukuri.scripts.command import main as command
 
 QUICK = {
@@ -61,6 +65,15 @@ def test_control_characters_in_labels_are_told() -> None:
         "own", ("a\nb", "良 い"), [Example(str(n), "x", ("a\nb", "良 い")[n % 2], "train") for n in range(9)]
     )
     assert label_notes(data) == [r"labels with control characters, such as the end of a line: 'a\nb' (5 texts)"]
+
+
+def test_control_characters_in_labels_reach_no_terminal() -> None:
+    task = Classify(("a\x1b[2J\nb", "c"))
+    examples = [Example(str(n), "x", task.labels[n], "dev") for n in (0, 1)]
+    judgement = judge(task, "dev", examples, np.eye(2), task.labels)
+    lines = [label_line(label, "x") for label in (task.labels[0], task.labels)]
+    for told in (classification_table(judgement), task.summary(task.targets(examples), None), *lines):
+        assert "\x1b" not in told and "a [2J b" in told
 
 
 def test_a_class_that_is_never_trained_is_told() -> None:

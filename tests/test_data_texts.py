@@ -72,8 +72,28 @@ def test_an_encoding_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     path.write_text("一", encoding="utf-8")
     with pytest.raises(DataError, match="no encoding is called 'sjiss'"):
         read_texts(path, encoding="sjiss")
+    with pytest.raises(DataError, match="no encoding is called 'hex'"):
+        read_texts(path, encoding="hex")
     with pytest.raises(DataError, match="utf-16 cannot be read line by line from standard input: give a --file"):
         read_texts(stream("一"), encoding="utf-16")
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl", "csv"])
+def test_utf8_that_is_read_as_another_encoding_is_told(tmp_path: Path, suffix: str) -> None:
+    path, text = tmp_path / f"a.{suffix}", "東京"
+    path.write_text({"txt": text, "csv": f"text\n{text}", "jsonl": f'{{"text": "{text}"}}'}[suffix] + "\n", "utf-8")
+    assert read_texts(path, encoding="utf-8-sig").notes == [] == read_texts(path).notes
+    read = read_texts(path, encoding="cp932")
+    assert next(iter(read.rows)).text != text
+    assert read.notes == [f"a.{suffix} was read as cp932, as told, but its bytes are UTF-8 too: look at its texts"]
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "utf-16"])
+def test_a_long_first_line_does_not_hide_the_encoding(tmp_path: Path, encoding: str) -> None:
+    path, text = tmp_path / "a.txt", "駅から近い。" * 4000
+    path.write_bytes(f"部屋が狭い。\r{text}".encode(encoding) if encoding == "cp932" else text.encode(encoding))
+    read = read_texts(path)
+    assert [row.text for row in read.rows][-1] == text and len(read.notes) == 1
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])
@@ -238,6 +258,9 @@ def test_questions_with_contexts_are_found_as_in_training(suffix, tmp_path):
     texts = read_texts(path)
     assert [row.content for row in texts.rows if not row.reason] == [("どこ?", "東京")]
     assert "columns 'question' and 'context' are read, as in training" in texts.notes[0]
+    path.write_text(rows.replace("東京", "あの東京"), encoding="cp932")
+    assert len(read_texts(path).notes) == 2, "of the encoding, and of the columns"
+    path.write_text(rows, encoding="utf-8")
     assert [row.content for row in read_texts(path, "question").rows if not row.reason] == ["どこ?"], "as was asked"
     if suffix == ".jsonl":
         assert [row.pair for row in read_texts(stream(rows)).rows] == [None, "東京"]

@@ -256,7 +256,8 @@ def test_an_encoder_ends_with_its_vector_and_reads_no_pair(folders, tmp_path, ca
     expected = tezukuri.Encoder.load(folder, precision="fp32", max_length=20).encode([TEXT], prompt="")
     torch.testing.assert_close(pooled, torch.from_numpy(expected), rtol=1e-4, atol=1e-5)
     assert command(["inside", TEXT, "--model", str(folder)]) == 0
-    assert "answers" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "answers" not in printed and "  C = " not in printed
     for told, message in (
         (["inside", TEXT, "--pair", TEXT], "reads each text by itself: leave the pair out"),
         (["probe"], "is an encoder of sentence vectors (for tezukuri embed and search), and no classifier"),

@@ -160,7 +160,7 @@ def test_the_command_writes_a_page_and_a_summary(tmp_path: Path, capsys: pytest.
     arguments = ["look", str(file), "--model", "mini", "--max-length", "4", "--output-dir", str(tmp_path)]
     assert command(arguments) == 0
     told = capsys.readouterr().out
-    assert "1 bad rows left out, listed on the page; the first: " in told and "\x1b" not in told
+    assert "1 bad row left out, listed on the page; the first: " in told and "\x1b" not in told
     assert re.search(r"^unknown .*😀 30", told, re.MULTILINE) and "votes    30 texts" in told
     assert "cut      --max-length 4    cuts 100.0% of train, 100.0% of dev, 100.0% of test" in told
     (page,) = (tmp_path / "look" / "reviews.jsonl").glob("*/*/look.html")

@@ -78,6 +78,7 @@ def test_a_row_without_its_second_text_is_not_labelled(run, capsys, tmp_path):
         (["--file", "TABLE", "--text-column", "s1"], "pairs.csv:2: the row has no second text"),
         (["--file", "TABLE", "--text-column", "s1", "--pair-column", "s3"], "no columns named 's3' for the pair"),
         (["犬", "--pair-column", "s2"], "not both"),
+        (["犬", "--encoding", "cp932"], "not both"),
     ],
 )
 def test_what_is_no_pair_is_refused(run, table, arguments, told, capsys):

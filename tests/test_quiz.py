@@ -112,17 +112,17 @@ PLACES = "東京都の人が京都に行く。"
 @pytest.mark.parametrize(
     ("gold", "told", "kind"),
     [
-        (["joy"], ["joy"], "right"),
+        (["joy"], ["joy"], "no error"),
         (["joy", "fear"], ["joy"], "a label missed"),
         ([], ["joy"], "a label too many"),
         (["fear"], ["joy"], "both"),
-        (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (0, 3, "地名")), "right"),
+        (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (0, 3, "地名")), "no error"),
         (stretches(PLACES, (0, 3, "地名"), (6, 8, "地名")), stretches(PLACES, (0, 3, "地名")), "an entity missed"),
         (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (0, 3, "人名")), "an entity of another kind"),
         (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (0, 2, "地名")), "an entity with other borders"),
         ([], stretches(PLACES, (4, 5, "人名")), "an entity invented"),
         (stretches(PLACES, (0, 3, "地名")), stretches(PLACES, (6, 8, "地名")), "several of these"),
-        (stretches(PLACES, (0, 3), (0, 2)), stretches(PLACES, (0, 2)), "right"),
+        (stretches(PLACES, (0, 3), (0, 2)), stretches(PLACES, (0, 2)), "no error"),
         (stretches(PLACES, (0, 2)), stretches(PLACES, (0, 5)), "too long"),
         (stretches(PLACES, (0, 5)), stretches(PLACES, (1, 3)), "too short"),
         (stretches(PLACES, (0, 5)), stretches(PLACES, (3, 7)), "shifted"),
@@ -133,9 +133,9 @@ PLACES = "東京都の人が京都に行く。"
 def test_of_spans_and_labels_the_kind_of_error_is_asked(tmp_path: Path, gold: Any, told: Any, kind: str) -> None:
     row = {"id": "1", "text": PLACES, "label": gold, "predicted": told, "probabilities": {"joy": 0.9, "fear": 0.2}}
     (question,) = quiz_of(run_with(tmp_path, [row]), mixed=True).questions
-    assert question.gold == kind and question.options[-1] == "right" and question.hit == (kind == "right")
-    quiz = quiz_of(tmp_path)
-    assert [(q.gold, "right" in q.options) for q in quiz.questions] == ([] if kind == "right" else [(kind, False)])
+    assert question.gold == kind and question.options[-1] == "no error" and question.hit == (kind == "no error")
+    asked = [(q.gold, "no error" in q.options) for q in quiz_of(tmp_path).questions]
+    assert asked == ([] if kind == "no error" else [(kind, False)])
 
 
 def test_the_answer_is_shown_before_the_guess_and_the_right_one_after_it(tmp_path: Path) -> None:
@@ -150,6 +150,13 @@ def test_the_answer_is_shown_before_the_guess_and_the_right_one_after_it(tmp_pat
     assert lines[-1] == "you 1 of 2, the model 0 of 2: these are its errors"
     questions, hidden = write_quiz(tmp_path, quiz).read_text(encoding="utf-8").split('<section id="answers" hidden')
     assert "東京 (地名)" in questions and "東京都 (地名)" not in questions and "東京都 (地名)" in hidden
+
+
+def test_the_same_entity_missed_once_is_seen_in_the_answers(tmp_path: Path) -> None:
+    gold = stretches("東京と東京", (0, 2, "地名"), (3, 5, "地名"))
+    row = {"id": "1", "text": "東京と東京", "label": gold, "predicted": gold[:1]}
+    (question,) = quiz_of(run_with(tmp_path, [row])).questions
+    assert (question.truth, question.answer) == ("東京 (地名), 東京 (地名)", "東京 (地名)")
 
 
 def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:

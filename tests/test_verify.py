@@ -134,9 +134,10 @@ def test_a_copy_in_a_folder_is_checked_as_the_model_that_it_is_of(served, capsys
     capsys.readouterr()
     assert main(["verify", folder, *told, "--of", MASKED]) == 0
     assert "Not checked, as no answers are known here: classes.\n" in capsys.readouterr().out
-    served[1].with_name("odd.json").write_text('{"x": 3}')
-    assert main(["verify", "x", "--answers", str(served[1].with_name("odd.json"))]) == 1
-    assert "the answers for x are no object of vocab_sha256, ids" in capsys.readouterr().err
+    for nothing in ("3", "{}"):
+        served[1].with_name("odd.json").write_text(f'{{"x": {nothing}}}')
+        assert main(["verify", "x", "--answers", str(served[1].with_name("odd.json"))]) == 1
+        assert "the answers for x are no object of vocab_sha256, ids" in capsys.readouterr().err
 
 
 def test_probabilities_compare_by_their_odds():

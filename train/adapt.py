@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ..data.load import READERS
 from ..data.texts import read_texts
-from ..eval.adapting.guards import Change, Guard, changes
+from ..eval.adapting.guards import SHORT, Change, Guard, changes
 from ..eval.adapting.page import TERMS, Adaptation, neighbours, write_adaptation
 from ..eval.encoder import Encoder
 from ..eval.hits import Hit
@@ -80,9 +81,12 @@ class AdaptPlan(Plan):
             object.__setattr__(self, told_there, None)
 
     def whole_paths(self) -> Self:
-        parts = [told.rpartition("=") for told in self.guard or ()]
-        whole = [f"{n}{sign}{Path(path).resolve() if Path(path).is_file() else path}" for n, sign, path in parts]
-        return replace(super().whole_paths(), guard=whole or None)
+        def whole(told: str) -> str:
+            name, sign, path = told.rpartition("=")
+            known = Path(path).exists() if sign else Path(path).suffix and Path(path).is_file()
+            return f"{name}{sign}{Path(path).resolve()}" if known else told
+
+        return replace(super().whole_paths(), guard=[whole(told) for told in self.guard or ()] or None)
 
 
 def adapt(
@@ -122,8 +126,10 @@ def adapt(
     learned = [text for example in plan.read_data().split("train") for text in texts_of(example) if text]
     texts = list(dict.fromkeys([*terms, *near, *learned]))
     for guard in guards:
-        if guard.name.partition(":")[0] == plan.data.partition(":")[0]:
+        if SHORT.get(guard.name, guard.name).partition(":")[0] == plan.data.partition(":")[0]:
             print(f"note    {guard.name} is a guard of the data that are learned from: epochs may be chosen by it")
+    if plan.data not in READERS and plan.data in (plan.guard or ()):
+        print(f"note    {plan.data} is a guard, and what is learned from: it cannot say what was lost")
 
     # Before and after: numbers alone are kept, so that two encoders never stand beside each other.
     before = Encoder.load(

@@ -11,6 +11,7 @@ import numpy as np
 from ..data.dataset import SPLITS, Dataset, Example
 from ..data.label_names import refuse_numbers, with_merged_labels
 from ..data.lists import dataset_of
+from ..data.rows import count_of
 from ..data.table import NONE
 from ..eval.classifier import Classifier
 from ..eval.failures.analysis import analyse
@@ -23,7 +24,7 @@ from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
 from ..eval.tasks.table import require_labels, task_of_model
-from ..model.int8 import COSTS, COSTS_OF_OTHERS
+from ..model.int8 import COSTS, costs
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
 from ..tokenize.encoding import TRUNCATIONS
@@ -140,7 +141,7 @@ def evaluate(
     write_json(found.folder / "config.json", facts | circumstances(found.scorer.device))
     if found.data.bad_rows:
         write_jsonl(found.folder / "bad-rows.jsonl", [asdict(row) for row in found.data.bad_rows])
-        print(f"data    {len(found.data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
+        print(f"data    {count_of(found.data.bad_rows)} left out, listed in bad-rows.jsonl")
     print(f"\n{write_report(found.folder, found.judgement)}\n\nrun     {found.folder}")
     if plan.report and kind_of(found.scorer.task):
         found.page()
@@ -210,8 +211,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     plan = replace(plan, split=split)
     print(f"model   {loaded.report}\ndevice  {classifier.device}, {named}")
     how, said = how_to_cut(loaded.model, loaded.cut, plan.max_length, plan.truncation, task.windows)
-    costs = COSTS if task.classes else COSTS_OF_OTHERS
-    for sentence in [*said, *[costs] * (plan.precision == "int8")]:
+    for sentence in [*said, *costs(plan.precision, task.classes)]:
         print(f"note    {sentence}")
     batch_size = plan.batch_size or classifier.batch_size
     scorer = Scorer(classifier.model, loaded.tokenizer, classifier.task, how, classifier.precision, batch_size)

@@ -12,6 +12,7 @@ import torch
 from ..data.dataset import Dataset, Example
 from ..data.label_kinds import LABEL_KINDS, label_json
 from ..data.lists import dataset_of, in_a_list
+from ..data.rows import count_of
 from ..data.table import NONE
 from ..eval.baselines import comparison_line
 from ..eval.failures.table import kind_of
@@ -348,7 +349,7 @@ def begin(
         print(f"data    {note}")
     if data.bad_rows:
         write_jsonl(folder / "bad-rows.jsonl", [asdict(row) for row in data.bad_rows])
-        print(f"data    {len(data.bad_rows)} bad rows left out, listed in bad-rows.jsonl")
+        print(f"data    {count_of(data.bad_rows)} left out, listed in bad-rows.jsonl")
     print(f"model   {loaded.report}\ndevice  {device}, {precision}\nrun     {folder}")
     print(f"regularizers  {', '.join(regularizer.described for regularizer in regularizers) or 'none'}")
     return folder

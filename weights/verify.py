@@ -48,7 +48,7 @@ def facts_of(model: str, answers: Path = ANSWERS, copy_of: str | None = None) ->
         if copy_of is None and Path(model).is_dir():
             what = f"{model} is a folder, and answers are known by name: say of which model it is a copy (--of NAME)"
         raise CheckpointError(f"{what}; there are answers for {', '.join(known)} (--answers FILE has others)")
-    if not isinstance(known[name], dict) or not known[name].keys() <= KINDS.keys():
+    if not isinstance(known[name], dict) or not known[name] or not known[name].keys() <= KINDS.keys():
         raise CheckpointError(f"{answers}: the answers for {name} are no object of {', '.join(KINDS)}")
     return known[name]
 

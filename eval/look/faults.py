@@ -10,7 +10,7 @@ from ...data.dataset import Span
 from ..tasks.span import exact_match
 from ..tasks.tag import mistakes
 
-RIGHT, NONE = "right", "(none)"
+RIGHT, NONE = "no error", "(none)"
 LABEL_MISSED, LABEL_INVENTED, BOTH = "a label missed", "a label too many", "both"
 TOO_LONG, TOO_SHORT, SHIFTED, ELSEWHERE, NO_ANSWER = "too long", "too short", "shifted", "elsewhere", "no answer"
 OF_ENTITIES = {
@@ -77,8 +77,8 @@ def task_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def said(answer: Sequence[Any]) -> str:
-    """An answer in words."""
+    """An answer in words; of entities all, of right stretches with the same text one."""
     words = [
         one if isinstance(one, str) else one["text"] + (f" ({one['kind']})" if "kind" in one else "") for one in answer
     ]
-    return ", ".join(dict.fromkeys(words)) or NONE
+    return ", ".join(words if any("kind" in one for one in answer) else dict.fromkeys(words)) or NONE

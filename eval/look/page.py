@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...data.dataset import Example, Span
 from ...data.label_kinds import label_cell
-from ..inside_lines import columns, fill, shown
+from ...data.rows import count_of, shown
+from ..inside_lines import columns, fill
 from ..runs import write_whole
 from . import pictures
 from .survey import Survey
@@ -153,7 +154,7 @@ def summary(survey: Survey, asked: int | None = None) -> Iterator[str]:
     for note in [*data.notes, *survey.remarks]:
         yield f"data    {shown(note)}"
     if bad := data.bad_rows:
-        yield f"data    {len(bad)} bad rows left out, listed on the page; the first: {shown(str(bad[0]))}"
+        yield f"data    {count_of(bad)} left out, listed on the page; the first: {shown(str(bad[0]))}"
     yield f"\n{'tokens':<8}{'texts':>8}{'median':>8}{'95 %':>7}{'longest':>9}{'unknown':>9}"
     for split, own in survey.lengths.items():
         row, unknown = figures(own), survey.unknown[split]

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ..inside_lines import shown
+from ...data.rows import shown
 from ..plots import INK, MOST_CLASSES, ON_A_PAGE, inline, png, style
 from .survey import Labels, Survey
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ...data.rows import shown
 from ...weights.files import read_json
-from ..inside_lines import shown
 from ..runs import read_predictions, write_whole
 from ..tasks.metrics import scores_of_ranks
 from .faults import FAULTS, RIGHT, said, task_of
@@ -220,8 +220,7 @@ def answer_lines(quiz: Quiz, answers: Sequence[Answer]) -> Iterator[str]:
         sure = "" if question.probability is None else f" ({question.probability:.3f})"
         both = f"right: {told(question.gold)}   model: {told(question.predicted)}{sure}"
         if question.answer:
-            answers_of_both = f"right: {shown(question.truth)}   model: {shown(question.answer)}{sure}"
-            both = f"{'no error' if question.hit else question.gold}   {answers_of_both}"
+            both = f"{question.gold}   right: {shown(question.truth)}   model: {shown(question.answer)}{sure}"
         yield f"   {both}   you: {verdict(question, guess)}"
         if question.votes:
             yield f"   votes: {', '.join(f'{shown(name)} {n}' for name, n in question.votes.items() if n)}"

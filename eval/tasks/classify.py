@@ -7,6 +7,7 @@ import numpy as np
 
 from ...data.dataset import SPLITS, Dataset, Example
 from ...data.label_names import label_notes, refuse_numbers
+from ...data.rows import shown
 from ...model.heads import ClassHead
 from .metrics import measure
 from .task import Task
@@ -41,7 +42,7 @@ class Classify(Task):
     def summary(self, targets: np.ndarray, encodings: Any) -> str:
         """How many texts each class has."""
         numbers = targets.sum(axis=0).astype(int)
-        return f" ({', '.join(f'{number} {label}' for number, label in zip(numbers, self.labels, strict=True))})"
+        return f" ({', '.join(f'{number} {shown(label)}' for number, label in zip(numbers, self.labels, strict=True))})"
 
     def answers(self, logits: np.ndarray) -> list[str]:
         return [self.labels[column] for column in logits.argmax(axis=1)]

@@ -162,8 +162,8 @@ class Similarity(Task):
                 )
         twice = [e.id for e in data.examples if e.split in splits and e.label is not None and e.text == e.pair]
         if twice:
-            first = f"({twice[0]} is the first)"
-            found.append(f"the same text stands twice in {len(twice)} pairs, whose cosine is always 1 {first}")
+            where = f"{len(twice)} pair{'s' * (len(twice) > 1)}, whose cosine is always 1 ({twice[0]} is the first)"
+            found.append(f"the same text stands twice in {where}")
         if self.prefix:
             found.append(f"{self.prefix!r} is set before each text, as the model says")
         if self.select == "last":

@@ -175,6 +175,13 @@ def test_a_run_that_fails_is_a_row_with_its_reason_and_is_tried_again(runs, tmp_
     assert command(asked) == 0 and len(runs.started) == 6 and not (tmp_path / "failed.csv").exists()
 
 
+def test_a_run_that_another_process_has_made_again_is_not_one_that_failed(runs, tmp_path, capsys):
+    asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "2")
+    assert command(asked) == 0
+    (tmp_path / "mini/default/seed-1/failed.txt").write_text("noted late")
+    assert command(asked) == 0 and not (tmp_path / "failed.csv").exists() and len(runs.started) == 2
+
+
 def test_where_all_runs_fail_that_is_said(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Run, "broken", "no/such")
     assert command(sweep_of(tmp_path, "--models", "no/such", "--seeds", "1")) == 1

@@ -301,7 +301,8 @@ def failures(study: Study, grid: Sequence[Cell]) -> list[dict[str, Any]]:
     found = []
     for cell in grid:
         folder = study.folder / cell.folder
-        if (folder / FAILED).is_file():
+        # Another process may have made a run again before the first had noted that it failed.
+        if (folder / FAILED).is_file() and not finished_run(study, cell):
             reason = (folder / FAILED).read_text(encoding="utf-8").strip()
             found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
     return found

@@ -345,7 +345,7 @@ def test_a_finished_run_is_never_made_again(finished_study, small, monkeypatch, 
     assert command(arguments) == 0
     assert (folder / "comparison.md").read_text(encoding="utf-8") == before
     assert command([*arguments[: arguments.index("--")], "--", "--model", "mini"]) == 1
-    assert f"started with '{shlex.join(small)}' and --soup" in capsys.readouterr().err
+    assert f"started by compare with '{shlex.join(small)}' and --soup" in capsys.readouterr().err
 
 
 def test_a_stopped_run_is_gone_on_with_and_a_failed_one_is_named(finished_study, small, tmp_path, monkeypatch, capsys):

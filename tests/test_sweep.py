@@ -188,6 +188,21 @@ def test_where_all_runs_fail_that_is_said(runs, tmp_path, capsys, monkeypatch):
     assert "sweep: error: 1 run failed (torch.OutOfMemoryError" in capsys.readouterr().err
 
 
+def test_a_study_goes_on_with_the_data_and_by_the_command_that_it_began_with(runs, tmp_path, capsys):
+    file, folder = tmp_path / "news.csv", tmp_path / "study"
+    file.write_text("text,label,split\n一,a,train\n二,b,train\n三,a,dev\n四,b,test\n")
+    asked = sweep_of(folder, "--method", "baseline", "--seeds", "1", data=str(file))
+    assert command(asked) == 0 and len(runs.started) == 1
+    assert command(["compare", *asked[1:]]) == 1
+    assert f"were started by sweep with '--data {file}': choose another" in capsys.readouterr().err
+    file.write_text(file.read_text().replace("二", "五"))
+    assert command(asked) == 1
+    assert "texts, labels or splits of news.csv changed: choose another --study" in capsys.readouterr().err
+    # Studies of before that do not tell of their data go on.
+    (folder / "study.json").write_text(json.dumps({"finetune": ["--data", str(file)], "soup": False}))
+    assert command(asked) == 0 and len(runs.started) == 1
+
+
 def test_a_cut_run_goes_on_or_begins_anew(runs, tmp_path):
     asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "2")
     assert command(asked) == 0

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from ..data.dataset import Dataset
 from ..eval.runs import read_log, write_csv, write_json, write_whole
 from ..eval.study.study import BASELINE
 from ..eval.tasks.table import TASKS, kind_of_labels, split_name
@@ -84,25 +85,32 @@ class Study:
 
 
 def begin(study: Study, methods: Sequence[str]) -> None:
-    """Make the study's folder; ValueError where one is there that was begun with other options, or for what no run
-    could do."""
-    check(study, methods)
+    """Make the study's folder; ValueError where one is there that was begun with other options or data, or for what no
+    run could do."""
+    data = check(study, methods)
     file, common = study.folder / "study.json", {"finetune": list(study.finetune), "soup": study.soup}
-    common |= {"folds": study.folds} if study.folds else {}
+    common |= {"folds": study.folds, "judge_train": study.judge_train, "data": data.sha256}
     study.folder.mkdir(parents=True, exist_ok=True)
     if not file.is_file():
         write_json(file, common)
-    elif (before := read_json(file)) != common:
-        others = [f"--{n}" if v is True else f"--{n} {v}" for n, v in before.items() if n != "finetune" and v]
-        started = " and ".join([repr(shlex.join(before.get("finetune", []))), *others])
-        raise ValueError(f"the runs in {study.folder} were started with {started}: choose another --study")
+        return
+    before = common | {"folds": 0} | read_json(file)  # what older studies do not tell is taken to be the same
+    if before | {"data": data.sha256} != common:
+        who = "compare" if before["judge_train"] else "sweep"
+        others = ["--soup"] * before["soup"] + [f"--folds {before['folds']}"] * bool(before["folds"])
+        started = " and ".join([repr(shlex.join(before["finetune"])), *others])
+        raise ValueError(f"the runs in {study.folder} were started by {who} with {started}: choose another --study")
+    if before != common:
+        what = f"texts, labels or splits of {data.name} changed"
+        raise ValueError(f"the data is not what the runs in {study.folder} learn: {what}: choose another --study")
 
 
-def check(study: Study, methods: Sequence[str]) -> None:
+def check(study: Study, methods: Sequence[str]) -> Dataset:
+    """The data of the study's runs, of folds the first; ValueError for what no run could do."""
     # Each method: its options, its regularizers, the texts that it leaves out; and each rate.
     usual, common = Plan(), study.plan_of(study.finetune)
     kind_of_labels(common.task)
-    replace(common, fold=f"1/{study.folds}" if study.folds else None).read_data()
+    data = replace(common, fold=f"1/{study.folds}" if study.folds else None).read_data()
     own = (*OWN, "model", "revision") if study.models else OWN
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
@@ -123,6 +131,7 @@ def check(study: Study, methods: Sequence[str]) -> None:
         if other != cell:
             one, two = next((a, b) for a, b in zip(cell, other, strict=True) if a != b)
             raise ValueError(f"{one!r} and {two!r} have the same folder, {cell.folder}")
+    return data
 
 
 def arguments_of(study: Study, method: str, model: str = "") -> list[str]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,8 +23,8 @@ from tezukuri.scripts.study_options import study_of
 from tezukuri.train import places
 from tezukuri.train.models import LISTS, models_of, parted
 from tezukuri.train.places import Here
-from tezukuri.train.plan import Plan
-from tezukuri.train.study import Cell, arguments_of, cells, why_failed
+from tezukuri.train.plan import DATA, DataOptions, Plan
+from tezukuri.train.study import SAME, Cell, arguments_of, cells, why_failed
 
 PUBLISHED = Path(__file__).with_name("hpprc-runs.csv")
 
@@ -144,6 +144,8 @@ def test_methods_of_a_sweep_are_those_that_are_named():
         (["--lrs", "1e-5", "1.0000001e-5"], "1.0000001e-05 and 1e-05 have the same folder, default-lr=1e-05/seed-1"),
         (["--folds", "1"], "deal them into 2 parts or more"),
         (["--models", "nowhere.toml"], "no such file: nowhere.toml"),
+        (["--method", "--dev-split last-fifth"], "--dev-split is one for all runs of a study: leave it out"),
+        (["--folds", "2", "--method", "--leave-out x.csv"], "--leave-out is one for all runs of a study"),
         (["--", "--fold", "1/2"], "--fold is one for all runs of a study"),
         (["--", "--data", "nowhere.csv"], "nowhere.csv"),
     ],
@@ -151,6 +153,11 @@ def test_methods_of_a_sweep_are_those_that_are_named():
 def test_what_no_run_could_do_is_said_before_any(asked, message, runs, tmp_path, capsys):
     assert command(["sweep", "--study", str(tmp_path / "study"), *asked]) == 1
     assert message in capsys.readouterr().err and not runs.started and not (tmp_path / "study").exists()
+
+
+def test_no_method_changes_what_texts_there_are():
+    of_data = {one.name for one in fields(DataOptions) if one.metadata["group"] == DATA}
+    assert of_data <= set(SAME)
 
 
 # --- what fails, and what is cut ----------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ if sys.platform != "win32":
 # Options of a run that the study sets itself, and those that no method may change, so that the texts are the same.
 OWN = ("seed", "lr", "output_dir", "save_model", "judge_train", "checkpoint", "fold")
 SAME = (
-    "data", "data_path", "text_column", "label_column", "pair_column", "split_column", "id_column", "encoding",
-    "classes", "merge_labels", "split_seed", "bad_rows", "task",
+    "data", "data_path", "text_column", "label_column", "pair_column", "choice_columns", "split_column", "id_column",
+    "encoding", "classes", "merge_labels", "split_seed", "dev_split", "bad_rows", "task",
 )  # fmt: skip
 PLAIN = "default"  # the method that is none: finetune, with the regularizers of its recipe
 FAILED = "failed.txt"  # in the folder of a cell: why its run failed
@@ -112,10 +112,11 @@ def check(study: Study, methods: Sequence[str]) -> Dataset:
     kind_of_labels(common.task)
     data = replace(common, fold=f"1/{study.folds}" if study.folds else None).read_data()
     own = (*OWN, "model", "revision") if study.models else OWN
+    same = (*SAME, "leave_out") if study.folds else SAME  # the parts of cross-validation are dealt without these texts
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
         changed = [name for name in own if getattr(given, name) != getattr(usual, name)]
-        changed += [name for name in SAME if getattr(given, name) != getattr(common, name)]
+        changed += [name for name in same if getattr(given, name) != getattr(common, name)]
         if changed:
             flag = f"--{changed[0].replace('_', '-')}"
             raise ValueError(f"{flag} is one for all runs of a study: leave it out of {method}")

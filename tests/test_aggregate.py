@@ -12,6 +12,7 @@ import pytest
 
 from tezukuri.eval.study.aggregate import Cost, front, letters, tables_of, turns
 from tezukuri.eval.study.made import read_all
+from tezukuri.eval.study.pictures import cost_svg
 from tezukuri.eval.tasks.metrics import scores
 from tezukuri.scripts.command import main as command
 
@@ -233,6 +234,12 @@ def test_the_next_better_model_is_beaten_in_a_share_of_pairs_of_seeds() -> None:
 def test_the_front_has_what_none_beats_at_no_more_cost() -> None:
     costs = [Cost("a", 1, 0.5, 0), Cost("b", 1, 0.6, 0), Cost("c", 2, 0.6, 0), Cost("d", 3, 0.7, 0)]
     assert front(costs) == ["b", "d"]
+
+
+def test_a_long_name_in_a_picture_keeps_its_end() -> None:
+    costs = [Cost(f"/a_folder{'_of_models' * 5}/{name}", cost, 0.5, 0.0) for cost, name in enumerate("xy", start=1)]
+    found = re.findall(r">(…\S+)</text>", cost_svg({"seconds": costs}))
+    assert [name[-2:] for name in found] == ["/x", "/y"] and {len(name) for name in found} == {40}
 
 
 def test_letters_are_shared_by_exactly_those_that_are_not_told_apart() -> None:

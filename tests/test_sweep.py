@@ -16,6 +16,7 @@ import pytest
 
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.folds import parse_fold, with_fold
+from tezukuri.eval.study.document import table
 from tezukuri.eval.study.means import means
 from tezukuri.scripts import sweep
 from tezukuri.scripts.command import main as command
@@ -111,6 +112,10 @@ def test_a_sweep_has_a_row_for_each_model_rate_and_seed(runs, tmp_path, capsys):
     assert command(sweep_of(folder, *asked[:-1], "3")) == 0 and len(runs.started) == 18
     # Other options are another study.
     assert command(sweep_of(folder, *asked, data="jrte")) == 1
+    # Where there are no tables at the end, it has not gone well.
+    (folder / "best.csv").unlink()
+    (folder / "best.csv").mkdir()
+    assert command(sweep_of(folder, *asked)) == 1 and "aggregate: error: " in capsys.readouterr().err
 
 
 def test_parts_of_a_grid_are_all_of_it(runs, tmp_path, capsys):
@@ -372,6 +377,10 @@ def test_means_are_of_any_score_and_without_test():
         "| model | lr | runs | dev spearman | seconds |", "| --- | --- | --- | --- | --- |",
         "| n | 1e-05 | 1 | 0.900 | 5 |", "| m | 1e-05 | 2 | 0.550 ± 0.071 | 3 |",
     ]  # fmt: skip
+
+
+def test_a_cell_of_a_table_is_one_whatever_stands_in_it():
+    assert table(["a|b"], [["c\nd"]]) == "| a\\|b |\n| --- |\n| c d |"
 
 
 def test_the_tutorials_models_are_those_of_its_published_runs():

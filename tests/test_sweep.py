@@ -336,6 +336,17 @@ def test_texts_that_are_the_same_are_in_one_part():
         with_fold(Dataset("news", ("a", "b"), examples), 1, 4, seed=4)
 
 
+def test_pairs_that_share_a_text_with_those_of_train_are_told():
+    examples = [
+        Example(f"{n}", f"問い{n}", "a", "train", pair=pair) for n, pair in enumerate(["甲", "甲 ", "乙", "丙"])
+    ]
+    told = [with_fold(Dataset("pairs", ("a",), examples), number, 4, seed=0) for number in (1, 2, 3, 4)]
+    shared = {
+        one.split("dev")[0].id for one in told if any("one text is in a pair of train too: 1" in n for n in one.notes)
+    }
+    assert shared == {"0", "1"}
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/x", ""])
 def test_a_fold_is_a_part_of_a_whole(text):
     assert parse_fold("2/5") == (2, 5)

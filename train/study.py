@@ -88,8 +88,9 @@ def begin(study: Study, methods: Sequence[str]) -> None:
     """Make the study's folder; ValueError where one is there that was begun with other options or data, or for what no
     run could do."""
     data = check(study, methods)
-    file, common = study.folder / "study.json", {"finetune": list(study.finetune), "soup": study.soup}
-    common |= {"folds": study.folds, "judge_train": study.judge_train, "data": data.sha256}
+    common: dict[str, Any] = {"finetune": list(study.finetune), "soup": study.soup, "folds": study.folds}
+    common |= {"judge_train": study.judge_train, "data": data.sha256}
+    file = study.folder / "study.json"
     study.folder.mkdir(parents=True, exist_ok=True)
     if not file.is_file():
         write_json(file, common)

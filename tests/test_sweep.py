@@ -62,7 +62,7 @@ class Run:
             }.items():
                 (folder / f"{name}.json").write_text(json.dumps(content))
             (folder / "log.csv").write_text("epoch,dev_f1,dev_loss,seconds\n0,0.1,1,0\n1,0.6,0.4,2\n")
-            (folder / "curves.png").touch()
+            (folder / "classification_report.txt").touch()  # a picture may have failed
 
     def poll(self) -> int:
         return self.returncode
@@ -220,7 +220,7 @@ def test_a_cut_run_goes_on_or_begins_anew(runs, tmp_path):
     assert command(asked) == 0
     one, two = (tmp_path / f"mini/default/seed-{seed}/model/2026-01-01/00-00-00" for seed in (1, 2))
     (one / "checkpoint.pt").touch()
-    (two / "curves.png").unlink()  # before its first checkpoint
+    (two / "classification_report.txt").unlink()  # before its first checkpoint
     runs.started.clear()
     assert command(asked) == 0
     assert [told[:2] for told in runs.started] == [["--resume", str(one)], ["--data", "sample"]]

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -173,8 +174,9 @@ def run_folder(folder: Path) -> Path | None:
 
 
 def finished_run(study: Study, cell: Cell) -> Path | None:
-    """The run of a cell, once its last file is there, and its checkpoint, which goes then, is not."""
-    run, last = run_folder(study.folder / cell.folder), "train-metrics.json" if study.judge_train else "curves.png"
+    """The run of a cell, once its last file but for pictures, which may fail, is there, and its checkpoint is not."""
+    last = "train-metrics.json" if study.judge_train else "classification_report.txt"
+    run = run_folder(study.folder / cell.folder)
     return run if run and (run / last).is_file() and not (run / CHECKPOINT).is_file() else None
 
 
@@ -312,10 +314,11 @@ def failures(study: Study, grid: Sequence[Cell]) -> list[dict[str, Any]]:
     found = []
     for cell in grid:
         folder = study.folder / cell.folder
-        # Another process may have made a run again before the first had noted that it failed.
-        if (folder / FAILED).is_file() and not finished_run(study, cell):
+        with suppress(FileNotFoundError):  # it has not failed, or is being tried again
             reason = (folder / FAILED).read_text(encoding="utf-8").strip()
-            found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
+            # Another process may have made it again before the first had noted that it failed.
+            if not finished_run(study, cell):
+                found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
     return found
 
 

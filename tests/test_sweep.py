@@ -118,6 +118,13 @@ def test_a_sweep_has_a_row_for_each_model_rate_and_seed(runs, tmp_path, capsys):
     assert command(sweep_of(folder, *asked)) == 1 and "aggregate: error: " in capsys.readouterr().err
 
 
+def test_no_run_is_taken_for_that_of_a_model_whose_folder_is_the_same(runs, tmp_path, capsys):
+    for model, status in (("a+b", 0), ("a+b", 0), ("a_b", 1)):
+        assert command(sweep_of(tmp_path, "--models", model, "--lr", "1e-5", "--seeds", "1")) == status
+    assert "'a_b' and 'a+b' have the same folder, a_b/default-lr=1e-05/seed-1" in capsys.readouterr().err
+    assert len(runs.started) == 1
+
+
 def test_parts_of_a_grid_are_all_of_it(runs, tmp_path, capsys):
     for part in ("2/3", "1/3", "3/3"):
         assert command(sweep_of(tmp_path / "study", "--models", "x", "y", "--seeds", "2", "--only", part)) == 0

@@ -39,6 +39,7 @@ SAME = (
     "encoding", "classes", "merge_labels", "split_seed", "dev_split", "bad_rows", "task",
 )  # fmt: skip
 PLAIN = "default"  # the method that is none: finetune, with the regularizers of its recipe
+CELL = "cell.json"  # in the folder of a cell: which it is
 FAILED = "failed.txt"  # in the folder of a cell: why its run failed
 ERROR = re.compile(r"\w+: error: |[\w.]*(Error|Exception)\b")
 
@@ -127,10 +128,11 @@ def check(study: Study, methods: Sequence[str]) -> Dataset:
             replace(given, lr=lr).settings()
         if given.leave_out:
             given.read_data()
-    # Each run needs a folder of its own.
+    # Each run needs a folder of its own, also among those of earlier starts.
     folders: dict[str, Cell] = {}
     for cell in cells(study, methods):
-        other = folders.setdefault(cell.folder, cell)
+        file = study.folder / cell.folder / CELL
+        other = Cell(**read_json(file)) if file.is_file() else folders.setdefault(cell.folder, cell)
         if other != cell:
             one, two = next((a, b) for a, b in zip(cell, other, strict=True) if a != b)
             raise ValueError(f"{one!r} and {two!r} have the same folder, {cell.folder}")
@@ -199,6 +201,7 @@ def start(study: Study, cell: Cell) -> Process | None:
             if path.is_dir():
                 shutil.rmtree(path)
         output.truncate(0)
+        write_json(folder / CELL, cell._asdict())
         arguments = [*arguments_of(study, cell.method, cell.model), "--seed", str(cell.seed)]
         arguments += [*["--judge-train"] * study.judge_train, "--no-report"]
         arguments += [] if cell.lr is None else ["--lr", str(cell.lr)]

@@ -301,8 +301,8 @@ def main() -> None:
         print(DOCUMENT)
         return
     more = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in chosen.option)}
-    if more and chosen.output == FOLDER:
-        parser.error("runs with other options are no part of the document: give another --output")
+    if more and (chosen.output == FOLDER or chosen.working == WORKING):
+        parser.error("runs with other options are no part of the document: give another --output and --working")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM; the same command goes on"))
     begun = time.perf_counter()
     for cell in cells(chosen.names or tuple(KINDS), chosen.seeds):

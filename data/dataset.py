@@ -1,5 +1,7 @@
 """What every reader returns: examples, the names of their classes, and the rows that are none."""
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -85,6 +87,12 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = Counter(example.split for example in self.examples)
         return f"Dataset({self.name!r}, {', '.join(f'{split} {n}' for split, n in sizes.items())})"
+
+    @property
+    def sha256(self) -> str:
+        """Of all that a run depends on, in 64 hexadecimal digits: ids, texts, labels and splits."""
+        content = json.dumps([[e.id, e.content, str(e.label), e.split] for e in self.examples])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def split(self, name: str) -> list[Example]:
         """The examples of one split, in the order of the file; DataError where there are none."""

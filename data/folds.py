@@ -61,6 +61,11 @@ def with_fold(data: Dataset, number: int, parts: int, seed: int) -> Dataset:
         notes.append(f"texts that differ from others in width, case and spaces at most, and share their part: {same}")
     if known := sum(e.split == "test" and plain(e.content) in groups for e in data.examples):
         notes.append(f"texts of test that are among these too, with the same allowance: {known}")
+    sides = {split: [{plain(e.text), plain(e.pair)} for e in examples if e.split == split and e.pair is not None]
+             for split in ("train", "dev")}  # fmt: skip
+    learned = set[str]().union(*sides["train"])
+    if halves := sum(not learned.isdisjoint(side) for side in sides["dev"]):
+        notes.append(f"pairs of part {number} of which one text is in a pair of train too: {halves}")
     if few := [label for label, texts in sorted(of_class.items()) if label and len(texts) < parts]:
         notes.append(f"fewer than {parts} different texts of {listed(few)}: not all parts have it")
     return replace(data, examples=examples, notes=[*data.notes, *notes])

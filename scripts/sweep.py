@@ -47,10 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     print(sweep(study))
     files = [study.folder / name for name in ("sweep.md", "runs.csv")]
     print("\n".join(f"study   {file}" for file in files if file.is_file()))
+    status = 0
     if (study.folder / "all.csv").is_file():
-        command(["aggregate", str(study.folder), "--output", str(study.folder)])
+        status = command(["aggregate", str(study.folder), "--output", str(study.folder)])
     refuse_failed(study.folder)
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 
 from tezukuri.eval.study.aggregate import Cost, front, letters, tables_of, turns
 from tezukuri.eval.study.made import read_all
+from tezukuri.eval.study.pictures import cost_svg
 from tezukuri.eval.tasks.metrics import scores
 from tezukuri.scripts.command import main as command
 
@@ -33,12 +34,12 @@ def run_folder(
     rows = [{"id": str(i), "text": f"{texts}{i}", "label": g, "predicted": p}
             for i, (g, p) in enumerate(zip(GOLD, predicted, strict=True))]  # fmt: skip
     (run / "predictions-test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    costs, fold = more.pop("costs", {}), more.pop("fold", None)
+    costs, fold, options = more.pop("costs", {}), more.pop("fold", None), more.pop("options", {})
     started = more.pop("started", f"2026-01-01T00:00:{seed:02}+00:00")
     settings = {"lr": lr, "batch_size": 16, "max_length": 512, "seed": seed, "epochs": 3, "regularizers": []} | more
     data = {"name": "news", "labels": LABELS, "sha256": (fold or "0")[0] * 64}
     config = {
-        "options": {"model": model, "task": "classify", "fold": fold},
+        "options": {"model": model, "task": "classify", "fold": fold} | options,
         "settings": settings,
         "data": data,
         "started": started,
@@ -116,6 +117,24 @@ def test_folds_count_as_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "left out" not in printed and "A fold of cross-validation counts as a seed here" in printed
     (good,) = rows_of(tmp_path / "results" / "best.csv")
     assert good["seeds"] == "2" and float(good["f1-sd"]) > 0.01
+    run_folder(tmp_path, "runs/other", "good", 0.8, 0.8, lr=1e-5, fold="1/2")  # the second one has failed
+    assert command(["aggregate", str(tmp_path / "runs"), "--output", str(tmp_path / "results")]) == 0
+    printed = capsys.readouterr().out
+    assert "counts as a seed here" in printed and "The settings have 1 to 2 seeds" in printed
+
+
+def test_runs_that_differ_in_an_option_alone_are_not_the_same(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = [{}, {"hidden_dropout": 0.0}, {"method": "setfit", "pairs": 5},
+                                  {"method": "setfit", "pairs": 20}, {"split_seed": 1}]  # fmt: skip
+    for number, options in enumerate(told):
+        fold = "1/2" if "split_seed" in options else None
+        run_folder(tmp_path, f"new{number}", "mini", 0.9, 0.8, options=options, fold=fold)
+    run_folder(tmp_path, "folded", "mini", 0.9, 0.8, fold="1/2")
+    # As before there were methods.
+    run_folder(tmp_path, "more", "mini", 0.9, 0.8, seed=2, options={"method": "finetune", "task": None})
+    runs, notes = read_all([tmp_path])
+    (table,) = tables_of(runs)
+    assert not notes and sorted(len(one.runs) for one in table.configurations) == [1, 1, 1, 1, 1, 2]
 
 
 def test_models_that_answer_alike_share_a_letter(tmp_path: Path) -> None:
@@ -215,6 +234,12 @@ def test_the_next_better_model_is_beaten_in_a_share_of_pairs_of_seeds() -> None:
 def test_the_front_has_what_none_beats_at_no_more_cost() -> None:
     costs = [Cost("a", 1, 0.5, 0), Cost("b", 1, 0.6, 0), Cost("c", 2, 0.6, 0), Cost("d", 3, 0.7, 0)]
     assert front(costs) == ["b", "d"]
+
+
+def test_a_long_name_in_a_picture_keeps_its_end() -> None:
+    costs = [Cost(f"/a_folder{'_of_models' * 5}/{name}", cost, 0.5, 0.0) for cost, name in enumerate("xy", start=1)]
+    found = re.findall(r">(…\S+)</text>", cost_svg({"seconds": costs}))
+    assert [name[-2:] for name in found] == ["/x", "/y"] and {len(name) for name in found} == {40}
 
 
 def test_letters_are_shared_by_exactly_those_that_are_not_told_apart() -> None:

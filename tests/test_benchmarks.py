@@ -204,3 +204,10 @@ def test_tfidf_reads_of_an_article_what_its_tokens_hold(livedoor):
     assert livedoor.beginning(short, tokenizer) == short.content
     read = livedoor.beginning(long, tokenizer)
     assert long.content.startswith(read) and 100 < len(read) < 400
+
+
+def test_runs_of_livedoor_with_other_options_are_apart_from_its_own(livedoor, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["livedoor.py", "run", "--option", "epochs=1", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        livedoor.main()
+    assert "give another --output and --working" in capsys.readouterr().err

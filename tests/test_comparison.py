@@ -37,6 +37,7 @@ from tezukuri.model.model import Model
 from tezukuri.scripts import compare
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.study_options import study_of
+from tezukuri.train.comparison import best_pairs
 from tezukuri.train.soup import greedy_soup
 from tezukuri.train.study import arguments_of, run_folder
 from tezukuri.weights.load import load
@@ -345,7 +346,7 @@ def test_a_finished_run_is_never_made_again(finished_study, small, monkeypatch, 
     assert command(arguments) == 0
     assert (folder / "comparison.md").read_text(encoding="utf-8") == before
     assert command([*arguments[: arguments.index("--")], "--", "--model", "mini"]) == 1
-    assert f"started with '{shlex.join(small)}' and --soup" in capsys.readouterr().err
+    assert f"started by compare with '{shlex.join(small)}' and --soup" in capsys.readouterr().err
 
 
 def test_a_stopped_run_is_gone_on_with_and_a_failed_one_is_named(finished_study, small, tmp_path, monkeypatch, capsys):
@@ -394,13 +395,20 @@ def test_a_comparison_without_the_runs_that_failed_says_so(finished_study, small
             return self.returncode
 
     monkeypatch.setattr(subprocess, "Popen", Process)
-    (copy / "study.json").write_text((copy / "study.json").read_text().replace("true", "false"))  # without --soup
-    methods = ["--method", "label-smoothing", "--method", "ema", "--seeds", "1", "--lr", "1e-3"]
+    told = json.loads((copy / "study.json").read_text(encoding="utf-8"))
+    (copy / "study.json").write_text(json.dumps(told | {"soup": False}))
+    methods = ["--method", "label-smoothing", "--method", "ema", "--method", "baseline", "--seeds", "1", "--lr", "1e-3"]
     assert command(["compare", *methods, "--study", str(copy), "--", *small]) == 1
     said = capsys.readouterr()
     assert "1 of 3 runs failed (failed.csv). Compared are the runs with seed 1, which all methods here" in said.out
     assert "finished; none of ema is finished" in (text := (copy / "comparison.md").read_text(encoding="utf-8"))
     assert "| label-smoothing |" in text and "| ema |" not in text and "1 run failed" in said.err
+
+
+def test_pairs_are_of_regularizers_alone():
+    right = {"default": 0.9, "label-smoothing": 0.8, "ema": 0.8, "--epochs 8": 0.8, "fgm": 0.3, "baseline": 0.3}
+    runs = [run_of(method, 1, guess(1, share)) for method, share in right.items()]
+    assert best_pairs(runs, 2) == ["label-smoothing + ema"]
 
 
 def test_only_seeds_that_all_methods_have_are_compared():

@@ -1,20 +1,28 @@
 """A sweep on a Ray cluster of this machine, of whose workers one is killed while it works."""
 
 import csv
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_checkpoint import checkpoint
 
 from tezukuri.scripts.command import main as command
 from tezukuri.train import study
-from tezukuri.train.on_ray import packed, unpack
+from tezukuri.train.on_ray import OnRay, packed, unpack
 
 
 def test_ray_is_asked_for_where_it_is_wanted(capsys, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     assert command(["sweep", "--ray", "auto", "--", "--data", "sample"]) == 1
     assert "sweep: error: --ray needs Ray, which is not installed: pip install" in capsys.readouterr().err
+
+
+def test_a_cluster_may_get_its_machines_later(monkeypatch):
+    ray = SimpleNamespace(init=lambda *_, **options: None, nodes=list, remote=lambda **options: lambda work: work)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    assert OnRay("auto", 4, command).told == "0 machines of a Ray cluster, 1 core for each run"
 
 
 def test_files_come_back_whole_in_the_place_of_those_before(tmp_path):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ import pytest
 
 from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.folds import parse_fold, with_fold
+from tezukuri.eval.study.document import table
 from tezukuri.eval.study.means import means
 from tezukuri.scripts import sweep
 from tezukuri.scripts.command import main as command
@@ -23,8 +24,8 @@ from tezukuri.scripts.study_options import study_of
 from tezukuri.train import places
 from tezukuri.train.models import LISTS, models_of, parted
 from tezukuri.train.places import Here
-from tezukuri.train.plan import Plan
-from tezukuri.train.study import Cell, arguments_of, cells, why_failed
+from tezukuri.train.plan import DATA, DataOptions, Plan
+from tezukuri.train.study import SAME, Cell, arguments_of, cells, why_failed
 
 PUBLISHED = Path(__file__).with_name("hpprc-runs.csv")
 
@@ -61,7 +62,7 @@ class Run:
             }.items():
                 (folder / f"{name}.json").write_text(json.dumps(content))
             (folder / "log.csv").write_text("epoch,dev_f1,dev_loss,seconds\n0,0.1,1,0\n1,0.6,0.4,2\n")
-            (folder / "curves.png").touch()
+            (folder / "classification_report.txt").touch()  # a picture may have failed
 
     def poll(self) -> int:
         return self.returncode
@@ -111,6 +112,17 @@ def test_a_sweep_has_a_row_for_each_model_rate_and_seed(runs, tmp_path, capsys):
     assert command(sweep_of(folder, *asked[:-1], "3")) == 0 and len(runs.started) == 18
     # Other options are another study.
     assert command(sweep_of(folder, *asked, data="jrte")) == 1
+    # Where there are no tables at the end, it has not gone well.
+    (folder / "best.csv").unlink()
+    (folder / "best.csv").mkdir()
+    assert command(sweep_of(folder, *asked)) == 1 and "aggregate: error: " in capsys.readouterr().err
+
+
+def test_no_run_is_taken_for_that_of_a_model_whose_folder_is_the_same(runs, tmp_path, capsys):
+    for model, status in (("a+b", 0), ("a+b", 0), ("a_b", 1)):
+        assert command(sweep_of(tmp_path, "--models", model, "--lr", "1e-5", "--seeds", "1")) == status
+    assert "'a_b' and 'a+b' have the same folder, a_b/default-lr=1e-05/seed-1" in capsys.readouterr().err
+    assert len(runs.started) == 1
 
 
 def test_parts_of_a_grid_are_all_of_it(runs, tmp_path, capsys):
@@ -144,6 +156,8 @@ def test_methods_of_a_sweep_are_those_that_are_named():
         (["--lrs", "1e-5", "1.0000001e-5"], "1.0000001e-05 and 1e-05 have the same folder, default-lr=1e-05/seed-1"),
         (["--folds", "1"], "deal them into 2 parts or more"),
         (["--models", "nowhere.toml"], "no such file: nowhere.toml"),
+        (["--method", "--dev-split last-fifth"], "--dev-split is one for all runs of a study: leave it out"),
+        (["--folds", "2", "--method", "--leave-out x.csv"], "--leave-out is one for all runs of a study"),
         (["--", "--fold", "1/2"], "--fold is one for all runs of a study"),
         (["--", "--data", "nowhere.csv"], "nowhere.csv"),
     ],
@@ -151,6 +165,11 @@ def test_methods_of_a_sweep_are_those_that_are_named():
 def test_what_no_run_could_do_is_said_before_any(asked, message, runs, tmp_path, capsys):
     assert command(["sweep", "--study", str(tmp_path / "study"), *asked]) == 1
     assert message in capsys.readouterr().err and not runs.started and not (tmp_path / "study").exists()
+
+
+def test_no_method_changes_what_texts_there_are():
+    of_data = {one.name for one in fields(DataOptions) if one.metadata["group"] == DATA}
+    assert of_data <= set(SAME)
 
 
 # --- what fails, and what is cut ----------------------------------------------------------------------------------
@@ -175,10 +194,32 @@ def test_a_run_that_fails_is_a_row_with_its_reason_and_is_tried_again(runs, tmp_
     assert command(asked) == 0 and len(runs.started) == 6 and not (tmp_path / "failed.csv").exists()
 
 
+def test_a_run_that_another_process_has_made_again_is_not_one_that_failed(runs, tmp_path, capsys):
+    asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "2")
+    assert command(asked) == 0
+    (tmp_path / "mini/default/seed-1/failed.txt").write_text("noted late")
+    assert command(asked) == 0 and not (tmp_path / "failed.csv").exists() and len(runs.started) == 2
+
+
 def test_where_all_runs_fail_that_is_said(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Run, "broken", "no/such")
     assert command(sweep_of(tmp_path, "--models", "no/such", "--seeds", "1")) == 1
     assert "sweep: error: 1 run failed (torch.OutOfMemoryError" in capsys.readouterr().err
+
+
+def test_a_study_goes_on_with_the_data_and_by_the_command_that_it_began_with(runs, tmp_path, capsys):
+    file, folder = tmp_path / "news.csv", tmp_path / "study"
+    file.write_text("text,label,split\n一,a,train\n二,b,train\n三,a,dev\n四,b,test\n")
+    asked = sweep_of(folder, "--method", "baseline", "--seeds", "1", data=str(file))
+    assert command(asked) == 0 and len(runs.started) == 1
+    assert command(["compare", *asked[1:]]) == 1
+    assert f"were started by sweep with '--data {file}': choose another" in capsys.readouterr().err
+    file.write_text(file.read_text().replace("二", "五"))
+    assert command(asked) == 1
+    assert "texts, labels or splits of news.csv changed: choose another --study" in capsys.readouterr().err
+    # Studies of before that do not tell of their data go on.
+    (folder / "study.json").write_text(json.dumps({"finetune": ["--data", str(file)], "soup": False}))
+    assert command(asked) == 0 and len(runs.started) == 1
 
 
 def test_a_cut_run_goes_on_or_begins_anew(runs, tmp_path):
@@ -186,7 +227,7 @@ def test_a_cut_run_goes_on_or_begins_anew(runs, tmp_path):
     assert command(asked) == 0
     one, two = (tmp_path / f"mini/default/seed-{seed}/model/2026-01-01/00-00-00" for seed in (1, 2))
     (one / "checkpoint.pt").touch()
-    (two / "curves.png").unlink()  # before its first checkpoint
+    (two / "classification_report.txt").unlink()  # before its first checkpoint
     runs.started.clear()
     assert command(asked) == 0
     assert [told[:2] for told in runs.started] == [["--resume", str(one)], ["--data", "sample"]]
@@ -302,6 +343,17 @@ def test_texts_that_are_the_same_are_in_one_part():
         with_fold(Dataset("news", ("a", "b"), examples), 1, 4, seed=4)
 
 
+def test_pairs_that_share_a_text_with_those_of_train_are_told():
+    examples = [
+        Example(f"{n}", f"問い{n}", "a", "train", pair=pair) for n, pair in enumerate(["甲", "甲 ", "乙", "丙"])
+    ]
+    told = [with_fold(Dataset("pairs", ("a",), examples), number, 4, seed=0) for number in (1, 2, 3, 4)]
+    shared = {
+        one.split("dev")[0].id for one in told if any("one text is in a pair of train too: 1" in n for n in one.notes)
+    }
+    assert shared == {"0", "1"}
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/x", ""])
 def test_a_fold_is_a_part_of_a_whole(text):
     assert parse_fold("2/5") == (2, 5)
@@ -343,6 +395,10 @@ def test_means_are_of_any_score_and_without_test():
         "| model | lr | runs | dev spearman | seconds |", "| --- | --- | --- | --- | --- |",
         "| n | 1e-05 | 1 | 0.900 | 5 |", "| m | 1e-05 | 2 | 0.550 ± 0.071 | 3 |",
     ]  # fmt: skip
+
+
+def test_a_cell_of_a_table_is_one_whatever_stands_in_it():
+    assert table(["a|b"], [["c\nd"]]) == "| a\\|b |\n| --- |\n| c d |"
 
 
 def test_the_tutorials_models_are_those_of_its_published_runs():

@@ -16,7 +16,7 @@ from .finetune import summary_of
 from .regularizers.shelf import regularizers_of
 from .run import Run
 from .soup import greedy_soup
-from .study import Study, arguments_of, begin, cells, failures, finished_run, refuse_failed, run_all
+from .study import PLAIN, Study, arguments_of, begin, cells, failures, finished_run, refuse_failed, run_all
 
 SOUP = """\
 Of {models} models, in the order of their accuracy on dev, each was taken into the mean of their weights where this did
@@ -35,7 +35,7 @@ def compare(study: Study) -> str:
     Raises:
         ValueError: something cannot be compared, before anything runs; or too many runs failed for a comparison.
     """
-    methods = [BASELINE, *dict.fromkeys(study.methods)]
+    methods = list(dict.fromkeys([BASELINE, *study.methods]))
     check(study, methods)
     begin(study, methods)
     runs = run_methods(study, methods)
@@ -100,7 +100,7 @@ def best_pairs(runs: Sequence[Trial], k: int) -> list[str]:
     """The pairs that can work together among the k single regularizers with the highest accuracy on dev."""
     ordered = sorted(variants(runs), key=accuracy, reverse=True)
     methods = dict.fromkeys(variant[0].method for variant in ordered)
-    best = [m for m in methods if m != BASELINE and "--" not in m and " + " not in m][:k]
+    best = [m for m in methods if m not in (BASELINE, PLAIN) and "--" not in m and " + " not in m][:k]
     best.sort(key=[run.method for run in runs].index)  # in the order given, so that a pair has one name
     pairs = []
     for pair in combinations(best, 2):

@@ -1,7 +1,5 @@
 """Fine-tuning from a plan to the files of its run: `tezukuri.finetune`, and the command of that name."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -317,7 +315,6 @@ def begin(
     # The data in figures.
     data, plan = run.data, run.plan
     notes = [*data.notes, *run.task.notes(data)]
-    content = json.dumps([[e.id, e.content, str(e.label), e.split] for e in data.examples])
     facts = {
         "name": data.name,
         "labels": list(data.labels),
@@ -325,7 +322,7 @@ def begin(
         "truncated_share": {name: split.encodings.truncated_share for name, split in splits.items()},
         "bad_rows": len(data.bad_rows),
         "notes": notes,
-        "sha256": hashlib.sha256(content.encode()).hexdigest(),
+        "sha256": data.sha256,
     }
     device = next(run.model.parameters()).device
     precision = name_of(choose_precision(run.settings.precision, device))

@@ -49,7 +49,7 @@ class OnRay:
             signal.signal(signal.SIGTERM, before)
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         gpus = sum(machine.get("GPU", 0) for machine in machines)
-        cores = 1 if gpus else max(1, int(min(machine["CPU"] for machine in machines)) // jobs)
+        cores = 1 if gpus else max(1, int(min((machine["CPU"] for machine in machines), default=1)) // jobs)
         share = "1 GPU" if gpus else f"{cores} core{'s' * (cores > 1)}"
         self.told = f"{len(machines)} machines of a Ray cluster, {share} for each run"
         options = {"num_cpus": cores, "num_gpus": int(gpus > 0), "max_retries": AGAIN, "max_calls": 1}

@@ -12,11 +12,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from ..data.dataset import Dataset
 from ..eval.runs import read_log, write_csv, write_json, write_whole
 from ..eval.study.study import BASELINE
 from ..eval.tasks.table import TASKS, kind_of_labels, split_name
@@ -33,10 +35,11 @@ if sys.platform != "win32":
 # Options of a run that the study sets itself, and those that no method may change, so that the texts are the same.
 OWN = ("seed", "lr", "output_dir", "save_model", "judge_train", "checkpoint", "fold")
 SAME = (
-    "data", "data_path", "text_column", "label_column", "pair_column", "split_column", "id_column", "encoding",
-    "classes", "merge_labels", "split_seed", "bad_rows", "task",
+    "data", "data_path", "text_column", "label_column", "pair_column", "choice_columns", "split_column", "id_column",
+    "encoding", "classes", "merge_labels", "split_seed", "dev_split", "bad_rows", "task",
 )  # fmt: skip
 PLAIN = "default"  # the method that is none: finetune, with the regularizers of its recipe
+CELL = "cell.json"  # in the folder of a cell: which it is
 FAILED = "failed.txt"  # in the folder of a cell: why its run failed
 ERROR = re.compile(r"\w+: error: |[\w.]*(Error|Exception)\b")
 
@@ -84,30 +87,39 @@ class Study:
 
 
 def begin(study: Study, methods: Sequence[str]) -> None:
-    """Make the study's folder; ValueError where one is there that was begun with other options, or for what no run
-    could do."""
-    check(study, methods)
-    file, common = study.folder / "study.json", {"finetune": list(study.finetune), "soup": study.soup}
-    common |= {"folds": study.folds} if study.folds else {}
+    """Make the study's folder; ValueError where one is there that was begun with other options or data, or for what no
+    run could do."""
+    data = check(study, methods)
+    common: dict[str, Any] = {"finetune": list(study.finetune), "soup": study.soup, "folds": study.folds}
+    common |= {"judge_train": study.judge_train, "data": data.sha256}
+    file = study.folder / "study.json"
     study.folder.mkdir(parents=True, exist_ok=True)
     if not file.is_file():
         write_json(file, common)
-    elif (before := read_json(file)) != common:
-        others = [f"--{n}" if v is True else f"--{n} {v}" for n, v in before.items() if n != "finetune" and v]
-        started = " and ".join([repr(shlex.join(before.get("finetune", []))), *others])
-        raise ValueError(f"the runs in {study.folder} were started with {started}: choose another --study")
+        return
+    before = common | {"folds": 0} | read_json(file)  # what older studies do not tell is taken to be the same
+    if before | {"data": data.sha256} != common:
+        who = "compare" if before["judge_train"] else "sweep"
+        others = ["--soup"] * before["soup"] + [f"--folds {before['folds']}"] * bool(before["folds"])
+        started = " and ".join([repr(shlex.join(before["finetune"])), *others])
+        raise ValueError(f"the runs in {study.folder} were started by {who} with {started}: choose another --study")
+    if before != common:
+        what = f"texts, labels or splits of {data.name} changed"
+        raise ValueError(f"the data is not what the runs in {study.folder} learn: {what}: choose another --study")
 
 
-def check(study: Study, methods: Sequence[str]) -> None:
+def check(study: Study, methods: Sequence[str]) -> Dataset:
+    """The data of the study's runs, of folds the first; ValueError for what no run could do."""
     # Each method: its options, its regularizers, the texts that it leaves out; and each rate.
     usual, common = Plan(), study.plan_of(study.finetune)
     kind_of_labels(common.task)
-    replace(common, fold=f"1/{study.folds}" if study.folds else None).read_data()
+    data = replace(common, fold=f"1/{study.folds}" if study.folds else None).read_data()
     own = (*OWN, "model", "revision") if study.models else OWN
+    same = (*SAME, "leave_out") if study.folds else SAME  # the parts of cross-validation are dealt without these texts
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
         changed = [name for name in own if getattr(given, name) != getattr(usual, name)]
-        changed += [name for name in SAME if getattr(given, name) != getattr(common, name)]
+        changed += [name for name in same if getattr(given, name) != getattr(common, name)]
         if changed:
             flag = f"--{changed[0].replace('_', '-')}"
             raise ValueError(f"{flag} is one for all runs of a study: leave it out of {method}")
@@ -116,13 +128,15 @@ def check(study: Study, methods: Sequence[str]) -> None:
             replace(given, lr=lr).settings()
         if given.leave_out:
             given.read_data()
-    # Each run needs a folder of its own.
+    # Each run needs a folder of its own, also among those of earlier starts.
     folders: dict[str, Cell] = {}
     for cell in cells(study, methods):
-        other = folders.setdefault(cell.folder, cell)
+        file = study.folder / cell.folder / CELL
+        other = Cell(**read_json(file)) if file.is_file() else folders.setdefault(cell.folder, cell)
         if other != cell:
             one, two = next((a, b) for a, b in zip(cell, other, strict=True) if a != b)
             raise ValueError(f"{one!r} and {two!r} have the same folder, {cell.folder}")
+    return data
 
 
 def arguments_of(study: Study, method: str, model: str = "") -> list[str]:
@@ -162,8 +176,9 @@ def run_folder(folder: Path) -> Path | None:
 
 
 def finished_run(study: Study, cell: Cell) -> Path | None:
-    """The run of a cell, once its last file is there, and its checkpoint, which goes then, is not."""
-    run, last = run_folder(study.folder / cell.folder), "train-metrics.json" if study.judge_train else "curves.png"
+    """The run of a cell, once its last file but for pictures, which may fail, is there, and its checkpoint is not."""
+    last = "train-metrics.json" if study.judge_train else "classification_report.txt"
+    run = run_folder(study.folder / cell.folder)
     return run if run and (run / last).is_file() and not (run / CHECKPOINT).is_file() else None
 
 
@@ -186,6 +201,7 @@ def start(study: Study, cell: Cell) -> Process | None:
             if path.is_dir():
                 shutil.rmtree(path)
         output.truncate(0)
+        write_json(folder / CELL, cell._asdict())
         arguments = [*arguments_of(study, cell.method, cell.model), "--seed", str(cell.seed)]
         arguments += [*["--judge-train"] * study.judge_train, "--no-report"]
         arguments += [] if cell.lr is None else ["--lr", str(cell.lr)]
@@ -301,9 +317,11 @@ def failures(study: Study, grid: Sequence[Cell]) -> list[dict[str, Any]]:
     found = []
     for cell in grid:
         folder = study.folder / cell.folder
-        if (folder / FAILED).is_file():
+        with suppress(FileNotFoundError):  # it has not failed, or is being tried again
             reason = (folder / FAILED).read_text(encoding="utf-8").strip()
-            found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
+            # Another process may have made it again before the first had noted that it failed.
+            if not finished_run(study, cell):
+                found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
     return found
 
 

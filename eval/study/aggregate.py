@@ -335,15 +335,20 @@ def in_units(name: str, cost: float) -> str:
 
 def of_seeds(one: Table) -> list[str]:
     seeds = [len(some.runs) for some in one.configurations]
+    found = []
     if any(run.fold for some in one.configurations for run in some.runs):
-        return [
+        found.append(
             "A fold of cross-validation counts as a seed here; folds share training texts, and so spread too little."
-        ]
-    if max(seeds) == 1:
-        return ["One seed each: what another would bring is not known, and differences of models may be luck."]
+        )
     if min(seeds) < max(seeds):
-        return [f"The settings have {min(seeds)} to {max(seeds)} seeds: those with few are chosen by luck more often."]
-    return [f"Means and standard deviations of {max(seeds)} seeds."]
+        found.append(
+            f"The settings have {min(seeds)} to {max(seeds)} seeds: those with few are chosen by luck more often."
+        )
+    elif not found and max(seeds) == 1:
+        found.append("One seed each: what another would bring is not known, and differences of models may be luck.")
+    elif not found:
+        found.append(f"Means and standard deviations of {max(seeds)} seeds.")
+    return found
 
 
 def hundredths(chosen: Configuration, name: str) -> str:

@@ -225,7 +225,9 @@ def name_of(variant: Variant, all_variants: Sequence[Variant]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *rows])
+    """In Markdown; a | or an end of a line in a cell begins none."""
+    lines = [[" ".join(cell.replace("|", "\\|").splitlines()) for cell in cells] for cells in (header, *rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [lines[0], ["---"] * len(header), *lines[1:]])
 
 
 def spread(values: Sequence[float]) -> str:

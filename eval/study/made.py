@@ -18,9 +18,12 @@ NUMBERS = ("lr", "best-val-epoch", "best-val-f1", *SCORES, "batch_size", "max_le
            "gpu_memory", "process_memory")  # the memory in bytes, at its peak  # fmt: skip
 NEEDED = ("model_name", "lr", "best-val-f1", "accuracy", "precision", "recall", "f1")  # of a table of runs
 OWN_COLUMNS = ("lr", "batch_size", "max_length", "seed")  # what columns are for; other settings stand in "other"
-# Options that make another model of the same name, beside the settings.
-OF_MODEL = ("revision", "tokenizer", "reset_head", "pooling", "hidden_dropout", "attention_dropout",
-            "classifier_dropout", "leave_out")  # fmt: skip
+# Options that make another model of the same name, beside the settings → their defaults, as older runs have them.
+OF_MODEL = {
+    "revision": None, "tokenizer": None, "reset_head": False, "pooling": None, "hidden_dropout": None,
+    "attention_dropout": None, "classifier_dropout": None, "leave_out": None, "task": "classify", "method": "finetune",
+    "pairs": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,11 @@ def made_of(run: Path) -> Made:
     values |= {"process_memory": memory.get("process")}
     others = {name: value for name, value in settings.items() if name not in OWN_COLUMNS}
     fold = options.get("fold") or ""
-    of_data = {"folds": fold.partition("/")[2]} if fold else {"data": data["sha256"][:8]}
-    others |= {name: options[name] for name in OF_MODEL if options.get(name)} | of_data
+    others |= {name: options[name] for name, usual in OF_MODEL.items() if options.get(name) not in (None, usual)}
+    if fold:  # each has other data
+        others |= {"folds": fold.partition("/")[2], "split_seed": options.get("split_seed", 0)}
+    else:
+        others |= {"data": data["sha256"][:8]}
     texts = data["sha256"]
     if predictions is not None:
         predictions.sort(key=lambda row: str(row["id"]))

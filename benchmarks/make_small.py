@@ -2,6 +2,7 @@
 
     python benchmarks/make_small.py cut FOLDER TEXT …
     python benchmarks/make_small.py comments current.tsv.gz economy.tsv fewer.tsv
+    python benchmarks/make_small.py reviews quasi-reviews.txt.gz reviews.jsonl
     python benchmarks/make_small.py mean TRAINED CUT FOLDER
     python benchmarks/make_small.py store TRAINED FOLDER
     python benchmarks/make_small.py jsts FOLDER valid-v1.3.json
@@ -13,6 +14,7 @@ cut: keep the pieces that the texts use (a passage a line, plain or .gz) and eve
     written with. A Japanese text has the same pieces as before, but for rare ones; a quarter of the numbers is left.
 comments: the comments of the Economy Watchers Survey of at most 60 characters as a table for `tezukuri finetune`, and
     a table of 12,000 of them, half of them with "query: " before them.
+reviews: sentences of reviews by crowd workers with judgements, and such that were written for this (benchmarks/small/).
 mean: of a trained model and of what it was before (Wortsman et al. 2022, arXiv:2109.01903).
 KeepVectors: a regularizer for `finetune`, under which sentence vectors stay near those of another model.
 store: an encoder with its pooler in a byte a weight (weights/compact.py), and how sentence vectors are made of it.
@@ -27,6 +29,7 @@ import argparse
 import gzip
 import json
 import random
+import re
 import shutil
 import struct
 import tempfile
@@ -62,6 +65,9 @@ BLOCK = 32  # numbers with one scale
 FIRST, MASK = ("<s>", "<pad>", "</s>", "<unk>"), "<mask>"
 COMMENTS = {"×": "bad", "▲": "worse", "□": "same", "○": "better", "◎": "good"}
 LONGEST_COMMENT, DEV_COMMENTS = 60, 1500
+REVIEWS = Path(__file__).parent / "small"
+SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?]*[」』）)]*|[。！？!?]+")
+VOTES = {"+": "positive", "0": "normal", "-": "negative"}
 LEAST = 2  # times that the texts have a piece which is kept
 TENSORS = {
     "emb.word": "embeddings.word_embeddings.weight",
@@ -267,6 +273,30 @@ def write_table(path: Path, dev: Sequence[Any], train: Sequence[Any], every_othe
     print(f"{len(rows):,} comments: {path}")
 
 
+def write_reviews(source: Path, table: Path) -> None:
+    """JSON lines with text, label, votes and split: those of crowd workers, a passage a line in `source`, of which
+    benchmarks/small/quasi-reviews.tsv tells the judgements by line and sentence, and benchmarks/small/written.tsv."""
+    with gzip.open(source, "rt", encoding="utf-8") as lines:
+        found = [[sentence.strip() for sentence in SENTENCE.findall(line.strip())] for line in lines]
+    rows = [line.split("\t") for line in (REVIEWS / "written.tsv").read_text(encoding="utf-8").splitlines()]
+    for judged in (REVIEWS / "quasi-reviews.tsv").read_text(encoding="utf-8").splitlines():
+        place, length, votes = judged.split("\t")
+        line, sentence = map(int, place.split("."))
+        text = "".join(found[line - 1][sentence - 1 : sentence]) if line <= len(found) else ""
+        if len(text) != int(length):
+            raise ValueError(f"{source}: sentence {sentence} of line {line} is not the one that was judged")
+        rows.append([text, votes])
+    random.Random(0).shuffle(rows)
+    with table.open("w", encoding="utf-8") as out:
+        for i, (text, votes) in enumerate(rows):
+            counts = Counter(VOTES[vote] for vote in votes)
+            (label, most), *others = counts.most_common()
+            label = "normal" if any(number == most for _, number in others) else label
+            row = {"text": text, "label": label, "votes": counts, "split": "dev" if i < len(rows) // 20 else "train"}
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    print(f"{len(rows):,} sentences: {table}")
+
+
 def mean(trained: str, before: str, folder: Path) -> None:
     """Of each tensor that both have; `before` need not have a pooler."""
     (new, tokenizer), (old, _) = load(trained), load(before)
@@ -345,6 +375,7 @@ def main() -> None:
     for run, arguments in {
         cut: {"folder": {"type": Path}, "texts": {"type": Path, "nargs": "+"}},
         write_comments: {"source": {"type": Path}, "table": {"type": Path}, "fewer": {"type": Path}},
+        write_reviews: {"source": {"type": Path}, "table": {"type": Path}},
         mean: {"trained": {}, "before": {}, "folder": {"type": Path}},
         store: {"trained": {}, "folder": {"type": Path}},
         jsts: {"folder": {}, "file": {"type": Path}},

@@ -1,10 +1,13 @@
 """The strong checkpoint that comes with the package: there, packed, readable by others, and as good as it was."""
 
+import importlib
 import json
 import re
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 import sentence_transformers
@@ -17,6 +20,7 @@ from test_scripts import only_run
 from tiny_checkpoint import TEXTS
 
 import tezukuri
+from tezukuri.data.check import near_duplicates
 from tezukuri.data.load import SAMPLE
 from tezukuri.data.load import load as load_data
 from tezukuri.model.packing import pack
@@ -114,6 +118,22 @@ def test_its_vectors_follow_the_likeness_of_sentences(small, data_folder: Path):
             vectors[some] = torch.nn.functional.normalize(packed.sums(model(packed).hidden)[: len(some)], dim=1)
     cosines = (vectors[::2] * vectors[1::2]).sum(dim=1)
     assert spearmanr(cosines, [pair["label"] for pair in pairs]).statistic > 0.76
+
+
+def test_it_has_read_no_sentence_of_the_sample_or_of_jrte(data_folder: Path, tmp_path, monkeypatch):
+    """Nor one that is as near to a sample review of dev or test as `check_data` calls alike."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    make_small = importlib.import_module("make_small")
+    make_small.write_reviews(data_folder / "data/text/quasi-reviews.txt.gz", tmp_path / "reviews.jsonl")
+    read = load_data(tmp_path / "reviews.jsonl").examples
+    assert len(read) == 13_482 and {sum(e.votes.values()) for e in read} == {3, 6}
+    assert sum(e.split == "dev" for e in read) == 674
+    sample = load_data("sample").examples
+    jrte = load_data("jrte", path=data_folder / "data/jrte/pn.tsv").examples
+    plain = {normalize("NFKC", e.text) for e in (*sample, *jrte)}
+    assert not [e.text for e in read if normalize("NFKC", e.text) in plain]
+    judged = [replace(e, split="judged") for e in sample if e.split != "train"]
+    assert near_duplicates([*judged, *(replace(e, split="read") for e in read)]) == []
 
 
 def test_it_learns_the_sample_reviews_by_default(tmp_path, capsys):

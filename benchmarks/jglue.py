@@ -235,7 +235,8 @@ HEAD = """# small on JGLUE and its relatives
 
 What the model on board reaches on tasks that others have measured, beside simple answers. Written by
 [benchmarks/jglue.py](../benchmarks/jglue.py), which is resumable; means ± standard deviations over seeds. The model of
-the last epoch is judged, so that dev chose nothing. Test splits are JGLUE's own of version 1.3.
+the last epoch is judged, so that dev chose nothing. Test splits are JGLUE's own of version 1.3. Runs of 2026-11-27 and
+before are of `small` as it was before it read reviews (without step 5 of [its card](../weights/small/README.md)).
 """
 
 

@@ -144,6 +144,9 @@ def test_a_guard_may_be_a_table_of_ones_own_and_several_add_up(folder, monkeypat
     assert plan.terms == f"{folder}/pairs.csv"
     (folder / "jsts").mkdir()
     assert AdaptPlan.of(guard=["jsts=jsts", "jsts"]).whole_paths().guard == [f"jsts={folder}/jsts", "jsts"]
+    (folder / "jsts=a=b.csv").write_bytes((folder / "pairs.csv").read_bytes())
+    assert AdaptPlan.of(guard=["jsts=a=b.csv"]).whole_paths().guard == [f"{folder}/jsts=a=b.csv"]
+    assert len(Guard.load("jsts=a=b.csv").examples) == 81
     (folder / "twice").mkdir()
     (folder / "twice" / "pairs.csv").write_text("text,pair,label\n犬,猫,1\n", encoding="utf-8")
     data = ["adapt", "--data", "pairs.csv", "--pair-column", "pair", "--guard", "pairs.csv", "twice/pairs.csv"]

@@ -82,7 +82,7 @@ class AdaptPlan(Plan):
 
     def whole_paths(self) -> Self:
         def whole(told: str) -> str:
-            name, sign, path = told.rpartition("=")
+            name, sign, path = ("", "", told) if Path(told).is_file() else told.partition("=")
             known = Path(path).exists() if sign else Path(path).suffix and Path(path).is_file()
             return f"{name}{sign}{Path(path).resolve()}" if known else told
 

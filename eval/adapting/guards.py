@@ -33,7 +33,7 @@ class Guard:
     def load(cls, told: str) -> "Guard":
         """`jsts`, `stsb-ja`, `stsb-en`, `jsts=PATH` for a local copy, or a table of one's own with the columns text,
         pair and label, a number; DataError where it is none."""
-        if Path(told).suffix.lower() in SUFFIXES and "=" not in told:
+        if Path(told).suffix.lower() in SUFFIXES and ("=" not in told or Path(told).is_file()):
             try:
                 data = load(told, pair_column="pair", split_column=NONE, labels_are="number")
             except DataError as error:

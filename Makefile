@@ -32,7 +32,7 @@ setup: .venv/ready
 	touch .venv/ready
 
 demo: setup
-	$(BIN)/python scripts/finetune.py --regularizer judge-votes --batch-size 32 --lr 1.6e-4 --no-report
+	$(BIN)/python scripts/finetune.py --regularizer judge-votes --epochs 3 --batch-size 32 --lr 1.6e-4 --no-report
 
 # A file's tests stay together, since they share what was made for the first of them.
 test: setup

@@ -41,6 +41,7 @@ from tezukuri.eval.baselines import TFIDF, learn
 from tezukuri.eval.plots import png
 from tezukuri.eval.runs import version, write_json, write_whole
 from tezukuri.eval.tasks.metrics import scores
+from tezukuri.train.settings import Settings
 from tezukuri.train.vectors import regression
 from tezukuri.weights.save import save
 from tezukuri.weights.sentences import Vectors
@@ -142,7 +143,7 @@ def vectors_of(texts: Sequence[str]) -> np.ndarray:
 
 def finetune(data: Dataset, seed: int) -> Answers:
     """The default recipe, for more epochs where the texts are few."""
-    epochs = max(3, math.ceil(LEAST_STEPS / math.ceil(len(data.split("train")) / 16)))
+    epochs = max(Settings().epochs, math.ceil(LEAST_STEPS / math.ceil(len(data.split("train")) / 16)))
     answers, told = tuned(data, seed, epochs=epochs, select="last")
     return answers, told | {"epochs": epochs}
 
@@ -343,8 +344,8 @@ HEAD = """# How many texts are enough
 `small` with 8 to 256 labelled texts a class, by five methods, on the whole test split. Written by
 [benchmarks/few_shot.py](../benchmarks/few_shot.py), which is resumable; means ± standard deviations over draws of the
 training texts. No method looks at dev. Where not all draws were measured, the others' means are of other texts too.
-The task of JRTE is not new to `small`: before it came on board it read 13,482 sentences of reviews, none of JRTE's, with
-the judgements of a language model on the same three classes ([its card](../weights/small/README.md), step 5).
+The task of JRTE is not new to `small`: before it came on board it read 13,482 sentences of reviews, none of JRTE's,
+with the judgements of a language model on the same three classes ([its card](../weights/small/README.md), step 5).
 
 ![macro-F1 over texts a class]({picture})
 

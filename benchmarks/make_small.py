@@ -337,7 +337,16 @@ class KeepVectors(Regularizer):
 
 
 def store(trained: str, folder: Path) -> None:
+    """The units of the pooler get another order and other signs: a head had learned to read them, and a new one that is
+    drawn with the same seed would begin almost as that one ended. tanh is odd, so that nothing else changes."""
     model, tokenizer = load(trained)
+    drawn = torch.Generator().manual_seed(0)
+    units = torch.randperm(model.config.hidden_size, generator=drawn)
+    signs = 1 - 2 * torch.randint(2, units.shape, generator=drawn)
+    dense = model.pooler.dense
+    with torch.no_grad():
+        dense.weight.copy_((signs[:, None] * dense.weight)[units])  # (H, H)
+        dense.bias.copy_((signs * dense.bias)[units])  # (H,)
     with tempfile.TemporaryDirectory() as plain:
         save(model, tokenizer, Path(plain, "model"), vectors=VECTORS)
         shutil.copytree(Path(plain, "model"), folder, ignore=lambda *_: ["model.safetensors"], dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """The strong checkpoint that comes with the package: there, packed, readable by others, and as good as it was."""
 
+import csv
 import importlib
 import json
 import re
@@ -147,7 +148,9 @@ def test_it_learns_the_sample_reviews_by_default(tmp_path, capsys):
     assert told["settings"]["lr"] == rate_for(384) == 1.2e-4
     three = re.findall(r"^  (\w+) +0\.\d+  .+$", printed, re.MULTILINE)
     assert three == ["positive", "negative", "normal"], printed
-    assert json.loads((run / "test-metrics.json").read_text())["accuracy"] > 0.78
+    assert json.loads((run / "test-metrics.json").read_text())["accuracy"] > 0.82
+    before, *_ = csv.DictReader((run / "log.csv").read_text(encoding="utf-8").splitlines())
+    assert float(before["dev_accuracy"]) < 0.6, "a new classifier knows nothing"
     classifier = tezukuri.Classifier.load(run)
     probes = tomllib.loads((SAMPLE.parent / "plain.toml").read_text(encoding="utf-8"))["probe"]
     asked = [(text, probe["label"]) for probe in probes for text in probe["templates"]]

@@ -278,6 +278,7 @@ def write_reviews(source: Path, table: Path) -> None:
     benchmarks/small/quasi-reviews.tsv tells the judgements by line and sentence, and benchmarks/small/written.tsv."""
     with gzip.open(source, "rt", encoding="utf-8") as lines:
         found = [[sentence.strip() for sentence in SENTENCE.findall(line.strip())] for line in lines]
+    # Both kinds as texts and the letters of their judges.
     rows = [line.split("\t") for line in (REVIEWS / "written.tsv").read_text(encoding="utf-8").splitlines()]
     for judged in (REVIEWS / "quasi-reviews.tsv").read_text(encoding="utf-8").splitlines():
         place, length, votes = judged.split("\t")
@@ -289,7 +290,7 @@ def write_reviews(source: Path, table: Path) -> None:
     random.Random(0).shuffle(rows)
     with table.open("w", encoding="utf-8") as out:
         for i, (text, votes) in enumerate(rows):
-            counts = Counter(VOTES[vote] for vote in votes)
+            counts = Counter(VOTES[vote] for vote in votes)  # the label is that of most judges, normal where two tie
             (label, most), *others = counts.most_common()
             label = "normal" if any(number == most for _, number in others) else label
             row = {"text": text, "label": label, "votes": counts, "split": "dev" if i < len(rows) // 20 else "train"}

@@ -17,7 +17,8 @@ from ..eval.hits import Hit
 from ..eval.tasks.similarity import Similarity, texts_of
 from ..eval.tasks.table import split_name
 from ..model.ranks import rank
-from .checkpoint import config_of_stopped_run
+from .checkpoint import FILE as CHECKPOINT
+from .checkpoint import config_of_stopped_run, told_how_to_go_on
 from .finetune import run_plan
 from .loop import chosen_epoch
 from .plan import Plan, option
@@ -142,7 +143,8 @@ def adapt(
     assert run.vectors
     device, precision = str(run.scorer.device), run.settings.precision
     after = Encoder(run.model.bert, run.tokenizer, run.vectors, device, precision, run.scorer.cut)
-    now = look(after, guards, terms, texts[:MOST_NEAR], near)
+    with told_how_to_go_on(plan.command, run.folder):
+        now = look(after, guards, terms, texts[:MOST_NEAR], near)
 
     def changed(guard: Guard) -> dict[str, Change]:
         return changes(guard.gold, seen.guards[guard.name], now.guards[guard.name])
@@ -172,6 +174,7 @@ def adapt(
     )
     if not rank():
         page = write_adaptation(run.folder, found)
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
         for line in found.verdicts or ["none was asked for (--guard stsb-ja jsts): nothing is known of what was lost"]:
             print(f"guard   {line}")
         print(f"page    {page}")

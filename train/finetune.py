@@ -262,11 +262,13 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
         run.judge("train", splits["train"])
     if plan.judge_train:
         write_metrics(run.folder, run.judgements["train"])
-    if saved:
+    done = plan.command == "finetune"  # adapt has a page of its own to make, and must be resumed without it
+    if saved and done:
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
     if with_page:
         run.page()
-    (run.folder / CHECKPOINT).unlink(missing_ok=True)
+    if done:
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def wide(column: str) -> int:

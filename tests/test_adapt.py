@@ -17,7 +17,7 @@ from tezukuri.eval.adapting.page import TERMS
 from tezukuri.scripts.adapt import parser
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.options import plan_of
-from tezukuri.train.adapt import AdaptPlan
+from tezukuri.train.adapt import AdaptPlan, look
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 
 SENTENCES = (
@@ -43,14 +43,28 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapted(folder, tmp_path_factory):
+    """A run that was stopped when all was learned, and nothing lacked but the page, and was resumed."""
     options = {"epochs": 2, "batch_size": 8, "lr": 1e-3, "precision": "fp32", "device": "cpu", "report": False}
     options |= {"pair_column": "pair", "scale": [0, 1], "guard": [f"stsb-ja={folder / 'stsb-ja-dev.csv'}"]}
-    root = tmp_path_factory.mktemp("runs")
-    return tezukuri.adapt(folder / "pairs.csv", model="mini", output_dir=root, loss="cosine", **options)
+    options |= {"model": "mini", "loss": "cosine", "output_dir": tmp_path_factory.mktemp("runs")}
+    looks = []
+
+    def stopped_at_the_second(*told):
+        looks.append(told)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+        return look(*told)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tezukuri.train.adapt.look", stopped_at_the_second)
+        tezukuri.adapt(folder / "pairs.csv", **options)
+    (run,) = options["output_dir"].glob("*/*/*")
+    return tezukuri.adapt(resume=run)
 
 
 def test_what_the_page_tells_is_what_the_saved_encoder_does(folder, adapted):
     run, found = adapted
+    assert not (run.folder / CHECKPOINT).exists()
     again = tezukuri.Encoder.load(run.folder / "model", device="cpu", precision="fp32")
     np.testing.assert_allclose(again.similarity(TERMS, TERMS), found.after, atol=2e-5)
     np.testing.assert_allclose(tezukuri.Encoder.load("mini", device="cpu", precision="fp32").similarity(TERMS, TERMS),
@@ -71,7 +85,7 @@ def test_what_the_page_tells_is_what_the_saved_encoder_does(folder, adapted):
     assert not re.search(r"https?://(?!www\.w3\.org)", page.replace("http://purl.org", ""))
 
 
-def test_a_change_is_told_from_chance():
+def test_a_change_is_told_from_chance(monkeypatch):
     random = np.random.default_rng(1)
     gold = random.normal(size=400)
     near, far = gold + 0.3 * random.normal(size=400), gold + 1.5 * random.normal(size=400)
@@ -83,7 +97,9 @@ def test_a_change_is_told_from_chance():
         worse.before == pytest.approx(spearmanr(gold, near)[0])
         and worse.of_before[0] < worse.before < worse.of_before[1]
     )
-    assert changes(gold, np.ones(400), near)["pearson"].before == 0
+    assert changes(gold, np.full(400, 0.1), near)["pearson"].before == 0
+    monkeypatch.setattr("tezukuri.eval.adapting.guards.AT_ONCE", 7 * 400)
+    assert changes(gold, near, far)["spearman"] == worse  # of draws in parts
 
 
 @pytest.mark.parametrize(
@@ -148,7 +164,10 @@ def test_a_guard_may_be_a_table_of_ones_own_and_several_add_up(folder, monkeypat
     assert AdaptPlan.of(guard=["jsts=a=b.csv"]).whole_paths().guard == [f"{folder}/jsts=a=b.csv"]
     assert len(Guard.load("jsts=a=b.csv").examples) == 81
     (folder / "twice").mkdir()
-    (folder / "twice" / "pairs.csv").write_text("text,pair,label\n犬,猫,1\n", encoding="utf-8")
+    (folder / "twice" / "pairs.csv").write_text("text,pair,label\n犬,猫,1\n犬,犬,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"all scores of the guard pairs\.csv are 1, and nothing correlates with these"):
+        Guard.load("twice/pairs.csv")
+    (folder / "twice" / "pairs.csv").write_text("text,pair,label\n犬,猫,1\n犬,犬,2\n", encoding="utf-8")
     data = ["adapt", "--data", "pairs.csv", "--pair-column", "pair", "--guard", "pairs.csv", "twice/pairs.csv"]
     assert command(data) == 1
     assert "the guard pairs.csv is given twice, from two files" in capsys.readouterr().err

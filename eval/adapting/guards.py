@@ -5,6 +5,7 @@ Letters: n pairs, S draws of the bootstrap.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...data.load import READERS, load
 from ...data.table import NONE, SUFFIXES
 from ..encoder import Encoder
 from ..hits import unit
-from ..statistics import DRAWS, PERCENTILES
+from ..statistics import AT_ONCE, DRAWS, PERCENTILES
 
 SHORT = {"stsb-ja": "stsb", "stsb-en": "stsb:language=en"}
 SEED = 0
@@ -28,6 +29,13 @@ class Guard:
     name: str
     split: str
     examples: Sequence[Example]  # n
+
+    def __post_init__(self) -> None:
+        if len({e.label for e in self.examples}) < 2:
+            raise DataError(
+                f"all scores of the guard {self.name} are {self.examples[0].label:g}, and nothing correlates with "
+                "these: give pairs with others too"
+            )
 
     @classmethod
     def load(cls, told: str) -> "Guard":
@@ -85,13 +93,16 @@ def changes(gold: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str
     The bootstrap over pairs (Efron 1979, Annals of Statistics 7): both encoders are judged on the same draws, and the
     change lies between percentiles of the draws' changes.
     """
-    drawn = np.random.default_rng(SEED).integers(len(gold), size=(DRAWS, len(gold)))
-    rows = np.concatenate([np.arange(len(gold))[None], drawn])  # (1 + S, n), the pairs as they are first
-    found = {}
-    for name in ("pearson", "spearman"):
+    n, random, size = len(gold), np.random.default_rng(SEED), max(1, AT_ONCE // len(gold))
+    drawn = (random.integers(n, size=(min(size, DRAWS - start), n)) for start in range(0, DRAWS, size))
+    parts: dict[str, list[list[np.ndarray]]] = {"pearson": [], "spearman": []}  # before and after, of some draws
+    for rows in chain([np.arange(n)[None]], drawn):  # the pairs as they are first
         sides = [side[rows] for side in (gold, before, after)]
-        scores, *both = [rankdata(side, axis=1) for side in sides] if name == "spearman" else sides
-        first, second = (correlations(scores, side) for side in both)
+        for name, (scores, *both) in zip(parts, (sides, [rankdata(side, axis=1) for side in sides]), strict=True):
+            parts[name].append([correlations(scores, side) for side in both])
+    found = {}
+    for name, of_draws in parts.items():
+        first, second = np.concatenate(of_draws, axis=1)  # (1 + S,) each
         low_high = [tuple(np.quantile(of[1:], PERCENTILES).tolist()) for of in (first, second, second - first)]
         found[name] = Change(float(first[0]), float(second[0]), *low_high)
     return found
@@ -101,4 +112,5 @@ def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(S,) correlations of the rows of two (S, n); 0 where one of them is constant."""
     x, y = (side - side.mean(axis=1, keepdims=True) for side in (one, other))
     size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return np.divide((x * y).sum(axis=1), size, out=np.zeros(len(x)), where=size > 0)
+    vary = (np.ptp(one, axis=1) > 0) & (np.ptp(other, axis=1) > 0)
+    return np.divide((x * y).sum(axis=1), size, out=np.zeros(len(x)), where=vary)

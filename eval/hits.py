@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-AT_ONCE = 2**22  # cosines in memory at a time: 32 MiB
+AT_ONCE = 2**22  # numbers in memory at a time, of vectors or cosines: 16 to 32 MiB
 DIGITS = 6  # of a cosine; beyond them equal texts may differ, by the other texts of their batches
 NUMBERS = 2**32  # most vectors of a corpus
 
@@ -48,7 +48,7 @@ def nearest(queries: np.ndarray, corpus: np.ndarray, k: int) -> list[list[Hit]]:
         raise ValueError(f"k is {k}; it must be at least 1")
     require_one_size(queries, corpus)
     queries = unit(queries)
-    rows = max(1, AT_ONCE // max(1, len(queries)))
+    rows = max(1, AT_ONCE // max(1, *queries.shape))
     best = np.empty((len(queries), 0), dtype=np.int64)
     for start in range(0, len(corpus), rows):
         cosines = queries @ unit(corpus[start : start + rows]).T  # (m, R)

@@ -25,14 +25,13 @@ class VectorHead(Head):
     """
 
     name = ""  # of the loss
-    paper = ""
     reads = "mean"
     use = "encode"
     row_each = False
     drops = False
     least_scores = 1  # how many different ones it needs to learn anything
     calibrated = False  # whether `alike` itself is learned, and not the order of pairs
-    of_scores = "scores of {low:g} and below count as unlike, of {high:g} as the same"  # a note on how they are learned
+    of_scores = "scores of {low:g} count as unlike, of {high:g} as the same"  # a note on how they are learned
 
     def __init__(self, hidden_size: int, columns: int) -> None:
         super().__init__()
@@ -66,7 +65,6 @@ class Cosine(VectorHead):
     """(cos(u, v) − y)²: Reimers and Gurevych 2019 (arXiv:1908.10084), section 3, regression objective."""
 
     name = "cosine"
-    paper = "arXiv:1908.10084"
     calibrated = True
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -77,7 +75,6 @@ class Angular(Cosine):
     """(1 − arccos(cos(u, v)) / π − y)²: Cer et al. 2018 (arXiv:1803.11175), equation 1, learned by squares."""
 
     name = "angular"
-    paper = "arXiv:1803.11175"
 
     def alike(self, vectors: Tensor) -> Tensor:
         return 1 - super().alike(vectors).clamp(-NEAR_1, NEAR_1).arccos() / math.pi
@@ -88,7 +85,6 @@ class CoSENT(VectorHead):
     (CoSENT, IEEE/ACM TASLP 32, equation 9). Only the order of the scores counts."""
 
     name = "cosent"
-    paper = "10.1109/TASLP.2024.3402087"
     gathers = True
     of_scores = "the order of the scores alone is learned: answers from {low:g} to {high:g} are cosines from 0 to 1"
     least_scores = 2
@@ -110,7 +106,6 @@ class AnglE(CoSENT):
     Li and Li 2023 (arXiv:2309.12871), section 3.4."""
 
     name = "angle"
-    paper = "arXiv:2309.12871"
 
     def ordered(self, vectors: Tensor) -> Tensor:
         u, v = F.normalize(vectors[:, :2], dim=-1).unbind(dim=1)
@@ -126,7 +121,6 @@ class Contrastive(VectorHead):
     between 0 and 1 are mixed."""
 
     name = "contrastive"
-    paper = "10.1109/CVPR.2006.100"
     margin = 0.5
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -139,13 +133,12 @@ class Ranking(VectorHead):
     Henderson et al. 2017 (arXiv:1705.00652), section 4.4; van den Oord et al. 2018 (arXiv:1807.03748), equation 4.
 
     Where text and pair are the same sentence under two dropouts it is unsupervised SimCSE, with unlike texts the
-    supervised one: Gao et al. 2021 (arXiv:2104.08821), equations 1 and 5 (τ = .05).
+    supervised one: Gao et al. 2021 (arXiv:2104.08821), equations 4 and 5 (τ = .05).
     What is the same as the text or its pair, elsewhere in the batch, is no rival of this pair, nor is another pair of
     the same text.
     """
 
     name = "ranking"
-    paper = "arXiv:1705.00652"
     gathers = True
     of_scores = "every pair is learned as alike, whatever its score"
     temperature = 0.05

@@ -153,17 +153,21 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
     alone = task_for("similarity", data_of([("a", None, None, None), ("c", None, None, None)]))
     assert alone.select == "last" and alone.prepared(data_of([("a", None, None, None)])).examples[0].pair == "a"
     told = [("a", 1.0, "a", None), ("b", 3.0, "b", None), ("b", 3.0, "c", None)]
-    for loss, said in (("cosent", "the order of the scores alone"), ("cosine", "scores of 1 and below count as unlike"),
+    for loss, said in (("cosent", "the order of the scores alone"), ("cosine", "scores of 1 count as unlike, of 3 as"),
                        ("ranking", "every pair is learned as alike, whatever its score")):  # fmt: skip
         notes = task_for(f"similarity:loss={loss}", data_of(told, task="score")).notes(data_of(told))
         assert notes[0].startswith(said) and notes[1].startswith("the same text stands twice in 2 pairs")
     one = Dataset("t", (), [Example("1", "a", 2.0, "dev", pair="b"), Example("2", "c", 2.0, "dev", pair="d")])
-    assert scored.notes(one)[-1].endswith("and 0 here; where it chooses the epoch, the first is kept")
+    assert scored.notes(one)[-1].endswith("and 0 here; where it chooses the epoch, the lowest loss does")
     assert set(alone.measure(np.eye(3, 8), np.array([[np.nan, i, i] for i in range(3)]))) == {"loss", "uniformity"}
     classes = task_for(
         "similarity", data_of([(text, name, None, None) for text, name in zip("abcd", "xxyy", strict=True)], ("x", "y"))
     )
     assert (classes.loss, classes.best, classes.draws) == ("cosine", "spearman", 1)
+    nameless = classes.prepared(data_of([(text, None, None, None) for text in "abc"]))  # of no class, and not of one
+    assert [(e.text, e.label, e.pair) for e in nameless.examples] == [(text, None, text) for text in "abc"]
+    with pytest.raises(ValueError, match="has the names of classes, and the model has learned scores of pairs"):
+        classes.prepared(data_of([("a", "x", "b", None)]))
     with pytest.raises(ValueError, match=r"and beside pairs \(--pair-column\) for similarity"):
         task_for("similarity", dataset_of([f"駅{i}" for i in range(40)], [i + 0.5 for i in range(40)]))
 
@@ -179,6 +183,11 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
         ("similarity", [("a", 1.0, None, None), ("b", 2.0, None, None)], "has scores of single texts"),
         ("similarity:low=0,low=1", [("a", 1.0, "b", None)], "is told low twice"),
         ("similarity:high=0,low=3", [("a", 1.0, "b", None), ("a", 2.0, "b", None)], "the scale goes from 3 to 0"),
+        (
+            "similarity:high=inf",
+            [("a", 1.0, "b", None), ("a", 2.0, "b", None)],
+            "from 1 to inf: give two finite scores",
+        ),
         ("similarity", [("a", 1.0, "b", None)], "all scores of t to learn from are 1: give others too"),
         ("similarity:high=9", [("a", 1.0, "b", None)], "all scores of t to learn from are 1: give others too"),
         ("similarity:low=0,high=1", [("a", 60.0, "b", None), ("a", 1.0, "b", None), ("a", 9.0, "b", None)], "2 of 3 "),

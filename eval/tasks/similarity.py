@@ -3,6 +3,7 @@
 Letters: n examples, P texts of each, H hidden size.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -114,14 +115,15 @@ class Similarity(Task):
     def prepared(self, data: Dataset) -> Dataset:
         """Pairs are drawn from classes, and a text without label or pair is its own pair. ValueError for classes where
         none of them were learned."""
-        if not self.draws and any(isinstance(e.label, str) for e in data.examples):
+        of_classes = any(isinstance(e.label, str) for e in data.examples)
+        if of_classes and (not self.draws or any(e.pair is not None for e in data.examples)):
             raise ValueError(
                 f"{data.name} has the names of classes, and the model has learned scores of pairs: name the columns of "
                 "such (--pair-column, --label-column)"
             )
         notes = list(data.notes)
         alone = [e for e in data.examples if e.pair is None and e.label is None]
-        if self.draws and not any(e.pair is not None for e in data.examples):
+        if of_classes:
             examples = pairs_of_classes(data.examples, self.draws, SEED)
             notes.append(f"{len(data.examples):,} texts of classes became {len(examples):,} pairs (seed {SEED})")
         else:
@@ -158,7 +160,7 @@ class Similarity(Task):
             if own and own[0][1] is not None and len({y for _, y in own}) == 1:
                 found.append(
                     f"all scores of {split} are {own[0][1]:g}: a correlation with them is not defined, and 0 here"
-                    + ("; where it chooses the epoch, the first is kept" if split == "dev" else "")
+                    + ("; where it chooses the epoch, the lowest loss does" if split == "dev" else "")
                 )
         twice = [e.id for e in data.examples if e.split in splits and e.label is not None and e.text == e.pair]
         if twice:
@@ -168,7 +170,8 @@ class Similarity(Task):
             found.append(f"{self.prefix!r} is set before each text, as the model says")
         if self.select == "last":
             found.append(
-                "no split can say which epoch is best for texts that are pairs with themselves: the last is kept"
+                "no split can say which epoch is best for texts that are pairs with themselves: the last is kept, "
+                "unless another is asked for (--select)"
             )
         return found
 
@@ -250,8 +253,8 @@ def check_scale(name: str, scores: Sequence[float], low: float, high: float, dif
             f"all scores of {name} to learn from are {scores[0]:g}: give others too, or, for the loss cosine or "
             f"angular, {ASKED}"
         )
-    if not low < high:
-        raise ValueError(f"the scale goes from {low:g} to {high:g}: give the lower score first")
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"the scale goes from {low:g} to {high:g}: give two finite scores, the lower one first")
     outside = sum(not low <= score <= high for score in scores)
     if 2 * outside > len(scores):
         raise ValueError(

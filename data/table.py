@@ -153,6 +153,8 @@ def read_table(
 
     examples, bad, *_ = collect(path, records, parse, table.encoding)
     notes = list(table.notes)
+    if "pair" in columns and "pair" not in (*wanted.values(), *choice_columns):
+        notes.append("the column 'pair' is not read: --pair-column pair takes it for second texts")
     if splits:
         notes.append("splits: " + ", ".join(f"{name} ({n} texts) is {SPLIT_NAMES[name]}" for name, n in splits.items()))
     if unsure:

@@ -299,6 +299,13 @@ def test_an_id_that_repeats_is_told_and_made_one_of_its_own(tmp_path: Path) -> N
     assert "2 rows have no id in column 'id', and got b.csv:LINE: line 2 is the first" in corpus.notes
 
 
+def test_a_column_called_pair_that_is_not_read_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "text,pair,label\nよい,だめ,1\nだめ,よい,0\n")
+    assert "the column 'pair' is not read: --pair-column pair takes it for second texts" in load(path).notes
+    for read in ({"pair_column": "pair"}, {"text_column": "pair"}):
+        assert "column 'pair'" not in str(load(path, **read).notes)
+
+
 def test_a_column_called_split_need_not_be_one(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "text,label,split\n" + "".join(f"t{n},{n % 2},yes\n" for n in range(40)))
     with pytest.raises(DataError, match=r"'評価'; is it no split\? say --split-column none"):

@@ -158,11 +158,9 @@ def read_npy(path: Path, encoder: Encoder, rows: Sequence[Row], source: str) -> 
     Raises:
         ValueError: they were made by another model, or of other rows, or are broken.
     """
-    *_, told_file = files_of(path)
+    told_file = path.with_suffix(".json")
     if path.suffix.lower() != ".npy" or not path.is_file() or not told_file.is_file():
-        raise DataError(
-            f"{path} with {path.with_suffix('.json').name} beside it is not there: make them (tezukuri embed)"
-        )
+        raise DataError(f"{path} is no .npy with a {told_file.name} beside it: make both (tezukuri embed)")
     made = read_json(told_file)
     if made.get("fingerprint") != encoder.fingerprint():
         raise DataError(

@@ -79,6 +79,8 @@ def told(rows: list[Row], hit: Hit) -> dict[str, Any]:
 
 def queries_of(options: argparse.Namespace) -> list[str]:
     """Those of the command line, then those of --queries."""
+    if options.query_column and not options.queries:
+        raise ValueError("--query-column is of a file of queries: give that too (--queries)")
     for query in options.query:
         if query.strip() in EMPTY:
             raise ValueError("a query is empty: leave it out")

@@ -13,7 +13,7 @@ import torch
 from tiny_checkpoint import TEXTS, TOKENIZER, checkpoint
 
 import tezukuri
-from tezukuri.eval.hits import nearest
+from tezukuri.eval.hits import nearest, unit
 from tezukuri.model.packing import pack
 from tezukuri.scripts.command import main as command
 from tezukuri.weights.sentences import Vectors, write_vectors
@@ -158,6 +158,14 @@ def test_search_is_brute_force_in_blocks(monkeypatch, k):
         expected = sorted(range(50), key=lambda i: (-cosines[i], i))[:k]
         assert [hit.number for hit in hits] == expected
         np.testing.assert_allclose([hit.score for hit in hits], cosines[expected], atol=2e-6)
+
+
+def test_no_more_of_a_corpus_is_in_memory_than_may_be(monkeypatch):
+    taken = []
+    monkeypatch.setattr("tezukuri.eval.hits.AT_ONCE", 40)
+    monkeypatch.setattr("tezukuri.eval.hits.unit", lambda vectors: taken.append(vectors.size) or unit(vectors))
+    nearest(np.ones((1, 4)), np.ones((99, 4)), 2)
+    assert max(taken) == 40
 
 
 def test_hits_name_their_texts_and_equal_texts_come_in_their_order(encoder):
@@ -339,7 +347,7 @@ def test_kept_vectors_are_used_where_they_are_of_this_model_and_these_texts(tabl
         assert search(folder, "部屋", "--vectors", "v.npy") == 1 and message in capsys.readouterr().err
     Path("v.json").unlink()
     assert search(folder, "部屋", "--vectors", "v.npy") == 1
-    assert "v.npy with v.json beside it is not there: make them (tezukuri embed)" in capsys.readouterr().err
+    assert "v.npy is no .npy with a v.json beside it: make both (tezukuri embed)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -347,6 +355,7 @@ def test_kept_vectors_are_used_where_they_are_of_this_model_and_these_texts(tabl
     [
         ((), "there is no query: give one, or a file of them (--queries)"),
         ((" ",), "a query is empty: leave it out"),
+        (("駅", "--query-column", "text"), "--query-column is of a file of queries: give that too (--queries)"),
         (("駅", "--output", "hits.csv"), "--output hits.csv: hits are written as .jsonl"),
         (("--queries", "q.jsonl", "--output", "q.jsonl"), "--output would replace q.jsonl, which is read"),
     ],

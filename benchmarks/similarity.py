@@ -267,8 +267,8 @@ step 5 of [its card](../weights/small/README.md)).
 TUTORIAL = """A tutorial adapts a sentence encoder to the titles of jobs (Kapadia 2023, "Domain Adaption: Fine-Tune
 Pre-Trained NLP Models"): shared weights, angular similarity, squared error, Adam at 1e-5 with β₂ .9999, batches of 8,
 the last fifth of the rows as validation, stopped when the loss of **training** falls no more. Here it is
-`--recipe siamese-tutorial`. Two things differ: Keras clips the gradient of each tensor to 1, here that of all together
-is; and all 20 validation pairs have the same score, .7468, so that no correlation with them is defined.
+`--recipe siamese-tutorial`. One thing differs: Keras clips the gradient of each tensor to 1, here that of all together
+is. All 20 validation pairs have the same score, .7468, so that no correlation with them is defined.
 """
 SHOWN = """The log of seed 1:
 """

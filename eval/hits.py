@@ -39,7 +39,7 @@ def nearest(queries: np.ndarray, corpus: np.ndarray, k: int) -> list[list[Hit]]:
     """For each query the k vectors of the greatest cosine, greatest first; of equals that of the lower number.
 
     queries: (m, H). corpus: (n, H), of any length each, on disk too (np.memmap); where n < k there are n hits. A vector
-        with NaN stands for no text, and is never found.
+        with NaN or infinity stands for no text, and is never found.
 
     Raises:
         ValueError: k is below 1, or the vectors differ in size.

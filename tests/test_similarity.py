@@ -179,6 +179,7 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
         ("similarity:low=0", [("a", None, "b", None)], "has no scores, which low would be of"),
         ("similarity:pairs=3", [("a", 1.0, "b", None), ("a", 2.0, "b", None)], "has no classes to draw pairs from"),
         ("similarity:pairs=0", [("a", "x", None, None), ("b", "y", None, None)], "pairs is 0; it must be at least 1"),
+        ("similarity", [("a", None, "b", None), ("a", 1.0, "b", None)], "has labels of two kinds, None and 1.0"),
         ("similarity", [("a", "x", "b", None)], "has pairs with the names of classes"),
         ("similarity", [("a", 1.0, None, None), ("b", 2.0, None, None)], "has scores of single texts"),
         ("similarity:low=0,low=1", [("a", 1.0, "b", None)], "is told low twice"),

@@ -69,6 +69,9 @@ class Similarity(Task):
         low, high, draws = told.pop("low", None), told.pop("high", None), told.pop("pairs", None)
         of_classes, scored = isinstance(train[0].label, str), train[0].label is not None
         paired = any(e.pair is not None for e in data.examples)
+        odd = next((e for e in train if (e.label is not None, isinstance(e.label, str)) != (scored, of_classes)), None)
+        if odd:
+            raise ValueError(f"{data.name} has labels of two kinds, {train[0].label!r} and {odd.label!r}: give one")
         if paired and of_classes:
             raise ValueError(f"{data.name} has pairs with the names of classes, and vectors are learned from numbers")
         if scored and not paired and not of_classes:

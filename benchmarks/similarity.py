@@ -133,6 +133,9 @@ def main() -> None:
     paths = dict(pair.split("=", 1) for pair in chosen.path)
     remember_cosines()
     for name in chosen.names or [*ROWS, "others"]:
+        if ROWS.get(name, {}).get("recipe") == TITLES["recipe"] and not chosen.titles:
+            print(f"{name} is left out: --titles is the tutorial's training_data.csv")
+            continue
         kept = chosen.output / name
         kept.mkdir(parents=True, exist_ok=True)
         if name == "others" and not (kept / "all.json").exists():

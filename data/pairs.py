@@ -28,11 +28,16 @@ def pairs_of(examples: Sequence[Example], each: int, draw: random.Random) -> Ite
     for number, example in enumerate(examples):
         of_class[example.label].append(number)
     everything = range(len(examples))
+    rare = {  # label → the texts of others, where nearly all texts have it
+        label: [number for number in everything if examples[number].label != label]
+        for label, own in of_class.items()
+        if len(own) > 0.99 * len(examples)
+    }
     for number, example in enumerate(examples):
         same = of_class[example.label]
         for round_ in range(each):
             others: list[tuple[float, Sequence[int]]] = [(1.0, same)] if len(same) > 1 else []
-            others += [(0.0, everything)] if len(same) < len(examples) else []
+            others += [(0.0, rare.get(example.label, everything))] if len(same) < len(examples) else []
             for label, pool in others:
                 other = number
                 while other == number or (examples[other].label == example.label) != bool(label):

@@ -218,6 +218,12 @@ def test_pairs_of_classes_are_of_one_class_or_of_two_and_stay_in_their_split():
     assert found == pairs_of_classes(texts, 3, seed=0) != pairs_of_classes(texts, 3, seed=1)
 
 
+def test_a_rare_class_is_found_among_many_texts():
+    texts = [Example(str(n), f"text {n}", "rare" if n == 7 else "usual", "train") for n in range(20_000)]
+    found = pairs_of_classes(texts, 1, seed=0)  # by trial it would take 400 million draws
+    assert {pair.pair for pair in found if pair.label == 0 and pair.text != "text 7"} == {"text 7"}
+
+
 def test_scores_are_measured_on_their_own_scale():
     task = Similarity(loss="angular")
     task.range = (1.0, 5.0)

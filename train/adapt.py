@@ -138,6 +138,7 @@ def adapt(
     )
     before.how |= {"truncation": plan.truncation} if plan.truncation else {}
     seen = look(before, guards, terms, texts[:MOST_NEAR], near)
+    reads = [how_read(before)]
     del before
     run = run_plan(plan, None, folder, trust)
     assert run.vectors
@@ -145,6 +146,9 @@ def adapt(
     after = Encoder(run.model.bert, run.tokenizer, run.vectors, device, precision, run.scorer.cut)
     with told_how_to_go_on(plan.command, run.folder):
         now = look(after, guards, terms, texts[:MOST_NEAR], near)
+    reads.append(how_read(after))
+    if reads[0] != reads[1]:
+        print(f"note    before and after differ also in how texts were read: {' and '.join(reads)}")
 
     def changed(guard: Guard) -> dict[str, Change]:
         return changes(guard.gold, seen.guards[guard.name], now.guards[guard.name])
@@ -179,6 +183,10 @@ def adapt(
             print(f"guard   {line}")
         print(f"page    {page}")
     return run, found
+
+
+def how_read(encoder: Encoder) -> str:
+    return f"at most {encoder.how['max_length']} tokens, cut by {encoder.how['truncation']}, in {encoder.precision}"
 
 
 @dataclass(frozen=True)

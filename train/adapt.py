@@ -16,6 +16,7 @@ from ..eval.encoder import Encoder
 from ..eval.hits import Hit
 from ..eval.tasks.similarity import Similarity, texts_of
 from ..eval.tasks.table import split_name
+from ..model.precision import name_of
 from ..model.ranks import rank
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run, told_how_to_go_on
@@ -186,7 +187,7 @@ def adapt(
 
 
 def how_read(encoder: Encoder) -> str:
-    return f"at most {encoder.how['max_length']} tokens, cut by {encoder.how['truncation']}, in {encoder.precision}"
+    return f"at most {encoder.how['max_length']} tokens, cut by {encoder.how['truncation']}, in {name_of(encoder.precision)}"
 
 
 @dataclass(frozen=True)

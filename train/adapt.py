@@ -187,7 +187,8 @@ def adapt(
 
 
 def how_read(encoder: Encoder) -> str:
-    return f"at most {encoder.how['max_length']} tokens, cut by {encoder.how['truncation']}, in {name_of(encoder.precision)}"
+    longest, truncation = encoder.how["max_length"], encoder.how["truncation"]
+    return f"at most {longest} tokens, cut by {truncation}, in {name_of(encoder.precision)}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A sweep on a Ray cluster of this machine, of whose workers one is killed while it works."""
 
 import csv
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +20,13 @@ def test_ray_is_asked_for_where_it_is_wanted(capsys, monkeypatch):
     assert "sweep: error: --ray needs Ray, which is not installed: pip install" in capsys.readouterr().err
 
 
-def test_a_cluster_may_get_its_machines_later(monkeypatch):
+def test_a_cluster_may_get_its_machines_later_and_makes_no_run_again_without_end(monkeypatch):
+    monkeypatch.setenv("RAY_task_oom_retries", "")  # to be put back
+    monkeypatch.delenv("RAY_task_oom_retries")
     ray = SimpleNamespace(init=lambda *_, **options: None, nodes=list, remote=lambda **options: lambda work: work)
     monkeypatch.setitem(sys.modules, "ray", ray)
     assert OnRay("auto", 4, command).told == "0 machines of a Ray cluster, 1 core for each run"
+    assert ("RAY_task_oom_retries", "3") in os.environ.items()
 
 
 def test_files_come_back_whole_in_the_place_of_those_before(tmp_path):

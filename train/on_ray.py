@@ -21,7 +21,7 @@ from typing import IO, Any
 from ..weights.files import first_line
 from .places import Process
 
-AGAIN = 3  # times that a run is made again whose worker is lost
+AGAIN = 3  # times that a run is made again whose worker is lost, and as many where Ray ended it for want of memory
 
 
 class OnRay:
@@ -31,9 +31,10 @@ class OnRay:
         command: the function that runs a command of this package, from its name and its options.
     """
 
-    slots = 1 << 30  # Ray has the queue
+    slots = 500  # Ray has the queue; each keeps a file open
 
     def __init__(self, address: str, jobs: int, command: Callable[[list[str]], int]) -> None:
+        os.environ.setdefault("RAY_task_oom_retries", str(AGAIN))  # Ray's own is without end, and it reads this once
         try:
             import ray
         except ModuleNotFoundError as error:

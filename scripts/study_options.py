@@ -31,11 +31,17 @@ def add_study_options(options: argparse.ArgumentParser, folder: str) -> None:
     options.add_argument(
         "--ray", metavar="ADDRESS", help="make the runs on a Ray cluster (auto: the one that runs here)"
     )
-    options.add_argument(
-        "--only", type=parse_fold, default=(1, 1), metavar="K/N", help="of N parts of the runs the K-th"
-    )
+    options.add_argument("--only", type=part, default=(1, 1), metavar="K/N", help="of N parts of the runs the K-th")
     options.add_argument("--study", type=Path, default=Path(folder), help="its folder (%(default)s)")
     options.add_argument("finetune", nargs="*", help="after --: options of finetune that all runs have")
+
+
+def part(text: str) -> tuple[int, int]:
+    """`parse_fold`, for argparse, which has its own words for a ValueError."""
+    try:
+        return parse_fold(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def study_of(options: argparse.Namespace, **more: Any) -> Study:

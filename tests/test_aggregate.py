@@ -5,13 +5,14 @@ import json
 import re
 from itertools import combinations
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tezukuri.eval.study.aggregate import Cost, front, letters, tables_of, turns
-from tezukuri.eval.study.made import read_all
+from tezukuri.eval.study.aggregate import Cost, front, letters, of_choosing, tables_of, turns
+from tezukuri.eval.study.made import Made, read_all
 from tezukuri.eval.study.pictures import cost_svg
 from tezukuri.eval.tasks.metrics import scores
 from tezukuri.scripts.command import main as command
@@ -78,6 +79,8 @@ def test_the_published_runs_give_the_tutorials_table(tmp_path: Path, capsys: pyt
     # Its own table is one that it reads.
     assert command(["aggregate", str(tmp_path / "all.csv"), "--output", str(tmp_path / "again")]) == 0
     assert rows_of(tmp_path / "again" / "best.csv") == best
+    assert command(["aggregate", str(PUBLISHED), str(PUBLISHED), "--output", str(tmp_path / "twice")]) == 0
+    assert rows_of(tmp_path / "twice" / "best.csv") == best
     assert command(["aggregate", str(tmp_path / "all.csv"), "--output", str(tmp_path)]) == 1
     assert "all.csv would be written over: choose another --output" in capsys.readouterr().err
 
@@ -117,6 +120,10 @@ def test_folds_count_as_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "left out" not in printed and "A fold of cross-validation counts as a seed here" in printed
     (good,) = rows_of(tmp_path / "results" / "best.csv")
     assert good["seeds"] == "2" and float(good["f1-sd"]) > 0.01
+    twice = [str(tmp_path / "results" / "all.csv")] * 2  # from its own table, each row is a run once
+    assert command(["aggregate", *twice, "--output", str(tmp_path / "again")]) == 0
+    (again,) = rows_of(tmp_path / "again" / "best.csv")
+    assert again["seeds"] == "2" and again["f1"] == good["f1"] and "counts as a seed" in capsys.readouterr().out
     run_folder(tmp_path, "runs/other", "good", 0.8, 0.8, lr=1e-5, fold="1/2")  # the second one has failed
     assert command(["aggregate", str(tmp_path / "runs"), "--output", str(tmp_path / "results")]) == 0
     printed = capsys.readouterr().out
@@ -134,6 +141,7 @@ def test_runs_that_differ_in_an_option_alone_are_not_the_same(tmp_path: Path) ->
     run_folder(tmp_path, "more", "mini", 0.9, 0.8, seed=2, options={"method": "finetune", "task": None})
     runs, notes = read_all([tmp_path])
     (table,) = tables_of(runs)
+    assert "Not all runs have the same train and dev splits" in of_choosing(table)[1]
     assert not notes and sorted(len(one.runs) for one in table.configurations) == [1, 1, 1, 1, 1, 2]
 
 
@@ -154,12 +162,33 @@ def test_intervals_are_of_texts_and_seeds_and_the_order_may_turn_with_the_seed(t
         run_folder(tmp_path, f"a{seed}", "varied", right, 0.9, seed=seed)
         run_folder(tmp_path, f"b{seed}", "steady", 0.7, 0.9, seed=seed)
     (table,) = tables_of(read_all([tmp_path])[0])
+    assert "splits" not in " ".join(of_choosing(table))
     first, second = table.compared
     f1 = [[run.number("f1") for run in one.runs] for one in table.best]
     turned = [(mine > theirs) + (mine == theirs) / 2 for mine in f1[1] for theirs in f1[0]]
     assert second["beats-first"] == pytest.approx(np.mean(turned)) and 0 < np.mean(turned) < 1
     wide, narrow = (one["f1-high"] - one["f1-low"] for one in (first, second))
     assert wide > narrow + 0.05, "its seeds differ more"
+
+
+def test_many_models_can_be_told_apart_too() -> None:
+    """Of 23 there are 253 pairs, for which 10,000 draws, with a p of 2 / 10,001 at the least, would be too few."""
+    rows = [tuple(answers) for answers in [GOLD] * 22 + [["a"] * len(GOLD)]]
+    numbers = dict.fromkeys(("lr", "f1", "best-val-f1"), 0.5)
+    some = [Made(f"m{n}", numbers, "news", "", "", {}, tuple(LABELS), tuple(GOLD), row) for n, row in enumerate(rows)]
+    (table,) = tables_of(some)
+    assert table.apart == {(n, 22) for n in range(22)}
+
+
+def test_a_run_is_scored_by_its_own_labels(tmp_path: Path) -> None:
+    for model, labels in (("one", LABELS), ("two", [*LABELS, "d"])):
+        run = run_folder(tmp_path, model, model, 0.9, 0.9)
+        config = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps(config | {"data": config["data"] | {"labels": labels}}))
+    (table,) = tables_of(read_all([tmp_path])[0])
+    assert table.drawn is not None
+    one, two = (runs[0, 0] for runs in table.drawn)
+    assert two == pytest.approx(one * 3 / 4)
 
 
 # Millions of parameters, as the tutorial's README has them; it sets models of 200 and more apart.
@@ -276,6 +305,9 @@ def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest
     (run_folder(runs, "score", "one", 0.9, 0.9, seed=3) / "test-metrics.json").write_text('{"spearman": 0.5}')
     (run_folder(runs, "evaluated", "one", 0.9, 0.9, seed=4) / "config.json").write_text('{"options": {}}')
     (run_folder(runs, "broken", "one", 0.9, 0.9, seed=5) / "val-metrics.json").write_text("{")
+    (run_folder(runs, "cut", "one", 0.9, 0.9, seed=6) / "log.csv").write_text("epoch,seconds\n0,0\n1,x\n")
+    (run_folder(runs, "odd", "one", 0.9, 0.9, seed=7) / "val-metrics.json").write_text('{"f1": 0.9, "loss": null}')
+    copytree(runs / "again", runs / "copy")
     assert command(["aggregate", str(runs), "--output", str(tmp_path / "new")]) == 0
     printed = capsys.readouterr().out
     for said in (
@@ -283,7 +315,10 @@ def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest
         f"{runs}/evaluated left out: it is no run of finetune",
         f"{runs}/broken left out: {runs}/broken/val-metrics.json is not JSON",
         f"1 in {runs} left out, without test-metrics.json",
-        f"{runs}/1 left out: {runs}/again is the same run, made later",
+        f"{runs}/cut left out: could not convert string to float: 'x'",
+        f"{runs}/odd left out: its files are not as finetune writes them (TypeError: ",
+        f"{runs}/1 left out: {runs}/again is the same run, made later\n",
+        f"{runs}/again left out: {runs}/copy is the same run\n",
     ):
         assert f"note    {said}" in printed
     assert len(rows_of(tmp_path / "new" / "all.csv")) == 1
@@ -301,6 +336,10 @@ def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest
         (
             "model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1,1,1,1,,1\n",
             ":2: '' (column 'recall') is no num",
+        ),
+        (
+            "model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1,1,97.5,1,1,1\n",
+            ":2: '97.5' (column 'accuracy') is no share of 1",
         ),
         ("model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1\n", ":2: 2 columns where the header has 7"),
         ("model_name,lr,best-val-f1,accuracy,precision,recall,f1\n ,1,1,1,1,1,1\n", ":2: the model's name is empty"),

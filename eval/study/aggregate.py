@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from math import ceil
 from statistics import mean, stdev
 from string import ascii_lowercase
 from typing import Any, NamedTuple
@@ -19,8 +20,8 @@ import numpy as np
 
 from ..statistics import ALPHA, PERCENTILES, holm
 from .document import table
-from .made import NUMBERS, Made, key_of
-from .study import DRAWS, difference, drawn_scores, texts_apart
+from .made import NUMBERS, OF_DATA, Made, key_of
+from .study import AT_ONCE, DRAWS, difference, drawn_scores, texts_apart
 
 # What a model costs → how it is told, its unit, and what is better about one that costs less.
 COSTS = {
@@ -98,28 +99,37 @@ class Table:
         chosen = [max(some, key=lambda one: (one.dev_f1, -one.runs[0].number("lr"))) for some in self.models.values()]
         return sorted(chosen, key=lambda one: -one.f1)
 
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """All pairs of `best`."""
+        return list(combinations(range(len(self.best)), 2))
+
+    @property
+    def draws(self) -> int:
+        """DRAWS, or as many more as it takes for a p, which is at least 2 / draws, to be below ALPHA by Holm."""
+        return max(DRAWS, AT_ONCE * ceil(4 * len(self.pairs) / ALPHA / AT_ONCE))
+
     @cached_property
     def drawn(self) -> list[np.ndarray] | None:
-        """The macro-F1 of each run of each of `best`, on the texts as they are and on each draw: (S, 1 + DRAWS). None
+        """The macro-F1 of each run of each of `best`, on the texts as they are and on each draw: (S, 1 + draws). None
         where not all predictions are known."""
         if not all(run.predicted for one in self.best for run in one.runs):
             return None
-        first = self.best[0].runs[0]
-        gold, labels = np.array(first.gold), first.labels
+        gold = np.array(self.best[0].runs[0].gold)
         return [
-            np.stack([drawn_scores(gold, np.array([run.predicted]), labels)["f1"] for run in one.runs])
+            np.stack([drawn_scores(gold, np.array([r.predicted]), r.labels, self.draws)["f1"] for r in one.runs])
             for one in self.best
         ]
 
     @cached_property
     def apart(self) -> set[tuple[int, int]]:
         """Pairs of `best` whose macro-F1 differs: all pairs by the paired bootstrap of `differences`, by Holm."""
-        scores = [runs.mean(axis=0) for runs in self.drawn or ()]
+        assert self.drawn is not None
+        scores = [runs.mean(axis=0) for runs in self.drawn]
         gold = np.array(self.best[0].runs[0].gold)
         predicted = [np.array([run.predicted for run in one.runs]) for one in self.best]  # (S, n) each
-        pairs = list(combinations(range(len(scores)), 2))
-        ps = [difference(scores[a], scores[b], texts_apart(gold, predicted[a], predicted[b])).p for a, b in pairs]
-        return {pair for pair, p in zip(pairs, holm(ps), strict=True) if p < ALPHA}
+        ps = [difference(scores[a], scores[b], texts_apart(gold, predicted[a], predicted[b])).p for a, b in self.pairs]
+        return {pair for pair, p in zip(self.pairs, holm(ps), strict=True) if p < ALPHA}
 
     @cached_property
     def compared(self) -> list[dict[str, Any]]:
@@ -131,8 +141,8 @@ class Table:
         found = []
         groups = letters(len(self.best), self.apart) if len(self.best) > 1 else [None]
         for place, (runs, group) in enumerate(zip(self.drawn, groups, strict=True)):
-            seeds = np.random.default_rng(0).integers(0, len(runs), (len(runs), DRAWS))
-            low, high = np.quantile(runs[seeds, np.arange(1, DRAWS + 1)].mean(axis=0), PERCENTILES)
+            seeds = np.random.default_rng(0).integers(0, len(runs), (len(runs), self.draws))
+            low, high = np.quantile(runs[seeds, np.arange(1, self.draws + 1)].mean(axis=0), PERCENTILES)
             others = (self.drawn[0], self.drawn[place - 1]) if place else ()
             first, above = (turns(runs[:, 0], other[:, 0]) for other in others) if others else (None, None)
             found.append(dict(zip(COMPARED, (float(low), float(high), group, first, above), strict=True)))
@@ -217,8 +227,9 @@ def all_rows(tables: Sequence[Table]) -> list[dict[str, Any]]:
         for run, other in sorted(runs, key=lambda pair: -pair[0].number("f1")):
             numbers = {name: tidy(name, run.values.get(name)) for name in NUMBERS}
             rows.append(
-                {"model_name": run.model, **numbers, "other": other or None, "test": one.name, "run": run.place}
-            )
+                {"model_name": run.model, **numbers, "other": other or None, "fold": run.fold or None,
+                 "test": one.name, "run": run.place}
+            )  # fmt: skip
     return rows
 
 
@@ -279,11 +290,10 @@ def of_letters(one: Table) -> list[str]:
         return ["There is one model: nothing is compared."]
     if one.drawn is None:
         return ["Which models can be told apart is not known: not all runs have their predictions."]
-    pairs = len(one.best) * (len(one.best) - 1) // 2
     sentence = (
-        f"Models that share a letter cannot be told apart by their macro-F1: {len(one.apart)} of {pairs} pairs differ "
-        f"(paired bootstrap of {DRAWS:,} draws of the texts, corrected by Holm, {100 * ALPHA:g} %). Only texts are "
-        "drawn for that; for the intervals (95 %), seeds too."
+        f"Models that share a letter cannot be told apart by their macro-F1: {len(one.apart)} of {len(one.pairs)} "
+        f"pairs differ (paired bootstrap of {one.draws:,} draws of the texts, corrected by Holm, {100 * ALPHA:g} %). "
+        "Only texts are drawn for that; for the intervals (95 %), seeds too."
     )
     if any(compared["beats-first"] is not None for compared in one.compared):
         sentence += " A model beats the first, and the next better one, in so many pairs of their seeds."
@@ -295,6 +305,8 @@ def of_choosing(one: Table) -> list[str]:
     on_dev, on_test = mean(chosen.dev_f1 for chosen in one.best), mean(chosen.f1 for chosen in one.best)
     told = f"The macro-F1 on dev, by which these were chosen, is {100 * on_dev:.2f} on average, that on test"
     found = [f"{told} {100 * on_test:.2f}: {100 * (on_test - on_dev):+.2f} points."]
+    if len({str([run.settings.get(name) for name in OF_DATA]) for some in one.configurations for run in some.runs}) > 1:
+        found.append("Not all runs have the same train and dev splits: where dev differs, so may what is best on it.")
     lost, worst = dict[str, float](), 0
     for chosen in one.best:
         scores = [other.f1 for other in one.models[chosen.model]]

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from ..runs import read_log, read_predictions
 SCORES = ("loss", "accuracy", "precision", "recall", "f1")
 NUMBERS = ("lr", "best-val-epoch", "best-val-f1", *SCORES, "batch_size", "max_length", "seed", "seconds", "parameters",
            "gpu_memory", "process_memory")  # the memory in bytes, at its peak  # fmt: skip
+SHARES = ("best-val-f1", *SCORES[1:])
 NEEDED = ("model_name", "lr", "best-val-f1", "accuracy", "precision", "recall", "f1")  # of a table of runs
 OWN_COLUMNS = ("lr", "batch_size", "max_length", "seed")  # what columns are for; other settings stand in "other"
+OF_DATA = ("data", "folds", "split_seed")  # settings that tell train and dev splits apart
 # Options that make another model of the same name, beside the settings → their defaults, as older runs have them.
 OF_MODEL = {
     "revision": None, "tokenizer": None, "reset_head": False, "pooling": None, "hidden_dropout": None,
@@ -60,11 +63,13 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Made], list[str]]:
         ValueError: there is no such path, or no run; or a table cannot be read.
     """
     found: dict[Path, Made] = {}
-    runs: list[Made] = []
+    of_tables: dict[Path, list[Made]] = {}
     notes: list[str] = []
     for path in paths:
         if path.suffix.lower() == ".csv" and path.is_file():
-            runs += runs_of_table(path)
+            if path.resolve() not in of_tables:
+                of_tables[path.resolve()], guessed = runs_of_table(path)
+                notes += guessed
             continue
         if not path.is_dir():
             raise ValueError(f"{path} is no folder with runs of finetune, and no .csv of them")
@@ -80,7 +85,7 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Made], list[str]]:
                     notes.append(f"{run} left out: {reason}")
         if unfinished:
             notes.append(f"{unfinished} in {path} left out, without test-metrics.json: not finished, or no test split")
-    runs = [*found.values(), *runs]
+    runs = [*found.values(), *chain(*of_tables.values())]
     if not runs:
         said = f" ({'; '.join(notes)})" if notes else ""
         raise ValueError(f"no run of finetune, with config.json and test-metrics.json, in {listed(paths)}{said}")
@@ -89,16 +94,21 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Made], list[str]]:
 
 
 def made_of(run: Path) -> Made:
-    """A run from its folder; NoRunError where it is none of finetune, or not of classes."""
+    """A run from its folder; NoRunError where it is none of finetune, or not of classes, or a file of it is broken."""
     try:
-        config, test = read_json(run / "config.json"), read_json(run / "test-metrics.json")
-        if not {"options", "settings", "data"} <= set(config) or not (run / "val-metrics.json").is_file():
-            raise NoRunError("it is no run of finetune")
-        dev, predictions = read_json(run / "val-metrics.json"), read_predictions(run, "test")
-    except NoRunError:
-        raise
+        return read_made(run)
     except ValueError as error:
         raise NoRunError(str(error)) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NoRunError(f"its files are not as finetune writes them ({type(error).__name__}: {error})") from error
+
+
+def read_made(run: Path) -> Made:
+    """A run from its folder, whose files may be broken."""
+    config, test = read_json(run / "config.json"), read_json(run / "test-metrics.json")
+    if not {"options", "settings", "data"} <= set(config) or not (run / "val-metrics.json").is_file():
+        raise NoRunError("it is no run of finetune")
+    dev, predictions = read_json(run / "val-metrics.json"), read_predictions(run, "test")
     options, settings, data = config["options"], config["settings"], config["data"]
     lacking = [name for name in SCORES if not isinstance(test.get(name), int | float)]
     if lacking or not isinstance(dev.get("f1"), int | float):
@@ -138,11 +148,11 @@ def kept_epoch(log: Sequence[dict[str, Any]], dev: dict[str, Any]) -> int | None
     return int(min(rows, key=lambda r: (abs(r["dev_f1"] - dev["f1"]), abs(r["dev_loss"] - dev["loss"])))["epoch"])
 
 
-def runs_of_table(path: Path) -> list[Made]:
-    """The runs in a table like `all.csv`, ours or the tutorial's; without predictions.
+def runs_of_table(path: Path) -> tuple[list[Made], list[str]]:
+    """The runs in a table like `all.csv`, ours or the tutorial's, without predictions; and notes of what was guessed.
 
     Raises:
-        ValueError: a column is missing, or a cell is no number; the message names the line.
+        ValueError: a column is missing, or a cell is no number, or no score; the message names the line.
     """
     opened = open_table(path)
     if missing := [name for name in NEEDED if name not in opened.columns]:
@@ -160,15 +170,18 @@ def runs_of_table(path: Path) -> list[Made]:
             cell = row.get(name, "").strip()
             try:
                 values[name] = number_of(cell) if cell or name in NEEDED else None
+                if name in SHARES and not 0 <= (values[name] or 0) <= 1:
+                    raise ValueError("is no share of 1")
             except ValueError as error:
                 raise ValueError(f"{path}:{line}: {cell!r} (column {name!r}) {error}") from error
         if not row["model_name"].strip():
             raise ValueError(f"{path}:{line}: the model's name is empty")
         test, other = row.get("test") or path.name, {"other": row["other"]} if row.get("other") else {}
-        runs.append(Made(row["model_name"].strip(), values, test, str(path.resolve()), f"{path}:{line}", other))
+        model, fold = row["model_name"].strip(), row.get("fold", "").strip()
+        runs.append(Made(model, values, test, str(path.resolve()), f"{path}:{line}", other, fold=fold))
     if not runs:
         raise ValueError(f"{path} has no runs below its header")
-    return runs
+    return runs, opened.notes
 
 
 def without_repeated(runs: Sequence[Made]) -> tuple[list[Made], list[str]]:
@@ -179,7 +192,8 @@ def without_repeated(runs: Sequence[Made]) -> tuple[list[Made], list[str]]:
         seed = run.values["seed"]
         same = (run.test, run.texts, key_of(run), run.fold, f"unknown {number}" if seed is None else seed)
         if same in last:
-            notes.append(f"{last[same].place} left out: {run.place} is the same run, made later")
+            later = ", made later" if run.started > last[same].started else ""
+            notes.append(f"{last[same].place} left out: {run.place} is the same run{later}")
         last[same] = run
     kept = {id(run) for run in last.values()}
     return [run for run in runs if id(run) in kept], notes

@@ -19,7 +19,8 @@ from ..runs import read_log, read_predictions
 from ..statistics import PERCENTILES, RISE, drawn_class_scores
 
 BASELINE = "baseline"
-DRAWS = 10_000  # of the bootstrap
+DRAWS = 10_000  # of the bootstrap, by default
+AT_ONCE = 500  # of them
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,17 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
     return {name: difference(ours[name], theirs[name], apart) for name in ours}
 
 
-def drawn_scores(gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
-    """Accuracy and macro-F1, means over S runs, of the n texts as they are and then of each draw: (1 + DRAWS,) each.
+def drawn_scores(
+    gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str], draws: int = DRAWS
+) -> dict[str, np.ndarray]:
+    """Accuracy and macro-F1, means over S runs, of the n texts as they are and then of each draw: (1 + draws,) each.
 
     gold: (n,) labels. predicted: (S, n) labels.
     """
     n = len(gold)
     parts = [
-        drawn_class_scores(gold, predicted, labels, draws) for draws in [np.ones((1, n), np.float32), *drawn_texts(n)]
+        drawn_class_scores(gold, predicted, labels, part.astype(np.float32))
+        for part in [np.ones((1, n)), *drawn_texts(n, draws)]
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -163,18 +167,19 @@ def difference(ours: np.ndarray, theirs: np.ndarray, apart: int) -> Difference:
     whole = (ours - theirs).round(9)  # so that equal scores differ by 0
     low, high = np.quantile(whole[1:], PERCENTILES)
     tail = min(np.sum(whole[1:] <= 0), np.sum(whole[1:] >= 0))
-    p = min(1.0, max(2.0 ** (1 - apart), 2 * (tail + 1) / (DRAWS + 1)))  # + 1: the texts as they are count as a draw
+    p = min(1.0, max(2.0 ** (1 - apart), 2 * (tail + 1) / len(whole)))  # + 1: the texts as they are count as a draw
     return Difference(float(whole[0]), float(low), float(high), float(p))
 
 
 @lru_cache(maxsize=1)
-def drawn_texts(n: int) -> list[np.ndarray]:
-    """How often each of n texts is in each draw, in parts of (draws, n)."""
+def drawn_texts(n: int, draws: int) -> list[np.ndarray]:
+    """How often each of n texts is in each draw, in parts of (AT_ONCE, n); more draws begin with the same ones."""
     random = np.random.default_rng(0)
     parts = []
-    for _ in range(20):
-        chosen = random.integers(0, n, (DRAWS // 20, n)) + n * np.arange(DRAWS // 20)[:, None]
-        parts.append(np.bincount(chosen.ravel(), minlength=n * len(chosen)).reshape(-1, n).astype(np.float32))
+    for _ in range(draws // AT_ONCE):
+        chosen = random.integers(0, n, (AT_ONCE, n)) + n * np.arange(AT_ONCE)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=n * AT_ONCE).reshape(-1, n)
+        parts.append(counts.astype(np.uint8 if counts.max() < 256 else np.float32))
     return parts
 
 

@@ -22,10 +22,11 @@ from tezukuri.scripts import sweep
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.study_options import study_of
 from tezukuri.train import places
+from tezukuri.train.checkpoint import require_whole
 from tezukuri.train.models import LISTS, models_of, parted
 from tezukuri.train.places import Here
 from tezukuri.train.plan import DATA, DataOptions, Plan
-from tezukuri.train.study import SAME, Cell, arguments_of, cells, why_failed
+from tezukuri.train.study import SAME, Cell, arguments_of, best_of, cells, why_failed
 
 PUBLISHED = Path(__file__).with_name("hpprc-runs.csv")
 
@@ -129,7 +130,7 @@ def test_parts_of_a_grid_are_all_of_it(runs, tmp_path, capsys):
     for part in ("2/3", "1/3", "3/3"):
         assert command(sweep_of(tmp_path / "study", "--models", "x", "y", "--seeds", "2", "--only", part)) == 0
     said = capsys.readouterr().out
-    assert "the part 2/3 of 4, of which 0 are finished" in said and "Of 4 runs 0 failed (failed.csv), and 3 are" in said
+    assert "the part 2/3 of 4, of which 0 are finished" in said and "Of 4 runs 0 failed, and 3 are" in said
     assert sorted(told[told.index("--output-dir") + 1] for told in runs.started) == [
         str(tmp_path / "study" / model / "default" / f"seed-{seed}") for model in "xy" for seed in (1, 2)
     ]
@@ -231,6 +232,40 @@ def test_a_cut_run_goes_on_or_begins_anew(runs, tmp_path):
     runs.started.clear()
     assert command(asked) == 0
     assert [told[:2] for told in runs.started] == [["--resume", str(one)], ["--data", "sample"]]
+
+
+@pytest.mark.parametrize("reason", ["a broken checkpoint", "CUDA out of memory", "another user's"])
+def test_a_run_that_cannot_go_on_from_its_checkpoint_begins_anew(reason, runs, tmp_path):
+    asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "1")
+    assert command(asked) == 0
+    run = tmp_path / "mini/default/seed-1/model/2026-01-01/00-00-00"
+    (run / "checkpoint.pt").write_text("no archive")
+    if reason == "a broken checkpoint":
+        with pytest.raises(ValueError, match="cannot be read") as raised:
+            require_whole(run / "checkpoint.pt")
+        reason = f"finetune: error: {raised.value}"
+    (tmp_path / "mini/default/seed-1/failed.txt").write_text(reason)
+    assert command(asked) == 0
+    assert runs.started[1][0] == ("--data" if "cannot be read" in reason else "--resume")
+
+
+def test_a_model_whose_files_changed_is_refused(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        Path(name).mkdir()
+        Path(name, "config.json").write_text("{}")
+    assert command(sweep_of(tmp_path / "study", "--models", "one", "--seeds", "1")) == 0
+    assert command(sweep_of(tmp_path / "study", "--models", "two", "one", "--seeds", "1")) == 0
+    Path("two", "config.json").write_text('{"a": 1}')
+    assert command(sweep_of(tmp_path / "study", "--models", "one", "--seeds", "2")) == 0 and len(runs.started) == 3
+    assert command(sweep_of(tmp_path / "study", "--models", "one", "two", "--seeds", "1")) == 1
+    assert "files of the model two changed since runs in" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_locked_that_is_said(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError("no locks")))
+    assert command(sweep_of(tmp_path, "--models", "mini", "--seeds", "1")) == 0
+    assert f"note    no locks in {tmp_path}: let no second process" in capsys.readouterr().out
 
 
 def test_a_run_that_another_process_makes_is_waited_for(runs, tmp_path, monkeypatch, capsys):
@@ -355,10 +390,13 @@ def test_pairs_that_share_a_text_with_those_of_train_are_told():
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/x", ""])
-def test_a_fold_is_a_part_of_a_whole(text):
+def test_a_fold_is_a_part_of_a_whole(text, capsys):
     assert parse_fold("2/5") == (2, 5)
     with pytest.raises(ValueError, match="is no part of a whole"):
         Plan(fold=text)
+    with pytest.raises(SystemExit):
+        sweep.parser().parse_args(["--only", text])
+    assert f"argument --only: {text!r} is no part of a whole: write 2/5" in capsys.readouterr().err
 
 
 def test_folds_are_runs_of_their_own(runs, tmp_path, capsys):
@@ -369,6 +407,7 @@ def test_folds_are_runs_of_their_own(runs, tmp_path, capsys):
     assert [told[told.index("--fold") + 1] for told in runs.started] == ["1/2", "2/2"]
     assert (tmp_path / "study" / "mini" / "default" / "fold-2-seed-1").is_dir()
     said = capsys.readouterr().out
+    assert "data    cross-validation: train and dev dealt into 2 parts, class by class" in said
     assert "Mean ± standard deviation over 2 folds: each" in said and "Bengio and Grandvalet 2004" in said
     assert [row["fold"] for row in rows_of(tmp_path / "study" / "runs.csv")] == ["1", "2"]
     assert len(rows_of(tmp_path / "study" / "all.csv")) == 2 and "counts as a seed here" in said
@@ -395,6 +434,21 @@ def test_means_are_of_any_score_and_without_test():
         "| model | lr | runs | dev spearman | seconds |", "| --- | --- | --- | --- | --- |",
         "| n | 1e-05 | 1 | 0.900 | 5 |", "| m | 1e-05 | 2 | 0.550 ± 0.071 | 3 |",
     ]  # fmt: skip
+
+
+def test_of_losses_the_lowest_is_first_and_texts_are_judged_with_each_seed():
+    rows = [{"model": name, "method": "default", "lr": 1e-5, "seed": 1, "dev_loss": loss, "seconds": 3}
+            for name, loss in {"worse": 0.9, "better": 0.4}.items()]  # fmt: skip
+    told = means(rows, "loss", folds=2, seeds=2)
+    assert [line.split()[1] for line in told.splitlines()[2:4]] == ["better", "worse"]
+    assert "over 2 folds and 2 seeds: each text of train and dev is judged once with each seed by" in told
+
+
+def test_a_run_is_told_by_the_score_that_it_has(tmp_path):
+    (tmp_path / "config.json").write_text('{"options": {"task": "similarity"}}')
+    for scores, best in (({"loss": 1, "spearman": 0.5}, "spearman"), ({"loss": 1, "mrr": 0.5}, "mrr")):
+        (tmp_path / "val-metrics.json").write_text(json.dumps(scores))
+        assert best_of(tmp_path) == best
 
 
 def test_a_cell_of_a_table_is_one_whatever_stands_in_it():

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -23,6 +24,7 @@ from ..eval.runs import read_log, write_csv, write_json, write_whole
 from ..eval.study.study import BASELINE
 from ..eval.tasks.table import TASKS, kind_of_labels, split_name
 from ..weights.files import read_json
+from ..weights.find import SHIPPED, find
 from .checkpoint import FILE as CHECKPOINT
 from .models import parted
 from .places import Place, Process
@@ -41,6 +43,7 @@ SAME = (
 PLAIN = "default"  # the method that is none: finetune, with the regularizers of its recipe
 CELL = "cell.json"  # in the folder of a cell: which it is
 FAILED = "failed.txt"  # in the folder of a cell: why its run failed
+ANEW = ("start the run anew", "restore it, or say --trust", "the data is not what")  # why `--resume` never goes on
 ERROR = re.compile(r"\w+: error: |[\w.]*(Error|Exception)\b")
 
 
@@ -87,17 +90,16 @@ class Study:
 
 
 def begin(study: Study, methods: Sequence[str]) -> None:
-    """Make the study's folder; ValueError where one is there that was begun with other options or data, or for what no
-    run could do."""
+    """Make the study's folder; ValueError where one is there that was begun with other options, data or models, or for
+    what no run could do."""
     data = check(study, methods)
     common: dict[str, Any] = {"finetune": list(study.finetune), "soup": study.soup, "folds": study.folds}
     common |= {"judge_train": study.judge_train, "data": data.sha256}
-    file = study.folder / "study.json"
+    file, models = study.folder / "study.json", hashes_of_models(study, methods)
     study.folder.mkdir(parents=True, exist_ok=True)
-    if not file.is_file():
-        write_json(file, common)
-        return
-    before = common | {"folds": 0} | read_json(file)  # what older studies do not tell is taken to be the same
+    # What older studies do not tell is taken to be the same.
+    before = common | {"models": {}} | ({"folds": 0} | read_json(file) if file.is_file() else {})
+    known: dict[str, str] = before.pop("models")
     if before | {"data": data.sha256} != common:
         who = "compare" if before["judge_train"] else "sweep"
         others = ["--soup"] * before["soup"] + [f"{before['folds']} folds"] * bool(before["folds"])
@@ -106,6 +108,31 @@ def begin(study: Study, methods: Sequence[str]) -> None:
     if before != common:
         what = f"texts, labels or splits of {data.name} changed"
         raise ValueError(f"the data is not what the runs in {study.folder} learn: {what}: choose another --study")
+    if changed := [name for name in models if known.get(name, models[name]) != models[name]]:
+        what = f"files of the model {changed[0]} changed since runs in {study.folder} began with them"
+        raise ValueError(f"{what}: choose another --study, or put them back")
+    if not file.is_file() or known | models != known:
+        write_json(file, common | {"models": known | models})
+    with file.open("a", encoding="utf-8") as opened, suppress(BlockingIOError):
+        if not lock(opened):
+            print(f"note    no locks in {study.folder}: let no second process make runs of this study at the same time")
+    for note in data.notes:
+        print(f"data    {note}")
+
+
+def hashes_of_models(study: Study, methods: Sequence[str]) -> dict[str, str]:
+    """Model → the SHA-256 of the files in its folder, of those that are in one."""
+    given = [study.plan_of(arguments_of(study, m, model)).model for model in study.models or [""] for m in methods]
+    found = {}
+    for name in dict.fromkeys(given):
+        if name not in SHIPPED and Path(name).expanduser().is_dir():
+            whole = sha256()
+            for path in sorted(find(name, weights=False).folder.iterdir()):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        whole.update(f"{path.name} {file_digest(file, 'sha256').hexdigest()}\n".encode())
+            found[name] = whole.hexdigest()
+    return found
 
 
 def check(study: Study, methods: Sequence[str]) -> Dataset:
@@ -186,6 +213,7 @@ def start(study: Study, cell: Cell) -> Process | None:
     """Start a run, or resume it; None where it is finished.
 
     The run holds a lock on its `output.txt`, also when this process has ended: BlockingIOError where another has it.
+    One whose checkpoint it could not go on from begins anew.
     """
     folder = study.folder / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,9 +221,9 @@ def start(study: Study, cell: Cell) -> Process | None:
         lock(output)
         if finished_run(study, cell):
             return None
+        failed, run = reason_of(folder), run_folder(folder)
         (folder / FAILED).unlink(missing_ok=True)
-        run = run_folder(folder)
-        if run and (run / CHECKPOINT).is_file():
+        if run and (run / CHECKPOINT).is_file() and not any(words in failed for words in ANEW):
             return study.place.start(["--resume", str(run)], folder, output)
         for path in folder.iterdir():
             if path.is_dir():
@@ -210,15 +238,25 @@ def start(study: Study, cell: Cell) -> Process | None:
         return study.place.start(arguments, folder, output)
 
 
-def lock(file: IO[str]) -> None:
-    """Lock a file, for as long as a process has it open; where the system or the disk has no locks, it is not."""
+def lock(file: IO[str]) -> bool:
+    """Lock a file, for as long as a process has it open; False where the system or the disk has no locks."""
     try:
         if sys.platform != "win32":
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
     except BlockingIOError:
         raise
     except OSError:
         pass
+    return False
+
+
+def reason_of(folder: Path) -> str:
+    """Why the run of a cell failed; empty where it has not, or is being tried again."""
+    try:
+        return (folder / FAILED).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def why_failed(code: int | None, output: Path) -> str:
@@ -238,10 +276,10 @@ def run_all(study: Study, methods: Sequence[str], write: Callable[[], None]) -> 
     """Run what is not finished, of `only` a part of the grid, and `write` tables as runs end."""
     grid = cells(study, methods)
     number, parts = study.only
-    waiting = grid[number - 1 :: parts]
-    n, done = len(waiting), sum(finished_run(study, cell) is not None for cell in waiting)
+    own = grid[number - 1 :: parts]
+    n, waiting = len(own), [cell for cell in own if not finished_run(study, cell)]
     part = f", the part {number}/{parts} of {len(grid)}" if parts > 1 else ""
-    print(f"study   {n} runs{part}, of which {done} are finished; {study.place.told}", flush=True)
+    print(f"study   {n} runs{part}, of which {n - len(waiting)} are finished; {study.place.told}", flush=True)
     at_work: dict[Cell, Process] = {}
     begun, made, told = time.monotonic(), 0, False
     try:
@@ -308,8 +346,10 @@ def row_of(cell: Cell, run: Path) -> dict[str, Any]:
 
 
 def best_of(run: Path) -> str:
-    """The score that the epochs of a run are chosen by."""
-    return TASKS[split_name(read_json(run / "config.json")["options"]["task"])[0]].best
+    """The score that the epochs of a run are chosen by; similarity without scores of pairs has only the others."""
+    usual = TASKS[split_name(read_json(run / "config.json")["options"]["task"])[0]].best
+    known = read_json(run / "val-metrics.json")
+    return next((name for name in (usual, "mrr", "loss") if name in known), usual)
 
 
 def failures(study: Study, grid: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -317,11 +357,9 @@ def failures(study: Study, grid: Sequence[Cell]) -> list[dict[str, Any]]:
     found = []
     for cell in grid:
         folder = study.folder / cell.folder
-        with suppress(FileNotFoundError):  # it has not failed, or is being tried again
-            reason = (folder / FAILED).read_text(encoding="utf-8").strip()
-            # Another process may have made it again before the first had noted that it failed.
-            if not finished_run(study, cell):
-                found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
+        # Another process may have made it again before the first had noted that it failed.
+        if (reason := reason_of(folder)) and not finished_run(study, cell):
+            found.append({**cell.row, "reason": reason, "log": str(folder / "output.txt")})
     return found
 
 

@@ -28,10 +28,9 @@ def sweep(study: Study) -> str:
     text = f"# Sweep\n\n{means(rows, best_of(finished[0]), study.folds, study.seeds)}\n"
     if len(finished) < len(grid):
         made = len(grid) - len(finished) - len(failed)
-        text += (
-            f"\nOf {len(grid)} runs {len(failed)} failed (failed.csv), and {made} are not made yet: means are of those "
-        )
-        text += "that are finished.\n"
+        where = " (failed.csv)" if failed else ""
+        text += f"\nOf {len(grid)} runs {len(failed)} failed{where}, and {made} are not made yet: "
+        text += "means are of those that are finished.\n"
     write_whole(study.folder / "sweep.md", text)
     return text
 

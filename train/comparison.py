@@ -49,7 +49,11 @@ def compare(study: Study) -> str:
     grid = cells(study, methods)
     text = "# Comparison\n\n"
     if failed := failures(study, grid):
-        lost = dict.fromkeys(row["method"] for row in failed if row["method"] not in {run.method for run in runs})
+        made = {(cell.method, cell.lr) for cell in grid if finished_run(study, cell)}
+        lost = dict.fromkeys(
+            f"{row['method']} with the rate {row['lr']:g}" if row["method"] in dict(made) else row["method"]
+            for row in failed if (row["method"], row["lr"]) not in made
+        )  # fmt: skip
         seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
         without = f"; none of {', '.join(lost)} is finished" if lost else ""
         text += FAILED.format(failed=len(failed), runs=len(grid), seeds=seeds, without=without)

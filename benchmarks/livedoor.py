@@ -165,8 +165,9 @@ def unpacked(kind: str, place: str, found: Mapping[str, Any]) -> Made:
     names = dict(enumerate(found["labels"]))
     gold, predicted = (tuple(names[int(digit)] for digit in found[name]) for name in ("gold", "predicted"))
     epochs = {"epochs": found["settings"]["epochs"]} if "epochs" in found["settings"] else {}
+    machine = f"{found['machine'].get('gpu') or found['machine']['cpu']}, {found['machine']['threads']}"
     return Made(KINDS[kind].title, found["values"], "livedoor", found["gold"], place, epochs, tuple(found["labels"]),
-                gold, predicted, found["started"], json.dumps(found["machine"]["cpu"]))  # fmt: skip
+                gold, predicted, found["started"], machine)  # fmt: skip
 
 
 def gpu() -> dict[str, str]:

@@ -194,6 +194,11 @@ def test_the_document_of_livedoor_is_what_aggregate_finds_in_its_runs(livedoor, 
     assert "| small | 5.0 M | 5e-05 | epochs=4 | 3 |" in text, "the rate that dev chooses"
     assert text.count("| small | ") == 5, "the table, three rates, what it took"
     assert "- With 512 tokens `small` has +" in text and "was reached" in text and "longer than 512." in text
+    assert "several kinds of machine" not in text
+    on_gpu = json.loads((tmp_path / "small" / "5e-05-2.json").read_text())
+    on_gpu["machine"]["gpu"] = "a GPU"
+    (tmp_path / "small" / "5e-05-2.json").write_text(json.dumps(on_gpu))
+    assert "the times are of several kinds of machine" in livedoor.document(tmp_path)
     (tmp_path / "small" / "5e-05-2.json").unlink()
     assert "small: 5e-05 with seed 2 (`run small`)" in livedoor.document(tmp_path)
 

@@ -397,12 +397,13 @@ def test_a_comparison_without_the_runs_that_failed_says_so(finished_study, small
     monkeypatch.setattr(subprocess, "Popen", Process)
     told = json.loads((copy / "study.json").read_text(encoding="utf-8"))
     (copy / "study.json").write_text(json.dumps(told | {"soup": False}))
-    methods = ["--method", "label-smoothing", "--method", "ema", "--method", "baseline", "--seeds", "1", "--lr", "1e-3"]
-    assert command(["compare", *methods, "--study", str(copy), "--", *small]) == 1
+    methods = ["--method", "label-smoothing", "--method", "ema", "--method", "baseline", "--seeds", "1"]
+    assert command(["compare", *methods, "--lrs", "1e-3", "1e-2", "--study", str(copy), "--", *small]) == 1
     said = capsys.readouterr()
-    assert "1 of 3 runs failed (failed.csv). Compared are the runs with seed 1, which all methods here" in said.out
-    assert "finished; none of ema is finished" in (text := (copy / "comparison.md").read_text(encoding="utf-8"))
-    assert "| label-smoothing |" in text and "| ema |" not in text and "1 run failed" in said.err
+    assert "4 of 6 runs failed (failed.csv). Compared are the runs with seed 1, which all methods here" in said.out
+    lost = "none of baseline with the rate 0.01, label-smoothing with the rate 0.01, ema is finished"
+    assert f"finished; {lost}" in (text := (copy / "comparison.md").read_text(encoding="utf-8"))
+    assert "| label-smoothing |" in text and "| ema |" not in text and "4 runs failed" in said.err
 
 
 def test_pairs_are_of_regularizers_alone():

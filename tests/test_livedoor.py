@@ -204,4 +204,5 @@ def test_prepare_writes_all_or_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["a.tar.gz"]
     assert command([*asked, "--bad-rows", "skip"]) == 0 and "1 broken articles left" in capsys.readouterr().out
     assert command(asked) == 1 and "out is there already: choose another --output" in capsys.readouterr().err
-    assert command([*asked[:4], "--data-path", str(tmp_path / "none")]) == 1
+    assert command([*asked[:3], str(tmp_path / "new"), "--data-path", str(tmp_path / "none")]) == 1
+    assert f"no such file or folder: {tmp_path / 'none'}" in capsys.readouterr().err

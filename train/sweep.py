@@ -1,6 +1,6 @@
 """A sweep: models, methods and rates, each with several seeds or folds: a study, and its tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..eval.runs import write_csv, write_whole
@@ -46,10 +46,5 @@ def write_rows(study: Study, methods: Sequence[str]) -> None:
     """`runs.csv`, and, of classes with a test split, `all.csv` as `aggregate` has it."""
     if rows := rows_of(study, methods):
         write_csv(study.folder / "runs.csv", rows)
-        if is_for_aggregate(rows):
+        if any(row.get("test_f1") is not None for row in rows):
             write_csv(study.folder / "all.csv", all_rows(tables_of(read_all([study.folder])[0])))
-
-
-def is_for_aggregate(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether `aggregate` can tell more of the runs: they are of classes, with a test split."""
-    return any(row.get("test_f1") is not None for row in rows)

@@ -104,6 +104,12 @@ def test_its_scores_are_those_of_sklearn_and_thresholds_are_the_best():
     assert again.thresholds.tolist() == task.thresholds.tolist()[::-1]
 
 
+def test_a_label_that_is_best_told_of_all_texts_is_told_of_all():
+    task, logits = Multilabel(["a", "b"]), np.array([[-3.0, -3], [-2, -2], [-1, 2]])
+    task.adjust(logits, np.array([[1, 0], [1, 0], [1, 1]], dtype=np.float32))
+    assert task.answers(logits) == [("a",), ("a",), ("a", "b")]
+
+
 def test_it_is_learned_and_loaded_with_its_thresholds(run):
     assert run.scores["dev"]["micro_f1"] > 0.8 and run.log[-1]["train_r-drop"] > 0
     thresholds = run.task.thresholds.tolist()

@@ -101,6 +101,8 @@ def test_its_scores_are_those_of_scipy():
     assert found["mae"] == pytest.approx(float(np.abs(np.clip(logits, 0, 1) - gold).mean()))
     assert task.answers(logits) == pytest.approx(np.clip(logits[:, 0], 0, 1), abs=1e-5)
     assert task.measure(logits, np.ones_like(gold))["spearman"] == 0  # not defined
+    task.range = (1 / 3, 2 / 3)  # rounded to six digits, they lie outside
+    assert set(task.answers(np.array([[-1.0], [0.5], [2.0]]))) == {1 / 3, 0.5, 2 / 3}
     with pytest.raises(ValueError, match="there is no example"):
         task.measure(logits[:0], gold[:0])
 

@@ -77,7 +77,7 @@ class Multilabel(Task):
         for column in range(len(self.labels)):
             own = np.sort(probabilities[:, column])
             right = np.sort(probabilities[targets[:, column] > HALF, column])
-            tried = np.unique([*(own[1:] + own[:-1]) / 2, HALF])
+            tried = np.unique([*(own + np.append(0, own[:-1])) / 2, HALF])  # the lowest tells the label of all
             told, hits = (len(some) - some.searchsorted(tried) for some in (own, right))  # at or above each
             f1 = 2 * hits / np.maximum(told + len(right), 1)
             self.thresholds[column] = min(tried[f1 == f1.max()], key=lambda threshold: abs(threshold - HALF))

@@ -57,7 +57,7 @@ class Score(Task):
 
     def answers(self, logits: np.ndarray) -> list[float]:
         """Six digits of them, as many as fp32 has."""
-        return [float(f"{number:.6g}") for number in logits[:, 0].clip(*self.range).tolist()]
+        return np.clip([float(f"{number:.6g}") for number in logits[:, 0].tolist()], *self.range).tolist()
 
     def measure(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         """The mean squared error, the correlations of Pearson and Spearman, and the mean distance of the answers (MAE).

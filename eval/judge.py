@@ -75,6 +75,11 @@ def judge(
             f"The model knows {', '.join(model_labels)}; the data has {', '.join(data_labels)}. "
             f"Without a label of its own for the others, it reaches {ceiling(gold, model_labels):.1%} accuracy at best."
         )
+    if others := labels[len(data_labels) :]:
+        remarks.append(
+            f"The data has no {', '.join(others)}: "
+            "macro averages in the metrics are over its labels, in this table over all."
+        )
     if neutral:
         remarks.append(f"Predictions whose two probabilities differ by less than {width:g} are called {neutral}.")
     metrics = {

@@ -114,16 +114,21 @@ def scatter(gold: Sequence[float], predicted: Sequence[float], labels: Sequence[
 def f1_of_kinds(
     gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: Sequence[str], title: str
 ) -> bytes:
-    """A PNG with a bar for each kind of entities, the most frequent first, as long as its F1; `labels` are not used."""
-    counts = list(counts_by_kind(gold, predicted).items())[:MOST_CLASSES]
+    """A PNG with a bar for each kind of entities, as long as its F1; `labels` are not used.
+
+    Of more than MOST_CLASSES kinds it has the most frequent ones, and its title says so.
+    """
+    found = counts_by_kind(gold, predicted)
+    counts = list(found.items())[:MOST_CLASSES]
+    which = f"the {len(counts)} most frequent of {len(found)} kinds" if len(counts) < len(found) else "each kind"
     with rc_context(style()):
         figure = Figure(figsize=(7, 0.4 * len(counts) + 1.5))
         axes = figure.add_subplot()
         names = [f"{kind[:LONGEST_LABEL]} ({one.gold})" for kind, one in counts]
-        bars = axes.barh(names, [one.f1 for _, one in counts])
+        bars = axes.barh(range(len(names)), [one.f1 for _, one in counts], tick_label=names)
         axes.bar_label(bars, fmt="%.3f", padding=3)
         axes.invert_yaxis()
-        axes.set(xlabel="F1", xlim=(0, 1.12), title=f"{title}, F1 of each kind (and how many there are)")
+        axes.set(xlabel="F1", xlim=(0, 1.12), title=f"{title}, F1 of {which} (and how many there are)")
         axes.grid(alpha=0.3, axis="x")
         return png(figure)
 

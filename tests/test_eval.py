@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tezukuri.data.dataset import Example
+from tezukuri.data.dataset import Example, Span
 from tezukuri.eval import plots, runs
 from tezukuri.eval.judge import judge
 from tezukuri.eval.neutral import ceiling, decide, neutral_label, shared_labels, tune_width
@@ -107,11 +107,16 @@ def test_two_labels_against_three(tmp_path):
     assert json.loads((tmp_path / "test-metrics.json").read_text())["loss"] is None
 
 
-def test_a_model_with_a_label_more_has_a_loss_and_no_ceiling():
+def test_a_model_with_a_label_more_has_a_loss_and_no_ceiling(tmp_path):
     gold = examples(["positive", "negative", "normal"])
     logits = np.log(np.array([[0.1, 0.1, 0.2, 0.6], [0.5, 0.2, 0.2, 0.1], [0.1, 0.3, 0.4, 0.2]]))
     judgement = judge(Classify(("negative", "normal", "mixed", "positive")), "test", gold, logits, LABELS)
-    assert judgement.predicted == ["positive", "negative", "mixed"] and judgement.remarks == []
+    assert judgement.predicted == ["positive", "negative", "mixed"]
+    table = write_report(tmp_path, judgement)
+    assert "macro avg     0.5000" in table and judgement.metrics["f1"] == pytest.approx(2 / 3)  # of four, of three
+    assert table.endswith(
+        "The data has no mixed: macro averages in the metrics are over its labels, in this table over all."
+    )
     assert judgement.labels == (*LABELS, "mixed")
     assert judgement.metrics["loss"] == pytest.approx(-np.log([0.6, 0.5, 0.3]).mean())
 
@@ -256,6 +261,18 @@ def test_a_picture_of_many_classes_has_the_most_frequent_confusions_and_says_so(
     row, column = shown.index(labels[7]), shown.index(labels[400])
     assert axes.images[0].get_array()[row, column] == 3
     assert plots.most_confused(gold[:2], predicted[:2], labels[:3]) == list(labels[:3])
+
+
+def test_a_picture_of_many_kinds_has_the_most_frequent_ones_and_says_so(monkeypatch):
+    """Also of names that are alike where they are cut."""
+    drawn = []
+    monkeypatch.setattr(plots, "png", lambda figure: drawn.append(figure) or b"")
+    gold = [tuple(Span(n, n + 1, "x" * 50 + f"{n}") for n in range(many)) for many in (2, 25)]
+    for some, title in ((gold[:1], "F1 of each kind"), (gold, "F1 of the 20 most frequent of 25 kinds")):
+        plots.f1_of_kinds(some, some, (), "test")
+        axes = drawn[-1].axes[0]
+        assert title in axes.get_title()
+        assert len({bar.get_y() for bar in axes.patches}) == len(axes.get_yticklabels()) == len(axes.patches)
 
 
 def test_a_picture_that_fails_is_a_warning_in_one_line_and_no_error(tmp_path, caplog):

@@ -50,7 +50,7 @@ def token_lines(tokens: Tokens) -> list[str]:
             word = word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…"
         numbers = str(i), str(encoding.ids[i]), encoding.tokens[i], str(encoding.type_ids[i])
         rows.append((*numbers, f"{start}–{end}", there, word))
-    notes = ["(the text was cut: it is longer than the model reads)"] if encoding.truncated else []
+    notes = [f"(the text was cut to {len(encoding)} tokens)"] if encoding.truncated else []
     if len(tokens.texts) > 1:
         notes.append("(places are those in the first text, and then those in the second)")
         if tokens.segments == 1:

@@ -179,4 +179,8 @@ def test_inside_shows_what_predict_computes(kept, plain, capsys, caplog, cut):
     printed = capsys.readouterr().out
     for label, probability in expected.probabilities.items():
         assert re.search(rf"{label}\s+\S+\s+{probability:.3f}", printed), printed[-400:]
-    assert ("the text was cut" in printed) == ("cut as in training: to 12 tokens, head_tail" in caplog.text) == cut
+    assert (
+        ("the text was cut to 12 tokens" in printed)
+        == ("cut as in training: to 12 tokens, head_tail" in caplog.text)
+        == cut
+    )

@@ -137,7 +137,7 @@ def test_every_kind_of_tokenizer_can_be_traced(folders, settings):
 def test_a_text_longer_than_the_model_is_cut_and_said_to_be(folders, capsys):
     assert command(["inside", "駅から近い。" * 40, "--model", str(folders["words"])]) == 0
     printed = capsys.readouterr().out
-    assert "(the text was cut: it is longer than the model reads)" in printed
+    assert "(the text was cut to 64 tokens)" in printed
     assert "(64 tokens are too many for a table: --picture FILE.svg draws it)" in printed
 
 

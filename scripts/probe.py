@@ -55,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def table(rows: Sequence[ProbeRow]) -> Iterator[str]:
     """The pass rate of each template, with failing examples, and of all."""
-    name, translate = None, translator("en")
+    heading, translate = None, translator("en")
     for row in rows:
-        if row.name != name:
-            name = row.name
-            yield f"\n{row.kind}  {name}, expected: {expected(row, translate)}"
+        own = f"\n{row.kind}  {row.name}, expected: {expected(row, translate)}"
+        if own != heading:
+            yield (heading := own)
         yield f"{row.rate:>7.1%}  {row.passed} of {row.n}  {row.template}"
         for case in row.failures[:SHOWN]:
             yield f"           {example(case, row)}"

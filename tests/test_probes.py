@@ -11,10 +11,11 @@ from tezukuri.data.dataset import DataError
 from tezukuri.data.jrte import LABELS
 from tezukuri.eval.classifier import Classifier
 from tezukuri.eval.failures.page import KINDS, MOVES
-from tezukuri.eval.failures.probes import BUNDLED, KEYS, answerable, read_probes, run_probes
+from tezukuri.eval.failures.probes import BUNDLED, KEYS, ProbeRow, answerable, read_probes, run_probes
 from tezukuri.model.bert import Bert, BertConfig
 from tezukuri.model.model import Model
 from tezukuri.scripts.command import main as command
+from tezukuri.scripts.probe import table
 from tezukuri.weights.save import save
 
 FILE = """
@@ -183,6 +184,12 @@ def test_the_probes_of_the_package_are_for_jrte_and_not_too_many():
     slots = BUNDLED.read_text(encoding="utf-8").split("[slots]")[1].split("[[probe]]")[0].count(" = [")
     used = {name for probe in probes for template in probe.templates for name in template.written.split("{")[1:]}
     assert len({name.split("}")[0] for name in used}) == slots + 3  # three are a probe's own
+
+
+def test_two_probes_of_one_name_each_say_what_they_expect():
+    rows = [ProbeRow("a", "", "mft", label, None, 0.0, "x", 1, 1, []) for label in ("good", "good", "bad")]
+    headings = [line.strip() for line in table(rows) if "expected" in line]
+    assert headings == ["mft  a, expected: good", "mft  a, expected: bad"]
 
 
 def test_the_command_shows_a_table_and_writes_json(file, tmp_path, capsys):

@@ -82,11 +82,11 @@ def table(data: Dataset) -> Iterator[str]:
     values = found.values if found else {split: [] for split in SPLITS}
     names = found.order if found else ()
     counts = {split: Counter(own) for split, own in values.items()}
-    rows = {name: {split: counts[split][name] for split in SPLITS} for name in names} | {"all": texts}
+    rows = [(name, {split: counts[split][name] for split in SPLITS}) for name in names] + [("all", texts)]
     title = found.title if found and names else ""
     wide = max(12, *(columns(printable(name)) + 2 for name in [title, *names]))
     yield fill(title, wide) + "".join(f"{name:>17}" for name in (*SPLITS, "all"))
-    for name, row in rows.items():
+    for name, row in rows:
         cells = [(row[split], texts[split]) for split in SPLITS] + [(sum(row.values()), sum(texts.values()))]
         yield fill(printable(name), wide) + "".join(
             f"{count:>7} ({100 * count / max(whole, 1):5.1f} %)" for count, whole in cells

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tezukuri.data.check import contradictions, duplicates, meant, near_duplicates
-from tezukuri.data.dataset import Example, Span
+from tezukuri.data.dataset import Dataset, Example, Span
 from tezukuri.scripts import check_data
 from tezukuri.scripts.command import main as command
 
@@ -98,6 +98,12 @@ def test_the_command_tells_what_it_found(tmp_path: Path, capsys: pytest.CaptureF
     assert "\nof them with contradicting labels: 1\n  部屋が狭い。  " in told
     assert "\npairs across splits more alike than 0.9: 1\n  0.9" in told and "\x1b" not in told
     assert "longest texts\n     14  " in told and "shortest texts\n      6  " in told
+
+
+def test_a_label_named_all_keeps_its_row() -> None:
+    examples = examples_of(("a", "all", "train"), ("b", "some", "train"))
+    _, *rows = check_data.table(Dataset("x", ("all", "some"), examples))
+    assert [row.split()[:2] for row in rows] == [["all", "1"], ["some", "1"], ["all", "2"]]
 
 
 def test_the_list_is_cut_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

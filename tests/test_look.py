@@ -10,7 +10,8 @@ import pytest
 from tiny_checkpoint import TOKENIZER
 
 from tezukuri.data.dataset import Dataset, Example, Span
-from tezukuri.eval.look.page import content, summary, write_look
+from tezukuri.eval.look import pictures
+from tezukuri.eval.look.page import content, environment, summary, write_look
 from tezukuri.eval.look.survey import agreement, fence_of, survey
 from tezukuri.eval.tasks.similarity import Similarity
 from tezukuri.scripts import check_data, look
@@ -43,6 +44,9 @@ def test_lengths_are_those_of_the_sequences_that_the_model_gets() -> None:
     ]
     apart = survey(Dataset("mine", (), [single, pair]), TOKENIZER, "tiny", room=64, separate=Similarity.separate)
     assert apart.lengths["train"].tolist() == [len(TOKENIZER.encode(text)) for text in (single.text, pair.pair)]
+    page, pictures_of = environment().get_template("look.html"), dict.fromkeys(("lengths", "cuts", "labels"), "")
+    told = [page.render(content(some), pictures=pictures_of) for some in (surveyed(pair), apart)]
+    assert ["of a pair both together" in text for text in told] == [True, False]
 
 
 def test_what_a_limit_cuts_is_a_share_of_texts_and_of_tokens() -> None:
@@ -61,6 +65,9 @@ def test_a_text_far_from_all_others_is_an_outlier_and_equal_lengths_are_none() -
     found = surveyed(*usual, Example("long", "部屋が狭くて最悪でした。" * 3, "a", "dev"))
     assert [(e.id, length) for e, length in found.outliers] == [("long", found.lengths["dev"][0])]
     assert surveyed(*usual).outliers == [] and surveyed(usual[0]).outliers == []
+    short = [Example(f"short {n}", "駅", "a", "train") for n in range(3)]
+    marks, *_ = pictures.lengths(surveyed(*usual, *usual, *short)).axes[0].lines
+    assert len(marks.get_xdata()) == 1 and marks.get_label() == "outliers: 3"  # equal ones are drawn once
     assert fence_of(np.array([10, 20, 30, 40, 50])) == (20 - 60, 40 + 60)
 
 
@@ -115,7 +122,7 @@ def test_the_page_escapes_texts_and_marks_what_the_label_is_about(tmp_path: Path
         Example("2", "駅から", (Span(0, 1, "<b>kind"),), "dev"),
     )
     page = page_of(found, tmp_path)
-    assert "<script" not in page and "<b>" not in page
+    assert "<script" not in page and "<b>" not in page and page.count('<figure role="img" aria-label="') == 3
     assert "<mark>&lt;script&gt;<small>&lt;b&gt;kind</small></mark>window" in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cuts.png", "labels.png", "lengths.png", "look.html"]
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|Content-Security|http-equiv', "", page)  # no network

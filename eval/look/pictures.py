@@ -42,7 +42,7 @@ def lengths(survey: Survey) -> Figure:
         axes.hist(own, bins=bins, weights=np.full(len(own), 1 / len(own)), color=COLOURS[split], alpha=0.7)
         outside = own[(own < survey.fence[0]) | (own > survey.fence[1])]
         if len(outside):
-            near = outside[outside <= end]
+            near = np.unique(outside[outside <= end])
             axes.plot(near, np.zeros(len(near)), "x", color="C3", clip_on=False, label=f"outliers: {len(outside):,}")
             if len(far := outside[outside > end]):
                 axes.plot([], [], " ", label=f"of them beyond the picture: {len(far):,}")

@@ -74,6 +74,7 @@ class Survey:
     examples: list[Example]  # drawn at random
     seed: int
     remarks: list[str]
+    separate: bool = False  # as in Task
 
     @property
     def windows(self) -> bool:
@@ -132,7 +133,7 @@ def survey(
         data, model, room, lengths, fence,
         sorted(outside, key=lambda one: -max(one[1] - fence[1], fence[0] - one[1])),
         labels_of(of_splits, data.labels), {split: read.unknown(some) for split, some in of_splits.items()},
-        read.unknown_texts(), agreement(data.examples), drawn, seed, [*remarks, *told],
+        read.unknown_texts(), agreement(data.examples), drawn, seed, [*remarks, *told], separate,
     )  # fmt: skip
 
 

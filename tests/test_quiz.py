@@ -207,8 +207,9 @@ def test_of_a_number_the_nearer_guess_wins(tmp_path: Path) -> None:
         "   right: 4   model: 1   you: 5, nearer" in lines and "   right: 0   model: 2.5   you: -3, not nearer" in lines
     )
     assert lines[-1] == "you were nearer on 1 of 2, the model on 1"
-    answers, screen = put(quiz, "たくさん\n３．５\n")
-    assert answers == [3.5] and "'たくさん' is no number" in screen and "猫" in screen
+    answers, screen = put(quiz, "たくさん\nnan\n３．５\n")
+    assert answers == [3.5] and "猫" in screen
+    assert "'たくさん' is no number" in screen and "'nan' is no number" in screen
 
 
 def test_numbers_that_only_order_pairs_are_asked_about_by_their_ranks(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from tezukuri.data.dataset import Example, Found, Span
+from tezukuri.eval.failures import stretches
+from tezukuri.eval.failures.page import translator
 from tezukuri.eval.failures.slices import Text, tag
-from tezukuri.eval.failures.stretches import SORTS, marked, near, sort_of
+from tezukuri.eval.failures.stretches import marked
 from tezukuri.eval.failures.table import page_of
+from tezukuri.eval.tasks.span import SORTS, near, sort_of
 from tezukuri.eval.tasks.tag import Tag
 from tezukuri.scripts.command import main as command
 from tezukuri.train.finetune import finetune
@@ -27,12 +30,12 @@ def test_every_character_is_marked_by_what_it_is_part_of():
 
 @pytest.mark.parametrize(
     ("told", "sort"),
-    [((0, 2), "elsewhere"), ((3, 9), "too long"), ((5, 6), "too short"), ((6, 9), "shifted"), (None, "elsewhere")],
+    [((0, 2), "elsewhere"), ((3, 9), "too long"), ((5, 6), "too short"), ((6, 9), "shifted"), (None, "no answer")],
 )
 def test_a_wrong_answer_is_of_one_sort(told, sort):
     some = [] if told is None else [Span(*told)]
-    assert sort_of([Span(4, 8)], some) == sort in SORTS
-    assert near([Span(20, 22), Span(4, 8)], [Span(6, 9)]) == [Span(4, 8)]
+    assert sort_of(Span(4, 8), some) == sort in SORTS
+    assert near([Span(20, 22), Span(4, 8)], [Span(6, 9)]) == Span(4, 8) == near([Span(4, 8), Span(20, 22)], [])
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,8 @@ def test_finetune_ends_with_the_page_and_failures_makes_it_again(task, runs, cap
         if task == "span":
             assert any("there" in piece["marks"] for piece in row["marked"]) and row["sort"] in SORTS
     assert task == "tag" or "別の場所 (" in page, "how it is wrong is said in the language of the page"
+    assert "規則による" in page and "探索で見つかったもの" not in page, "there was no search"
+    assert ("title=" in page) == (task == "tag"), "answers have no kinds"
     shown = re.findall(r'<mark class="([a-z ]+)"', page)
     assert "there" in {name for names in shown for name in names.split()}
     assert command(["failures", str(run.folder), "--language", "en"]) == 0
@@ -121,10 +126,13 @@ def test_texts_are_sliced_by_whether_training_had_their_entities():
     assert not any("training" in rule.name for rule in kind.rules(texts, [])), "nothing is known of training"
 
 
-def test_the_table_of_confusions_has_every_entity_once():
+def test_the_table_of_confusions_has_every_entity_once(monkeypatch):
     gold = [(Span(0, 2, "a"), Span(3, 5, "b"), Span(6, 8, "a"), Span(9, 10, "b"))]
     told = [(Span(0, 2, "b"), Span(3, 4, "b"), Span(6, 8, "a"), Span(20, 22, "b"))]
     part = page_of(Tag(("O", "B-a", "I-a"))).part(SimpleNamespace(gold=gold, predicted=told), str)
     assert part["confusion"] == {
         "b": {"b": 1, "a": 0, "–": 1}, "a": {"b": 1, "a": 1, "–": 0}, "–": {"b": 1, "a": 0, "–": 0}
-    } and part["unconfused"] == ""  # fmt: skip
+    } and part["unconfused"] == part["unsorted"] == ""  # fmt: skip
+    monkeypatch.setattr(stretches, "ROWS", 3)
+    part = page_of(Tag(("O", "B-a", "I-a"))).part(SimpleNamespace(gold=gold, predicted=told), translator("en"))
+    assert len(part["sorts"]) == 3 and part["unsorted"] == "Of 4 rows the 3 most frequent are here."

@@ -102,6 +102,7 @@ class Kind:
     intervals_note: str | None = None
     nats = True  # whether the loss is a cross-entropy
     explains = True  # whether a column of logits is attributed to tokens, and near training texts are sought
+    searches = True  # whether kinds of texts beyond the rules are sought
 
     def judged(self, judgement: Judgement) -> Judgement:
         """The judgement with answers that can be compared with the labels."""
@@ -315,6 +316,7 @@ class Scores(Kind):
     )
     omitted = "Of {n} residuals on {split} the {some} largest are coloured, the others are not."
     nats = False
+    searches = False
 
     def residuals(self, judgement: Judgement) -> np.ndarray:
         """(n,) answer minus label."""

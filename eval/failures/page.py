@@ -5,6 +5,7 @@ Jinja2 escapes all texts on the page (`template/page.html`); only our own plots 
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,12 +23,12 @@ from ..judge import Judgement
 from ..neutral import ceiling
 from ..runs import read_log, read_predictions, write_whole
 from ..statistics import ALPHA, RISE, mcnemar, p_value
+from ..tasks.span import SORTS
 from .analysis import Analysis, Failure, Token, write_data
 from .kinds import LABELS, NEVER_FOUND, Kind
 from .pictures import page_curves
 from .probes import Answer, ProbeRow
 from .slices import ResidualRow, SliceRow
-from .stretches import SORTS
 from .table import page_of
 
 FOLDER = Path(__file__).parent / "template"
@@ -212,7 +213,7 @@ def page(
         slices_note=translate(kind.slices_note, splits=", ".join(analysis.sliced)),
         residuals=any(isinstance(row, ResidualRow) for row in analysis.slices),
         slices=[vars(row) | {"title": names[row.name]} for row in analysis.slices],
-        found=[vars(row) | {"title": row.name} for row in analysis.found],
+        found=[vars(row) | {"title": row.name} for row in analysis.found] if kind.searches else None,
         filters=filters(shown, kind, names, translate),
         orders=[(value, translate(title)) for value, title in kind.orders],
         title=translate(kind.title),
@@ -271,7 +272,7 @@ def facts_of(config: Mapping[str, Any], rows: Sequence[dict], translate: Transla
     return {
         "title": f"{options['model']}, {data['name']}",
         "key": hashlib.sha256(json.dumps([config.get("started"), config.get("command")]).encode()).hexdigest()[:16],
-        "command": " ".join(config.get("command") or []),
+        "command": shlex.join(config.get("command") or []),
         "shown": [(translate(name), value) for name, value in shown.items() if value != ""],
     }
 

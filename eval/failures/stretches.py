@@ -10,23 +10,24 @@ import numpy as np
 from ...data.dataset import Example, Span
 from ...data.label_kinds import label_line
 from ..judge import Judgement
-from ..tasks.span import best_of, exact_match, text_of
+from ..tasks.span import best_of, exact_match, near, sort_of, text_of
 from ..tasks.tag import counts_by_kind, mistakes
 from .kinds import NO_LABEL, Choices, Fact, Kind, Tags, share_of_right
 from .slices import ResidualRow, Rule, SliceRow, Text, table
 
 KINDS = 12  # of entities, in a table of confusions
+ROWS = 30  # in that of what became of them
 AROUND = 60  # characters of a context that are shown before and behind what is marked
 ENTITIES_WRONG = (
     "On {split} {wrong} of {n} texts do not get exactly their entities: micro-F1 {micro_f1}, precision {precision}, "
     "recall {recall}."
 )
 FEW_KINDS = "Of {n} kinds the {some} most frequent are in the table of confusions."
+FEW_ROWS = "Of {n} rows the {some} most frequent are here."
 ANSWERS_WRONG = (
     "On {split} {wrong} of {n} questions have no exact answer: exact match {exact_match} (95 % interval {low} "
     "to {high}), F1 of characters {character_f1}."
 )
-SORTS = ("elsewhere", "too long", "too short", "shifted")  # of wrong answers
 QUESTIONS = {  # kind of question, and in Japanese → the words that show it
     ("what", "何"): ("何", "なに", "なん"),
     ("who", "誰"): ("誰", "だれ"),
@@ -59,7 +60,7 @@ def marked(text: str, gold: Sequence[Span], told: Sequence[Span]) -> list[dict[s
 class Stretches(Kind):
     """Marked in the text: what is there, and what was told. No logit is attributed: each token has its own."""
 
-    explains = False
+    explains = searches = False
     orders = (("confidence down", "most mistakes first"), *Kind.orders[:1], *Kind.orders[3:])
     colours = (
         "Underlined: what is there. Shaded: what was told. j and k: next and previous error, t: its tags. Tags stay in "
@@ -148,7 +149,8 @@ class Entities(Stretches):
             "of_kinds": rows,
             "confusion": {own: {told: confused[own, told] for told in some} for own in some},
             "unconfused": translate(FEW_KINDS, n=len(of_kinds), some=KINDS) if len(of_kinds) > KINDS else "",
-            "sorts": [(translate(one.what), one.kinds, n) for one, n in sorts.most_common(30)],
+            "sorts": [(translate(one.what), one.kinds, n) for one, n in sorts.most_common(ROWS)],
+            "unsorted": translate(FEW_ROWS, n=len(sorts), some=ROWS) if len(sorts) > ROWS else "",
         }
 
     def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
@@ -180,7 +182,7 @@ class Answers(Stretches):
 
     def more(self, judgement: Judgement, number: int) -> dict[str, Any]:
         example, told = judgement.examples[number], judgement.predicted[number]
-        gold = near(example.label, told)
+        gold = [near(example.label, told)]
         start = max(0, min(one.start for one in (*gold, *told)) - AROUND)
         end = max(one.end for one in (*gold, *told)) + AROUND
         moved = [[Span(one.start - start, one.end - start) for one in spans] for spans in (gold, told)]
@@ -189,7 +191,7 @@ class Answers(Stretches):
         return {
             "question": example.text,
             "marked": [*cut * (start > 0), *pieces, *cut * (end < len(example.pair or ""))],
-            "sort": sort_of(gold, told),
+            "sort": sort_of(gold[0], told),
         }
 
     def text(self, example: Example) -> str:
@@ -226,19 +228,3 @@ class Answers(Stretches):
 
 def question_rule(name: str, gloss: str, words: Sequence[str]) -> Rule:
     return Rule(name, gloss, "in the question", lambda text: any(word in text.text for word in words))
-
-
-def near(gold: Sequence[Span], told: Sequence[Span]) -> list[Span]:
-    """The right answer that shares most with what was told, or else is nearest to it."""
-    if not told:
-        return list(gold[:1])
-    start, end = told[0][:2]
-    return [max(gold, key=lambda one: min(one.end, end) - max(one.start, start))]
-
-
-def sort_of(gold: Sequence[Span], told: Sequence[Span]) -> str:
-    """How an answer differs from the right one."""
-    if not told or not gold or min(gold[0].end, told[0].end) <= max(gold[0].start, told[0].start):
-        return SORTS[0]
-    before, behind = told[0].start - gold[0].start, told[0].end - gold[0].end
-    return SORTS[1] if before <= 0 <= behind else SORTS[2] if behind <= 0 <= before else SORTS[3]

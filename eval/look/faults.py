@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...data.dataset import Span
-from ..tasks.span import exact_match
+from ..tasks.span import SORTS, exact_match, near, sort_of
 from ..tasks.tag import mistakes
 
 RIGHT, NONE = "no error", "(none)"
 LABEL_MISSED, LABEL_INVENTED, BOTH = "a label missed", "a label too many", "both"
-TOO_LONG, TOO_SHORT, SHIFTED, ELSEWHERE, NO_ANSWER = "too long", "too short", "shifted", "elsewhere", "no answer"
 OF_ENTITIES = {
     "missed": "an entity missed",
     "invented": "an entity invented",
@@ -44,26 +43,18 @@ def fault_of_entities(row: Mapping[str, Any]) -> Fault:
 
 
 def fault_of_stretch(row: Mapping[str, Any]) -> Fault:
-    """By the right answer that it overlaps most; right is what `exact_match` takes for it."""
-    if not row["predicted"]:
-        return Fault(NO_ANSWER, None)
-    (told,) = row["predicted"]
-    start, end, sure = told["start"], told["end"], told.get("probability")
-    if any(exact_match(told["text"], one["text"]) for one in row["label"]):
-        return Fault(RIGHT, sure)
-    nearest = max(row["label"], key=lambda one: min(end, one["end"]) - max(start, one["start"]))
-    if min(end, nearest["end"]) <= max(start, nearest["start"]):
-        return Fault(ELSEWHERE, sure)
-    longer = start <= nearest["start"] and end >= nearest["end"]
-    shorter = start >= nearest["start"] and end <= nearest["end"]
-    return Fault(TOO_LONG if longer else TOO_SHORT if shorter else SHIFTED, sure)
+    """By the right answer that is nearest; right is what `exact_match` takes for it."""
+    right, told = ([Span(one["start"], one["end"]) for one in row[what]] for what in ("label", "predicted"))
+    exact = any(exact_match(one["text"], own["text"]) for one in row["predicted"] for own in row["label"])
+    sure = row["predicted"][0].get("probability") if told else None
+    return Fault(RIGHT if exact else sort_of(near(right, told), told), sure)
 
 
 # Task → the kinds of errors, and which of them an answer has.
 FAULTS = {
     "multilabel": ((LABEL_MISSED, LABEL_INVENTED, BOTH), fault_of_labels),
     "tag": ((*OF_ENTITIES.values(), SEVERAL), fault_of_entities),
-    "span": ((TOO_LONG, TOO_SHORT, SHIFTED, ELSEWHERE, NO_ANSWER), fault_of_stretch),
+    "span": (SORTS, fault_of_stretch),
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.label_kinds import number_of
 from ...data.rows import shown
 from ...weights.files import read_json
 from ..runs import read_predictions, write_whole
@@ -197,7 +198,7 @@ def guess_of(line: str, question: Question) -> Answer:
         return None
     if not question.options:
         try:
-            return float(typed)
+            return number_of(typed)
         except ValueError:
             raise ValueError(f"{shown(typed)!r} is no number") from None
     if typed.isdecimal() and 1 <= int(typed) <= len(question.options):

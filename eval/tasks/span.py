@@ -22,6 +22,8 @@ from .tokens import TokenLogits, TokenTask, Windows, trimmed
 
 ENDS = ("start", "end")
 LONGEST = 64  # characters of an answer, where no training texts tell
+TOO_LONG, TOO_SHORT, SHIFTED, ELSEWHERE, NO_ANSWER = "too long", "too short", "shifted", "elsewhere", "no answer"
+SORTS = (TOO_LONG, TOO_SHORT, SHIFTED, ELSEWHERE, NO_ANSWER)  # of wrong answers
 
 
 class Extract(TokenTask):
@@ -159,3 +161,18 @@ def character_f1(told: str, right: str) -> float:
         return float(one == other)
     same = (Counter(one) & Counter(other)).total()
     return 2 * same / (len(one) + len(other))
+
+
+def near(right: Sequence[Span], told: Sequence[Span]) -> Span:
+    """The right answer that shares most with what was told, or else is nearest to it; the first, if nothing was."""
+    return max(right, key=lambda one: min(one.end, told[0].end) - max(one.start, told[0].start) if told else 0)
+
+
+def sort_of(right: Span, told: Sequence[Span]) -> str:
+    """One of SORTS: how an answer, if there is one, differs from a right one."""
+    if not told:
+        return NO_ANSWER
+    if min(right.end, told[0].end) <= max(right.start, told[0].start):
+        return ELSEWHERE
+    before, behind = told[0].start - right.start, told[0].end - right.end
+    return TOO_LONG if before <= 0 <= behind else TOO_SHORT if behind <= 0 <= before else SHIFTED

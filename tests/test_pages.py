@@ -16,6 +16,7 @@ from tezukuri.eval.failures.attribution import one_logit_a_sequence
 from tezukuri.eval.failures.page import compare_with, findings, page, translator, write_page
 from tezukuri.eval.failures.slices import (
     PAIR_RULES,
+    Rule,
     gold_rules,
     overlap_rules,
     read,
@@ -147,6 +148,8 @@ def test_the_largest_residuals_are_listed_and_their_kinds_have_a_mean_and_a_bias
     found = tag(texts, gold_rules(texts))
     assert [members.tolist().index(True) for members in found.values()] == [0, 1, 2, 3] and "score from 3 to 4" in found
     assert {f"score from {a} to {a + 1}" for a in range(4)} <= {row.name for row in analysis.slices}
+    years = [SimpleNamespace(gold=2001.0 + gold) for gold in range(4)]
+    assert [name.split()[-1] for name in tag(years, gold_rules(years))] == ["2001.8", "2002.5", "2003.2", "2004"]
 
 
 def test_of_labels_the_missed_and_the_invented_are_told(pages):
@@ -190,6 +193,12 @@ def test_rules_of_pairs_by_hand():
     assert not np.any(list(tag(alone, PAIR_RULES).values())) and overlap_rules(alone) == []
     same = read_pairs(read(["a\nb"] * 3, TOKENIZER), [("a", "b")] * 3, TOKENIZER)
     assert overlap_rules(same) == []  # a third of which all are part says nothing
+
+
+def test_a_rule_of_ones_own_does_not_take_the_place_of_a_rule_of_the_task(pages):
+    rule = Rule("score from 0 to 1", "", "", lambda text: True)
+    with pytest.raises(ValueError, match="'score from 0 to 1' is a built-in rule of the task score: choose another"):
+        analyse(scorer_of(Score()), pages["score"].judgements[1:], [], (), [rule])
 
 
 def test_few_errors_of_training_are_explained_and_a_line_says_so(monkeypatch, tmp_path, capsys):

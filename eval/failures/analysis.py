@@ -155,7 +155,7 @@ def analyse(
         baselines: of the training texts; by default they are learned here.
 
     Raises:
-        ValueError: the task has no page, or there are probes for another task than classes.
+        ValueError: the task has no page, there are probes for another task than classes, or a rule has a taken name.
     """
     task, kind = scorer.task, page_of(scorer.task)
     if probes and not task.classes:
@@ -165,7 +165,10 @@ def analyse(
     held_out = [j for j in judgements if j.split != "train"] or list(judgements)
     texts = {j.split: texts_of(kind, j.examples, scorer.tokenizer) for j in judgements}
     pooled = [text for j in held_out for text in texts[j.split]]
-    rules = [*built_in([text.length for text in pooled]), *kind.rules(pooled, train), *own_rules]
+    rules = [*built_in([text.length for text in pooled]), *kind.rules(pooled, train)]
+    if taken := {rule.name for rule in rules} & {rule.name for rule in own_rules}:
+        raise ValueError(f"{min(taken)!r} is a built-in rule of the task {task.name}: choose another name for yours")
+    rules += own_rules
     tags = {split: tag(of_split, rules) for split, of_split in texts.items()}
     pooled_tags = {rule.name: np.concatenate([tags[j.split][rule.name] for j in held_out]) for rule in rules}
     rows, found = kind.slices(held_out, pooled, pooled_tags)

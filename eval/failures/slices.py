@@ -327,17 +327,22 @@ def of_parts(text: Text) -> float:
 
 
 def gold_rules(texts: Sequence[Text]) -> list[Rule]:
-    """Quarters of the range of the gold scores, the last with its upper end."""
+    """Quarters of the range of the gold scores, the last with its upper end; with digits that tell them apart."""
     scores = [float(text.gold) for text in texts]
     edges = np.unique(np.linspace(min(scores), max(scores), 5)).tolist()
-    return [gold_rule(low, high, last=high == edges[-1]) for low, high in pairwise(edges)]
+    for digits in range(3, 18):
+        names = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(names)) == len(names):
+            break
+    pairs = zip(pairwise(edges), pairwise(names), strict=True)
+    return [gold_rule(*ends, *named, last=ends[1] == edges[-1]) for ends, named in pairs]
 
 
-def gold_rule(low: float, high: float, last: bool) -> Rule:
+def gold_rule(low: float, high: float, start: str, end: str, last: bool) -> Rule:
     def holds(text: Text) -> bool:
         return low <= text.gold < high or (last and text.gold == high)
 
-    return Rule(f"score from {low:.3g} to {high:.3g}", f"得点 {low:.3g}〜{high:.3g}", "by the label", holds)
+    return Rule(f"score from {start} to {end}", f"得点 {start}〜{end}", "by the label", holds)
 
 
 # --- rules of one's own -----------------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     trained = "settings" in config
     if options.retrain and not trained:
         raise ValueError(f"{options.run} is a run of evaluate, which trains nothing: --retrain is for finetune")
+    if options.against and not any(options.against.glob("predictions-*.jsonl")):
+        raise ValueError(f"{options.against} has no predictions: is it the folder of a run?")
     extras: dict[str, Any] = {"own_rules": read_rules(options.slices) if options.slices else []}
     extras["probes"] = read_probes(options.probes) if options.probes else None
     if trained:

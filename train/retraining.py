@@ -3,6 +3,7 @@
 Letters: n texts, C classes.
 """
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,8 @@ def retrain(run: Run, folds: int, trust: bool = False) -> Retrained:
     test texts are never trained on. `trust` runs code of the run's regularizers whatever became of it.
 
     Raises:
-        ValueError: there are more folds than texts, the code is not trusted, or the task is not about classes.
+        ValueError: there are more folds than texts, a label has a single training text, the code is not trusted, or the
+            task is not about classes.
     """
     if not run.task.classes:
         raise ValueError(f"--retrain is for labels of classes, and the task of {run.folder} is {run.task.name}")
@@ -35,6 +37,9 @@ def retrain(run: Run, folds: int, trust: bool = False) -> Retrained:
     examples = [example for split in SPLITS for example in data.examples if example.split == split]
     if folds > len(examples):
         raise ValueError(f"{len(examples)} texts cannot be dealt out to {folds} folds: give --retrain fewer")
+    label, least = Counter(e.label for e in data.split("train")).most_common()[-1]
+    if least < 2:
+        raise ValueError(f"the label {label!r} has a single training text, so that --retrain would name no suspects")
     parts = [len(SPLITS) * data.labels.index(e.label) + SPLITS.index(e.split) for e in examples]
     fold = stratified_folds(np.array(parts), folds, settings.seed)
     probabilities = np.zeros((len(examples), len(data.labels)))

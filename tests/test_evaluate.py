@@ -68,6 +68,8 @@ def test_python_judges_the_same(model, tmp_path):
     texts, labels = zip(*[line.split(",") for line in path.read_text("utf-8").splitlines()[1:]], strict=True)
     assert tezukuri.evaluate((texts, labels), **quiet).scores == tezukuri.evaluate(path, **quiet).scores
     assert tezukuri.evaluate((texts, labels), split="dev", **quiet).scores["examples"] == 6
+    with pytest.raises(ValueError, match=r"data is a list: give a name, .* or \(texts, labels\)"):
+        tezukuri.evaluate([texts, labels], **quiet)
 
 
 def test_the_page_of_all_texts_is_made_and_made_again(model, tmp_path):
@@ -109,9 +111,17 @@ def test_a_model_that_is_judged_on_its_own_training_texts_is_told_so(tmp_path, c
         assert said in capsys.readouterr().out
     tezukuri.evaluate(path, model=run.folder, split="test", **quiet)
     assert said not in capsys.readouterr().out
+    tezukuri.evaluate(path, model=run.folder, split="test", split_seed=1, **quiet)
+    assert f"{said}, and has seen most of those judged here: --split test --split-seed 0 has others" in (
+        capsys.readouterr().out
+    )
     other = table(tmp_path / "out", n=30)
     tezukuri.evaluate(other, model=run.folder, **quiet)
     assert said not in capsys.readouterr().out
+    told = (run.folder / "config.json").read_text(encoding="utf-8")
+    (run.folder / "config.json").write_text(told.replace(json.dumps(str(path)), '"sample"'), encoding="utf-8")
+    tezukuri.evaluate((["部屋が狭い。", "駅から近い。"], ["bad", "good"]), model=run.folder, **quiet)
+    assert said not in capsys.readouterr().out, "data in memory are not the sample, which a plan has by default"
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])

@@ -31,9 +31,9 @@ from ..tokenize.encoding import TRUNCATIONS
 from ..weights.files import read_json
 from ..weights.load import LoadReport, load_ready_classifier
 from .finetune import keep_data
-from .plan import MODEL, DataOptions, option
+from .plan import MODEL, DataOptions, Plan, option
 
-SEEN = "the model was trained on texts of these data, and has seen most of those judged here: --split test has others"
+SEEN = "the model was trained on texts of these data, and has seen most of those judged here"
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,6 +111,8 @@ def evaluate(
         options: fields of EvaluationPlan, which are the options of the command: model, split, …
             Data without splits are judged whole, unless `split` names one, which is then drawn at random.
     """
+    if not isinstance(data, str | Path | Dataset | EvaluationPlan | tuple | None):
+        raise ValueError(f"data is a {type(data).__name__}: give a name, a file, a Dataset, a plan or (texts, labels)")
     # The plan, and data in memory.
     if isinstance(data, EvaluationPlan):
         plan = replace(data, **options)
@@ -169,13 +171,20 @@ def chosen_split(plan: EvaluationPlan, data: Dataset) -> tuple[str, list[Example
     return split, examples, f"judged {len(examples)} of {n} texts: the {split} split{drawn}{more}"
 
 
-def trained_on(plan: EvaluationPlan) -> bool:
-    """Whether the model lies in the folder of a run of finetune on the same data."""
+def seen_before(plan: EvaluationPlan, split: str, drawn: bool) -> list[str]:
+    """A sentence where the model lies in the folder of a run of finetune on the same data, of which the split is not
+    what that run left aside."""
     for folder in (Path(plan.model), Path(plan.model).parent):
         config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-        if "settings" in config:
-            return str(config["options"].get("data")) == plan.data
-    return False
+        if "settings" not in config or str(config["options"].get("data")) != plan.data:
+            continue
+        before = Plan.of_run(config)
+        otherwise = drawn and (before.split_seed, before.last_fifth) != (plan.split_seed, plan.last_fifth)
+        if split in ("train", "all") or otherwise:
+            aside = f"--split test --split-seed {before.split_seed}" if drawn else "--split test"
+            aside = "--split dev --dev-split last-fifth" if drawn and before.last_fifth else aside
+            return [f"{SEEN}: {aside} has others"]
+    return []
 
 
 def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None = None) -> Evaluation:
@@ -188,6 +197,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     named = plan.precision if plan.precision == "int8" else name_of(classifier.precision)
     if plan.neutral_band != "none" and not task.classes:
         raise ValueError(f"--neutral-band is for classes, and this model answers the task {task.name}: leave it out")
+    in_memory = data is not None
     if isinstance(data, tuple):
         kind = task.kind_by_columns(all(isinstance(text, tuple) for text in data[0]), True)
         data = dataset_of(*data, seed=plan.split_seed, classes=plan.classes, labels_are=kind)
@@ -202,7 +212,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     split, examples, what = chosen_split(plan, data)
     if split == "all" and data.drawn:  # nothing comes of splits that were drawn
         data = replace(data, notes=[note for note in data.notes if "at random" not in note])
-    seen = [SEEN] if split in ("train", "all") and trained_on(plan) else []
+    seen = [] if in_memory else seen_before(plan, split, data.drawn)
     judged = replace(data, examples=[replace(example, split=split) for example in examples])
     strange = classifier.task.notes(judged, [split])
     notes = [*data.notes, *strange, what, *seen]

@@ -93,6 +93,15 @@ def test_the_folder_alone_is_enough_for_the_page_and_the_classifier(run, capsys)
     assert Evaluation.load(judged.folder, "cpu").scores == judged.scores  # of the same texts, kept in the folder
 
 
+def test_a_run_whose_data_changed_is_loaded_with_a_warning(run, monkeypatch, caplog):
+    said = "texts, labels or splits of data.jsonl are not those that"
+    tezukuri.Run.load(run.folder, "cpu")
+    assert said not in caplog.text
+    monkeypatch.setattr(Dataset, "sha256", "of others")
+    tezukuri.Run.load(run.folder, "cpu")
+    assert said in caplog.text
+
+
 def test_a_stopped_run_of_lists_goes_on(tmp_path, monkeypatch, run):
     from tezukuri.train import finetune as module
 
@@ -141,6 +150,7 @@ def test_arrays_columns_and_data_sets_are_data_too(tmp_path):
         ({"select": "best-beauty"}, "no epoch can be chosen by 'beauty': classify is measured by loss, accuracy"),
         ({"task": "poetry"}, "task 'poetry' is not known; choose one of classify"),
         ({"texts": TEXTS}, "texts and labels go together"),
+        ({"data": TEXTS}, "data is a list: give a name, a file, a Dataset or a Plan, or give texts and labels"),
         ({"texts": "駅から近い。", "labels": ["good"]}, r"texts is one text \('駅から近い。'…\): give a list"),
         ({"texts": TEXTS, "labels": LABELS[1:]}, "there are 36 texts, but 35 labels"),
         ({"texts": [*TEXTS[1:], float("nan")], "labels": LABELS}, r"texts\[35\] is nan: leave it out"),
@@ -190,6 +200,11 @@ def test_a_fit_judges_only_for_what_it_prints(monkeypatch, capsys):
         estimator = tezukuri.TextClassifier("scratch", epochs=1, batch_size=8, regularizer=["none"], verbose=verbose)
         estimator.fit(TEXTS, LABELS)
         assert len(judged) == verbose and ("dev     4 texts" in capsys.readouterr().out) == verbose
+
+
+def test_a_large_share_for_dev_leaves_a_text_of_each_class_to_learn_from():
+    splits = tezukuri.TextClassifier(dev_share=0.9).split(np.array([0, 0, 1, 1, 1, 2]))
+    assert [splits[i : i + n].count("train") for i, n in ((0, 2), (2, 3), (5, 1))] == [1, 1, 1]
 
 
 def test_it_is_cross_validated_and_searched():

@@ -93,7 +93,7 @@ class TextEstimator(BaseEstimator):
         random = np.random.default_rng(self.seed or 0)
         for group in np.unique(groups):
             own = random.permutation(np.flatnonzero(groups == group))
-            splits[own[: max(1, round(self.dev_share * len(own))) if len(own) > 1 else 0]] = "dev"
+            splits[own[: min(max(1, round(self.dev_share * len(own))), len(own) - 1)]] = "dev"
         if not (splits == "dev").any():
             which = "every class" if np.ptp(groups) else "X"
             raise ValueError(f"{which} has a single text: there are none to choose an epoch by")

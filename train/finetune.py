@@ -85,6 +85,9 @@ def finetune(
         raise ValueError("resume goes on with what the run was told when it began: leave out all else")
     if trust and resume is None:
         raise ValueError("trust is for a run that is resumed: give resume too, or leave it out")
+    if not isinstance(data, str | Path | Dataset | Plan | None):
+        kind = type(data).__name__
+        raise ValueError(f"data is a {kind}: give a name, a file, a Dataset or a Plan, or give texts and labels")
     given = data if isinstance(data, Dataset) else None
     if resume is not None:
         config = config_of_stopped_run(Path(resume).resolve(), "finetune")
@@ -337,6 +340,7 @@ def begin(
         folder = new_run(Path(plan.output_dir), plan.model)
         if in_memory:
             run.plan = plan = keep_data(in_memory, plan, folder / "data.jsonl", run.task)
+            facts["sha256"] = run.task.prepared(plan.read_data()).sha256  # as a resumed run reads them
         config: dict[str, Any] = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts}
         config["precision"] = precision
         config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}

@@ -1,5 +1,6 @@
 """A finished run of fine-tuning, in memory or read from its folder."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -95,6 +96,9 @@ class Run:
         data = plan.read_data()
         task = task_for(plan.task, data)
         data = task.prepared(data)
+        if data.sha256 != config["data"].get("sha256"):
+            told = f"texts, labels or splits of {data.name} are not those that {folder} began with"
+            logging.getLogger("tezukuri").warning("%s: it may have learned from what is dev or test now", told)
         apart = task.labels if task.head.use == "encode" else None  # which the folder of an encoder does not name
         loaded = load_ready_classifier(folder / "model", apart, head=task.head)
         task.restore(loaded.task)

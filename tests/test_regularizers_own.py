@@ -19,6 +19,7 @@ from tezukuri.model.bert import Bert
 from tezukuri.model.heads import ClassHead, Head
 from tezukuri.model.model import Model
 from tezukuri.train.loop import fine_tune
+from tezukuri.train.plan import whole_path
 from tezukuri.train.regularizers.checks import METHODS, working
 from tezukuri.train.regularizers.ema import EMA
 from tezukuri.train.regularizers.freelb import FreeLB
@@ -309,6 +310,17 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_sentence(mine, text, asked, 
     with pytest.raises(ValueError, match=message) as caught:
         regularizers_of([asked])
     assert "\n" not in str(caught.value) and sys.path == before
+
+
+def test_paths_are_made_whole_and_neither_names_of_the_hub_nor_settings_are_taken_for_them(mine, tmp_path):
+    mine("", "focal.py")
+    (tmp_path / "kept").mkdir()
+    for told in ("focal:gamma=1", "distillation:teacher=owner/name,weight=2"):
+        assert whole_path(told) == told
+    assert whole_path("focal:Mine:weight=1") == f"{tmp_path.resolve() / 'focal.py'}:Mine:weight=1"
+    assert whole_path("distillation:weight=2,teacher=kept") == (
+        f"distillation:weight=2,teacher={tmp_path.resolve() / 'kept'}"
+    )
 
 
 # ---- models that it does not fit

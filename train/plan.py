@@ -399,9 +399,13 @@ DEFAULTS = {one.name: one.default for one in fields(Plan)}
 def whole_path(regularizer: str) -> str:
     """`mine.py:Mine`, `mine:Mine` and `distillation:teacher=FOLDER` with an absolute path."""
     module, colon, kind = regularizer.partition(":")
-    if colon and module.isidentifier() and Path(f"{module}.py").is_file():
+    if colon and module.isidentifier() and not re.match(r"\w+=", kind) and Path(f"{module}.py").is_file():
         regularizer = f"{module}.py:{kind}"
     file, _, rest = regularizer.partition(".py:")
     if rest:
         return f"{Path(file).resolve()}.py:{rest}"
-    return re.sub(r"(?<=[:,]teacher=)[^,]+", lambda found: str(Path(found[0]).resolve()), regularizer)
+
+    def whole(teacher: re.Match[str]) -> str:
+        return str(Path(teacher[0]).resolve()) if Path(teacher[0]).exists() else teacher[0]  # of the hub
+
+    return re.sub(r"(?<=[:,]teacher=)[^,]+", whole, regularizer)

@@ -612,6 +612,18 @@ def test_temperature_leaves_a_run_that_broke_off():
     assert torch.equal(model.classifier.weight, before)
 
 
+def test_temperature_is_found_also_where_a_run_is_part_of_handling_an_error():
+    ends = []
+    for regularizers in ([], [Temperature()]):
+        model = model_of()
+        try:
+            raise KeyError("somebody else's")
+        except KeyError:
+            list(fine_tune(model, TASK, TRAIN, DEV, settings(epochs=1), regularizers=regularizers))
+        ends.append(weights(model))
+    assert not torch.equal(*ends)
+
+
 # ---- all of them
 
 

@@ -299,6 +299,15 @@ def test_child_tuning_leaves_a_share_p_of_every_gradient_and_makes_up_for_it():
     assert 0 < float(kept[-2].float().mean()) < 0.5  # the classifier's weight is masked as all others
 
 
+def test_child_tuning_at_a_p_that_is_almost_1_leaves_almost_all():
+    model = model_of()
+    with_gradients(model)
+    child = ChildTuning(p=1 - 1e-7)
+    child.begin(model, TRAIN, DEV)
+    child.change_gradients(model)
+    assert float(torch.cat([(p.grad == 0).flatten() for p in model.parameters()]).float().mean()) < 0.01
+
+
 def test_child_tuning_draws_its_own_masks_and_the_same_in_every_process():
     """What a process draws elsewhere (dropout) does not matter; the next step's masks are others."""
     masks = []

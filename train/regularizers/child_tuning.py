@@ -32,7 +32,7 @@ class ChildTuning(Regularizer):
 
     @torch.no_grad()
     def change_gradients(self, model: Model) -> None:
-        kept = round(self.p * STEPS)
+        kept = min(round(self.p * STEPS), STEPS - 1)
         for parameter in model.parameters():
             if (g := parameter.grad) is not None:
                 draws = torch.empty(g.numel() // 4 + 1, dtype=torch.int64, device=g.device)

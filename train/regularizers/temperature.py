@@ -26,13 +26,14 @@ class Temperature(Regularizer):
 
     def __init__(self) -> None:
         self.dev: Texts | None = None
+        self.handled: BaseException | None = None  # where the whole run is part of handling an error
 
     def begin(self, model: Model, train: Texts, dev: Texts) -> None:
-        self.dev = dev
+        self.dev, self.handled = dev, sys.exc_info()[1]
 
     @torch.no_grad()
     def finish(self, model: Model) -> None:
-        if self.dev is None or sys.exc_info()[1] is not None:  # the run is breaking off
+        if self.dev is None or sys.exc_info()[1] not in (None, self.handled):  # the run is breaking off
             return
         logits = predict(model, self.dev.encodings, parts=self.dev.parts)
         found = best_temperature(logits, torch.from_numpy(self.dev.gold))

@@ -87,6 +87,13 @@ def test_the_rate_is_that_of_the_usual_linear_schedule(ratio, steps_of_warmup):
         schedule.step()
 
 
+@pytest.mark.parametrize(("warmup", "is_said"), [(14, True), (13, False)])
+def test_a_warm_up_that_does_not_end_within_the_run_is_said(warmup, is_said, capsys):
+    next(fine_tune(model_of(), TASK, TRAIN, DEV, settings(warmup_steps=warmup)))
+    said = "note    the warm-up has 14 steps, and the run 14: the rate never reaches 0.001\n"
+    assert capsys.readouterr().out == said * is_said
+
+
 def test_twenty_steps_are_those_of_the_reference_model_in_a_loop_of_its_own():
     """Losses within 1e-5, step by step: same batches, AdamW, clipping at 1 and schedule, dropout off, fp32."""
     chosen = settings(epochs=3, select="last", weight_decay=0.1)

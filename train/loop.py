@@ -89,6 +89,9 @@ def fine_tune(
     if model.classifier.gathers and ranks() > 1:
         steps_per_epoch = whole_steps(n, settings)
     steps = settings.epochs * steps_per_epoch
+    if (settings.warmup_steps or 0) >= steps:
+        told = f"the warm-up has {settings.warmup_steps} steps, and the run {steps}"
+        print(f"note    {told}: the rate never reaches {settings.lr:g}")
     team = Team(regularizers)
     with team.at_work(model, train, dev):
         step = Step(model, team, settings, train.encodings, device)

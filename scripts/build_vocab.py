@@ -19,6 +19,7 @@ from typing import Any
 from tezukuri.data.passages import count_lines, passages
 from tezukuri.eval.progress import progress_bar
 from tezukuri.scripts.command import parser_of, run_file
+from tezukuri.scripts.options import positive
 from tezukuri.tokenize.japanese import JapaneseTokenizer
 from tezukuri.tokenize.normalize import normalized
 from tezukuri.tokenize.settings import SPECIAL_TOKENS, Settings
@@ -36,9 +37,9 @@ def parser() -> argparse.ArgumentParser:
     options = parser_of("build_vocab", __doc__)
     options.add_argument("--kind", choices=["wordpiece", "unigram"], default="wordpiece", help="(%(default)s)")
     options.add_argument("--text", nargs="+", type=Path, required=True, help="files, a passage a line, plain or .gz")
-    options.add_argument("--size", type=int, default=8192, help="tokens of the vocabulary (%(default)s)")
-    options.add_argument("--characters", type=int, default=2500, help="different characters at most (%(default)s)")
-    options.add_argument("--passages", type=int, help="learn from so many passages, drawn at random (all)")
+    options.add_argument("--size", type=positive, default=8192, help="tokens of the vocabulary (%(default)s)")
+    options.add_argument("--characters", type=positive, default=2500, help="different characters at most (%(default)s)")
+    options.add_argument("--passages", type=positive, help="learn from so many passages, drawn at random (all)")
     options.add_argument(
         "--dictionary", choices=["unidic_lite", "ipadic", "unidic"], help="of MeCab, for wordpiece (unidic_lite)"
     )

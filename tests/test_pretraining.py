@@ -316,7 +316,7 @@ def test_it_learns_and_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(optimi
     rows = list(train(unbroken, TOKENIZER, files, chosen, tmp_path))
     assert [row["step"] for row in rows] == [20, 40, 60]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"] - 0.5 and rows[-1]["tokens"] > 60 * 300
-    assert rows[-1]["val_loss"] is None or rows[-1]["val_loss"] > 0
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"]
     stopped = train(small_model(), TOKENIZER, files, chosen, tmp_path)
     next(stopped)
     stopped.close()
@@ -375,6 +375,8 @@ def test_rare_characters_are_left_out_of_unigram_pieces(files, tmp_path):
     arguments = ["build_vocab", "--kind", "unigram", "--text", *map(str, files), "--output", str(tmp_path / "v")]
     assert command([*arguments, "--characters", "10", "--size", "60"]) == 0
     assert len(set("".join(tokenizer_of(tmp_path / "v").vocabulary[5:])) - {"▁"}) == 10
+    with pytest.raises(SystemExit):  # 0 is not "all"
+        command([*arguments, "--passages", "0"])
 
 
 def test_a_dictionary_is_not_for_unigram_pieces(files, tmp_path, capsys):
@@ -468,6 +470,9 @@ def test_the_dropout_of_pretraining_is_not_that_which_is_saved():
     pretrain_run.set_dropout(model, 0.5)
     assert loss() != loss()
     assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob == 0.1
+    for rate in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=f"dropout is {rate}; a dropout rate lies in"):
+            pretrain_run.set_dropout(model, rate)
 
 
 def test_going_on_from_a_checkpoint_and_after_a_stop(files, tmp_path, monkeypatch, capsys):

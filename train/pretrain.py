@@ -145,6 +145,8 @@ def make(plan: PretrainingPlan) -> Loaded:
 
 def set_dropout(model: nn.Module, rate: float) -> None:
     """Set the rate of pretraining; the configuration that is saved keeps the rate for fine-tuning."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout is {rate}; a dropout rate lies in [0, 1)")
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate

@@ -73,7 +73,7 @@ def learn(train: Sequence[Example]) -> Baselines | None:
 
 
 def tfidf(n: int) -> TfidfVectorizer:
-    """n texts → their vectors, of n-grams of 1 to 3 characters; those of a single text in 1,000 are left out."""
+    """n texts → their vectors, of n-grams of 1 to 3 characters; from 1,000 texts on without those of one alone."""
     return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=1 if n < 1000 else 2)
 
 

@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.max_length, options.truncation, len(options.choice_columns),
     )  # fmt: skip
     texts = texts or source_of(options)
-    read_ahead = 1 if texts.number is None else READ_AHEAD  # each line of a pipe is answered at once
+    read_ahead = 1 if texts.number is None else READ_AHEAD  # a pipe is answered batch by batch
     found = predictions(classifier, texts.rows, options.batch_size, read_ahead, options.top_k, options.bad_rows)
     answers_on_screen = sys.stdout.isatty() and not options.output
     silent = True if rank() or answers_on_screen else None  # None: where there is no terminal

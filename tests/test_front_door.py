@@ -142,6 +142,7 @@ def test_arrays_columns_and_data_sets_are_data_too(tmp_path):
     ("arguments", "message"),
     [
         ({"epoch": 3}, r"a run has no option 'epoch': did you mean 'epochs'\?"),
+        ({"data": Plan(), "epoch": 3}, r"a run has no option 'epoch': did you mean 'epochs'\?"),
         ({"epochs": 2.5}, r"epochs is 2\.5; it must be int or None"),
         ({"epochs": 0}, "epochs is 0; it must be at least 1"),
         ({"report": "no"}, "report is 'no'; it must be bool"),

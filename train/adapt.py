@@ -116,7 +116,7 @@ def adapt(
     if folder is not None:
         plan = AdaptPlan.of_run(config_of_stopped_run(folder, "finetune"))
     elif isinstance(data, AdaptPlan):
-        plan = replace(data, **options)
+        plan = data.of(**vars(data) | options)
     else:
         plan = AdaptPlan.of(**options | ({} if data is None else {"data": data}))
     guards = [Guard.load(told) for told in dict.fromkeys(plan.guard or ())]

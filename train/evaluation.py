@@ -115,7 +115,7 @@ def evaluate(
         raise ValueError(f"data is a {type(data).__name__}: give a name, a file, a Dataset, a plan or (texts, labels)")
     # The plan, and data in memory.
     if isinstance(data, EvaluationPlan):
-        plan = replace(data, **options)
+        plan = data.of(**vars(data) | options)
     else:
         plan = EvaluationPlan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     given: Dataset | tuple | None = data if isinstance(data, Dataset) else None

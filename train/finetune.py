@@ -97,7 +97,7 @@ def finetune(
             )
         plan = Plan.of_run(config)
     elif isinstance(data, Plan):
-        plan = replace(data, **options)
+        plan = data.of(**vars(data) | options)
     else:
         plan = Plan.of(**options | ({"data": data} if isinstance(data, str | Path) else {}))
     if texts is not None and labels is not None:

@@ -3,6 +3,7 @@
 Each load runs in a process of its own, as a user's would, since the client reads its settings when it is imported.
 """
 
+import json
 import os
 import socket
 import threading
@@ -15,6 +16,7 @@ import torch
 import warm_process
 from hub_server import commit_of, hub
 from tiny_checkpoint import TOKENIZER, checkpoint, files_of, oracle
+from unigrams import FAST, folder_of, json_model
 
 from tezukuri.weights.sentences import LAYOUT, MODULES, Vectors, write_vectors
 
@@ -147,6 +149,23 @@ def test_the_few_files_that_tell_how_vectors_are_made_are_fetched_for_vectors_al
         before = len(server.requests)
         assert run(VECTORS, server.url, tmp_path / "cache", *names, HF_HUB_OFFLINE="1").stdout == said
         assert len(server.requests) == before
+
+
+def test_a_tokenizer_that_may_lie_under_several_names_is_fetched_under_the_one_that_is_there(tmp_path):
+    folder = tmp_path / "pieces"
+    oracle("BertModel", vocab_size=1600).save_pretrained(folder)
+    files = files_of(folder_of(folder, "tokenizer.json", json_model().encode(), FAST))
+    nameless = {name: token for name, token in FAST.items() if name != "tokenizer_class"}
+    models = {
+        "a/pieces": files,
+        "a/nameless": files | {"tokenizer_config.json": json.dumps(nameless).encode()},
+        "a/none": {name: content for name, content in files.items() if name != "tokenizer.json"},
+    }
+    with hub({name: {"main": of} for name, of in models.items()}) as server:
+        said = load(server.url, tmp_path / "cache", *(word for name in models for word in (name, "")))
+        assert server.downloads().count("tokenizer.json") == 2 and "vocab.txt" not in server.downloads()
+    assert said.count("first weight") == 2 and "names no tokenizer_class" in said
+    assert "refused: the repository a/none has no tokenizer.json or sentencepiece.bpe.model or spiece.model or" in said
 
 
 def test_offline_main_serves_where_the_cache_lacks_the_pinned_revision(safe, tmp_path):

@@ -34,4 +34,7 @@ def tokenizer_of(folder: str | Path) -> Tokenizer:
 
 def files_of(folder: Path) -> Mapping[str, str]:
     """`Tokenizer.files` of the tokenizer whose settings are in `folder`."""
-    return KINDS.get(str(class_of(folder)), UNNAMED).files
+    name = class_of(folder)
+    if name is None:  # `tokenizer_of` takes what is there
+        return {" or ".join(("vocab.txt", *FILES)): "no tokenizer that is read here"}
+    return KINDS.get(str(name), UNNAMED).files

@@ -58,7 +58,7 @@ def download(repository: str, revision: str | None, weights: bool, vectors: bool
     if unknown:
         notes.append(f"{', '.join(unknown)} not in the cache and the hub cannot be reached: read as if there were none")
     for name, without in files_of(config.parent).items():
-        if fetch_weight(repository, name, commit) is None:
+        if all(fetch_weight(repository, one, commit) is None for one in name.split(" or ")):
             why = ONLY_CACHE if constants.HF_HUB_OFFLINE else without
             raise CheckpointError(f"the repository {repository} has no {name} at revision {revision}: {why}")
     source = f"{repository} @ {revision}" + (f" ({commit[:12]})" if revision != commit else "")

@@ -174,6 +174,9 @@ def test_special_tokens_by_other_names(tmp_path):
         (MECAB | {"truncation_side": "left"}, "truncation_side = 'left' is not supported"),
         (MECAB | {"additional_special_tokens": ["<e>"]}, r"additional_special_tokens = \['<e>'\] is not supported"),
         (MECAB | {"added_tokens_decoder": {"99": {"content": "<e>"}}}, "added token '<e>' is not supported"),
+        (MECAB | {"added_tokens_decoder": [1]}, r"added_tokens_decoder = \[1\] is not of the type that it must be"),
+        (MECAB | {"mecab_kwargs": 5}, "mecab_kwargs = 5 is not of the type that it must be"),
+        (MECAB | {"model_max_length": "512"}, "model_max_length = '512' is not of the type that it must be"),
         (MECAB | {"do_lower_case": "false"}, "do_lower_case is 'false', but must be <class 'bool'>"),
         (MECAB | {"mask_token": "<mask>"}, r"has no '<mask>': add it, or name the mask_token"),
         ([1], r"tokenizer_config\.json holds a list, but must hold a JSON object"),
@@ -189,6 +192,11 @@ def test_settings_that_ask_for_nothing_are_let_be(tmp_path):
     config = MECAB | {"never_split": None, "sudachi_kwargs": None, "do_subword_tokenize": True, "name_or_path": "x"}
     decoder = {str(i): {"content": token, "special": True} for i, token in enumerate(SPECIALS)}
     assert settings_of(tmp_path, config | {"added_tokens_decoder": decoder}) == Settings()
+
+
+def test_a_byte_order_mark_before_the_settings_is_passed_over(tmp_path):
+    (folder_of(tmp_path) / "tokenizer_config.json").write_text(json.dumps(MECAB), encoding="utf-8-sig")
+    assert JapaneseTokenizer.from_pretrained(tmp_path).settings == Settings()
 
 
 def test_broken_files_are_told_apart(tmp_path):
@@ -308,14 +316,12 @@ def test_workers(method):
         assert pool.starmap(ids_in_a_worker, [(tokenizer, text) for text in TEXTS]) == expected
 
 
-def test_a_pickle_leaves_the_tagger_and_the_kept_words_behind():
+def test_a_pickle_leaves_the_kept_words_behind():
     tokenizer = JapaneseTokenizer(vocabulary_of(TEXTS * 2))
     expected = tokenizer.encode_batch(TEXTS).ids.tolist()
     copy = pickle.loads(pickle.dumps(tokenizer))
     assert len(tokenizer.word_ids) > 10
     assert len(copy.word_ids) == 0
-    assert any("tagger" in name for name in vars(tokenizer.split))
-    assert not any("tagger" in name for name in vars(copy.split))
     assert copy.encode_batch(TEXTS).ids.tolist() == expected
 
 
@@ -327,8 +333,8 @@ def test_tokenizers_of_a_thread_share_what_mecab_has_mapped():
     optional = JapaneseTokenizer(vocabulary_of(TEXTS), Settings(mecab_option="-c 2000")).split
     assert optional.tagger is not one.tagger
     with ThreadPoolExecutor(1) as pool:  # MeCab's words last until the next text, which another thread may read
-        elsewhere = pool.submit(lambda: JapaneseTokenizer(vocabulary_of(TEXTS)).split.tagger).result()
-    assert elsewhere is not one.tagger
+        elsewhere = pool.submit(lambda: (one.tagger, one.spacing_tagger)).result()
+    assert elsewhere[0] is not one.tagger and elsewhere[1] is not one.spacing_tagger
 
 
 def test_kept_words_are_bounded(monkeypatch):

@@ -6,7 +6,7 @@ the ids and is not supported here is an error that names it.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "additional_special_tokens": (None, []),
     "extra_special_tokens": (None, [], {}),
 }
+TYPES: dict[str, Any] = {"mecab_kwargs": dict, "added_tokens_decoder": dict, "model_max_length": int | float}
 # Models that were made with ipadic and do not say so: Tohoku's first.
 TOHOKU = ("cl-tohoku", "tohoku-nlp")
 KINDS = ("", "-whole-word-masking", "-char", "-char-whole-word-masking")
@@ -132,6 +133,7 @@ class Settings:
     @classmethod
     def of_json(cls, given: dict[str, Any], added_tokens: dict[str, Any]) -> "Settings":
         """From the contents of tokenizer_config.json (with its tokenizer_class) and added_tokens.json."""
+        check(given, REFUSED, TYPES)
         # What the class reads, over its defaults in transformers.
         name = given["tokenizer_class"]
         values: dict[str, Any] = {"word_tokenizer_type": "basic"}
@@ -152,7 +154,10 @@ class Settings:
         if longest is not None and longest < UNLIMITED:
             values["model_max_length"] = int(longest)
         settings = cls(tokenizer_class=name, **values)
-        refuse(given, added_tokens, settings)
+        decoder = given.get("added_tokens_decoder") or {}
+        for token in [*map(content, decoder.values()), *added_tokens]:
+            if token not in settings.special_tokens:
+                raise ValueError(f"added token {token!r} is not supported: only the five special tokens are")
         return settings
 
     def as_json(self) -> dict[str, Any]:
@@ -183,15 +188,14 @@ def class_of(folder: Path) -> Any:
     return next(filter(None, named), None) or OF_MODELS.get(str(read_object(folder / "config.json").get("model_type")))
 
 
-def refuse(given: dict[str, Any], added_tokens: dict[str, Any], settings: Settings) -> None:
-    """Raise ValueError, by name, for settings that would change the ids and are not supported."""
-    for key, harmless in REFUSED.items():
+def check(given: Mapping[str, Any], refused: Mapping[str, tuple[Any, ...]], types: Mapping[str, Any]) -> None:
+    """Raise ValueError, by name, for settings that would change the ids and are not supported, or of another type."""
+    for key, harmless in refused.items():
         if given.get(key) not in harmless:
             raise ValueError(f"setting {key} = {given[key]!r} is not supported")
-    decoder = given.get("added_tokens_decoder") or {}
-    for token in [*map(content, decoder.values()), *added_tokens]:
-        if token not in settings.special_tokens:
-            raise ValueError(f"added token {token!r} is not supported: only the five special tokens are")
+    for key, kinds in types.items():
+        if not isinstance(given.get(key), kinds | None):
+            raise ValueError(f"setting {key} = {given[key]!r} is not of the type that it must be")
 
 
 def content(token: Any) -> str:
@@ -209,7 +213,7 @@ def read_object(path: Path, number: Callable[[str], float] = float) -> dict[str,
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_float=number)
+        found = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=number)
     except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .settings import UNLIMITED, class_of, content, read_object
+from .settings import UNLIMITED, check, class_of, content, read_object
 from .template import Template
 
 # Where the pieces stand, under one of these names; the first that is there is read.
@@ -111,18 +111,13 @@ class Settings:
         given = read_object(path)
         if "added_tokens_decoder" not in given:
             given |= read_object(folder / "special_tokens_map.json")
-        for key, harmless in REFUSED.items():
-            if given.get(key) not in harmless:
-                raise ValueError(f"{path}: setting {key} = {given[key]!r} is not supported")
-        for key, types in TYPES.items():
-            if not isinstance(given.get(key), types | None):
-                raise ValueError(f"{path}: setting {key} = {given[key]!r} is not of the type that it must be")
         name, notes = class_of(folder), []
         if name is None:
             name = GENERIC
             notes.append(f"{path} names no tokenizer_class: everything was taken from tokenizer.json")
         added = dict(read_object(folder / "added_tokens.json"))
         try:
+            check(given, REFUSED, TYPES)
             added |= {token_of(token): int(i) for i, token in (given.get("added_tokens_decoder") or {}).items()}
             settings = cls(CLASSES.get(str(name), str(name)), given, added, notes)
             settings.special_tokens()
@@ -135,11 +130,21 @@ class Settings:
         longest = self.given.get("model_max_length")
         return int(longest) if longest is not None and longest < UNLIMITED else None
 
+    @property
+    def plain(self) -> set[str]:
+        """Added tokens that are not special: they are cut out of a text before all else."""
+        decoder = self.given.get("added_tokens_decoder") or {}
+        return {
+            content(token) for token in decoder.values() if isinstance(token, dict) and token.get("special") is False
+        }
+
     def special_tokens(self, defaults: Mapping[str, str] | None = None) -> dict[str, str]:
         """By name: those that are named, over the defaults; the others by themselves."""
         found = {name: token_of(self.given[name]) for name in TOKENS if self.given.get(name) is not None}
         extra = map(token_of, self.given.get("additional_special_tokens") or [])
-        return dict(defaults or {}) | found | {token: token for token in [*self.added, *extra]}
+        plain = self.plain
+        added = [token for token in self.added if token not in plain]
+        return dict(defaults or {}) | found | {token: token for token in [*added, *extra]}
 
     def as_json(self, special_tokens: Mapping[str, str]) -> bytes:
         """The contents of a tokenizer_config.json that is read as these settings."""
@@ -161,6 +166,9 @@ def token_of(token: Any) -> str:
 
 def add_tokens(vocabulary: list[str], added: Mapping[str, int]) -> None:
     """Append to the vocabulary the tokens that a file adds; ValueError where an id is not the token's place."""
+    for token, i in added.items():
+        if type(i) is not int or i < 0:
+            raise ValueError(f"the added token {token!r} has the id {i!r}, which is no whole number from 0")
     for token, i in sorted(added.items(), key=lambda item: item[1]):
         if i == len(vocabulary):
             vocabulary.append(token)

@@ -14,7 +14,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import fugashi
@@ -41,24 +41,20 @@ class MecabWords:
     """
 
     def __init__(self, dictionary: str | None, option: str | None, normalize: bool, lower: bool) -> None:
-        self.dictionary = f"{dictionary_options(dictionary)} {checked_options(option or '')}"
-        self.options = f"{self.dictionary} {PRINTING}"
+        options = f"{dictionary_options(dictionary)} {checked_options(option or '')}"
+        self.printing, self.spacing = f"{options} {PRINTING}", f"{options} -O wakati"
         self.by_nodes = bool(option)  # further options may change what MeCab prints
         self.normalize = normalize
         self.lower = lower
 
-    @cached_property
+    @property
     def tagger(self) -> Any:
-        return mecab(self.options, threading.get_ident())
+        return mecab(self.printing, threading.get_ident())
 
-    @cached_property
+    @property
     def spacing_tagger(self) -> Any:
         """Prints the words with spaces between them, the fastest form."""
-        return mecab(f"{self.dictionary} -O wakati", threading.get_ident())
-
-    def __getstate__(self) -> dict[str, Any]:
-        # MeCab itself cannot be pickled: another process makes its own.
-        return {name: value for name, value in vars(self).items() if not name.endswith("tagger")}
+        return mecab(self.spacing, threading.get_ident())
 
     def __call__(self, text: str) -> list[str]:
         surfaces = self.surfaces(self.normal(text))
@@ -119,7 +115,10 @@ class MecabWords:
 
 @cache
 def mecab(options: str, thread: int) -> Any:
-    """One for all tokenizers of a thread: fugashi frees none, and each maps the whole dictionary."""
+    """One for all tokenizers of a thread: fugashi frees none, and each maps the whole dictionary.
+
+    Two threads cannot share one, as it writes the words of its next text over those of the last.
+    """
     try:
         return fugashi.GenericTagger(options)
     except RuntimeError as error:

@@ -118,11 +118,14 @@ def test_a_text_cannot_mean_a_special_token_unless_asked(tmp_path):
 def test_tokens_that_are_not_special_are_cut_out_before_all_else(tmp_path):
     content = json.loads(json_model("as T5"))
     plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
-    content["added_tokens"].append({"id": 1600, "content": "ＡＢＣ"} | plain)  # as it is given: not normalized
-    folder_of(tmp_path, "tokenizer.json", json.dumps(content).encode(), FAST)
+    for number, token in enumerate(("ＡＢ", "ＡＢＣ"), start=1600):  # as they are given: not normalized
+        content["added_tokens"].append({"id": number, "content": token} | plain)
+    # Files of version 4 of transformers list all of them again.
+    config = FAST | {"added_tokens_decoder": {str(token["id"]): token for token in content["added_tokens"]}}
+    folder_of(tmp_path, "tokenizer.json", json.dumps(content).encode(), config)
     ours = UnigramTokenizer.from_pretrained(tmp_path)
     oracle = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    for text in ("ＡＢＣ", "駅からＡＢＣ です", "ABC", "ＡＢＣＡＢＣ。"):
+    for text in ("ＡＢＣ", "駅からＡＢＣ です", "ABC", "ＡＢＣＡＢＣ。", "ＡＢＡＢＣ"):
         expected = oracle.encode(text, add_special_tokens=False)
         assert [tuple(piece) for piece in ours.pieces_of(text)][-1][0] == expected.ids[-1]
         assert ours.ids_of(text) == [piece.id for piece in ours.pieces_of(text)] == expected.ids
@@ -215,6 +218,7 @@ def test_a_full_cache_begins_anew(plain, monkeypatch):
     monkeypatch.setattr("tezukuri.tokenize.pieces.STRETCHES_KEPT", 50)
     before = [encoding.ids.tolist() for encoding in plain.encode_batch(reviews()[:20])]
     assert [plain.encode_batch([text])[0].ids.tolist() for text in reviews()[:20]] == before
+    assert plain.unigram.stretches.size < 150  # what was kept, and a text
 
 
 @pytest.mark.parametrize("text", ["あ" * 100_000, "駅から近い。" * 20_000, "か" + "\u3099\u0301" * 30_000, "ﾞ" * 50_000])

@@ -121,6 +121,9 @@ def test_luke_adds_tokens_behind_the_pieces(tmp_path):
     assert ours.encode("駅<ent2>", special_tokens=True).ids[-2:] == [1603, 2]
     ours.save(tmp_path / "again")
     assert tokenizer_of(tmp_path / "again").special_ids == ours.special_ids
+    (folder / "added_tokens.json").write_text('{"<ent>": "1602"}')
+    with pytest.raises(ValueError, match="the added token '<ent>' has the id '1602', which is no whole number from 0"):
+        tokenizer_of(folder)
 
 
 def test_extra_ids_of_t5_are_counted_down(tmp_path):
@@ -180,6 +183,10 @@ NOT_READ = {
         lambda given: given.update(post_processor={"type": "ByteLevel"}),
         "its post_processor ByteLevel is not supported: only TemplateProcessing is",
     ),
+    "strange token": (
+        lambda given: given.update(post_processor={"type": "BertProcessing", "cls": ["[CLS]", 1], "sep": ["</s>", 2]}),
+        r"'\[CLS\]' is put around texts, but is none of the special tokens",
+    ),
     "pair": (
         lambda given: given["post_processor"]["pair"].reverse(),
         "its post_processor does not lay a pair as A and then B",
@@ -221,6 +228,10 @@ def test_what_would_change_the_ids_is_refused_by_name(name, tmp_path):
         (
             {"added_tokens_decoder": {"1605": {"content": "<a>"}}},
             "the added token '<a>' has the id 1605, where the last",
+        ),
+        (
+            {"added_tokens_decoder": {"1600": {"content": "<a>", "special": False}}},
+            "the added token '<a>' is not special: with a .model that is not supported",
         ),
         ({"tokenizer_class": "AlbertTokenizer"}, "the ids of AlbertTokenizer are read from a tokenizer.json only"),
         ({"tokenizer_class": None}, "a .model needs one of XLMRobertaTokenizer, MLukeTokenizer, "),

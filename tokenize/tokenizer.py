@@ -40,7 +40,8 @@ class Tokenizer(ABC):
     notes: what had to be assumed about the settings, a sentence each, for the load report.
     """
 
-    files: ClassVar[Mapping[str, str]]  # file that a kind is read from → what a repository without it is
+    # File that a kind is read from (`a or b`: the first of them that is there) → what a repository without it is.
+    files: ClassVar[Mapping[str, str]]
 
     def __init__(
         self,
@@ -59,6 +60,8 @@ class Tokenizer(ABC):
                 )
         # Words are never split into these: [SEP] in a text is plain text.
         self.special_ids = {token: ids.pop(token) for token in dict.fromkeys(special_tokens.values())}
+        if strange := sorted(template.special - self.special_ids.keys()):
+            raise ValueError(f"{strange[0]!r} is put around texts, but is none of the special tokens")
         self.piece_ids = ids
         self.pad_id, self.unk_id, self.mask_id = (
             self.special_ids[special_tokens[name]] for name in ("pad_token", "unk_token", "mask_token")
@@ -194,11 +197,7 @@ class Tokenizer(ABC):
 
     def parts(self, text: str, special_tokens: bool) -> Iterator[tuple[int, str, int | None]]:
         """(start, part, special token's id or None) of the special tokens and of the stretches between them."""
-        special = self.special_ids if special_tokens else {}
-        start = 0
-        for part in re.split("(" + "|".join(map(re.escape, special)) + ")", text) if special else [text]:
-            yield start, part, special.get(part)
-            start += len(part)
+        return split_at(self.special_ids if special_tokens else {}, text)
 
     # --- what a kind brings; texts are plain text here -----------------------------------------------------------
 
@@ -238,6 +237,15 @@ class Tokenizer(ABC):
     @abstractmethod
     def words_of(self, text: str) -> Iterable[Word]:
         """The words of a text."""
+
+
+def split_at(tokens: Mapping[str, int], text: str) -> Iterator[tuple[int, str, int | None]]:
+    """(start, part, id or None) of the tokens in a text, of several at a place the longest, and of what is between."""
+    start = 0
+    expression = "|".join(map(re.escape, sorted(tokens, key=len, reverse=True)))
+    for part in re.split(f"({expression})", text) if tokens else [text]:
+        yield start, part, tokens.get(part)
+        start += len(part)
 
 
 def without_place(token_id: int) -> Piece:

@@ -27,7 +27,7 @@ from .recipe import Recipe
 from .settings import read_object
 from .steps import BLANK, WHITE
 from .template import Template
-from .tokenizer import Tokenizer, Word
+from .tokenizer import Tokenizer, Word, split_at
 from .tokenizer_json import number_of, of_json
 from .unigram_settings import FILES, WANTED, Settings
 from .words import LONE_SURROGATE
@@ -121,16 +121,9 @@ class UnigramTokenizer(Tokenizer):
             stripped = token is None and following in self.recipe.strips_left
             yield start, part.rstrip(WHITE) if stripped else part, token
 
-    def plain(self, text: str) -> Iterator[tuple[int, str, int | None]]:
-        """(start, part, id or None) of the tokens that are cut out, and of the stretches between them."""
-        start = 0
-        for part in re.split("(" + "|".join(map(re.escape, self.cut_out)) + ")", text) if self.cut_out else [text]:
-            yield start, part, self.cut_out.get(part)
-            start += len(part)
-
     def words_with_pieces(self, text: str, first: bool = True) -> Iterator[tuple[int, Aligned, list[Piece]]]:
         """Where the part of the text begins that a word counts its places from; the word, and its pieces."""
-        for start, part, token in self.plain(text):
+        for start, part, token in split_at(self.cut_out, text):
             if token is not None:
                 yield start, Aligned.of(part), [Piece(token, 0, len(part))]
                 continue

@@ -56,7 +56,7 @@ def parse(report: str, label: Label, _: int, raw: str) -> Example:
     opinions = row.get("opinions")
     if not isinstance(opinions, list) or not all(isinstance(opinion, dict) for opinion in opinions):
         raise RowError("'opinions' is no list of objects")
-    found = {opinion.get("polarity") for opinion in opinions}
+    found = {str(opinion.get("polarity")) for opinion in opinions}
     if not found <= set(POLARITIES):
         raise RowError(f"a polarity is not one of {listed(POLARITIES)}")
     name = f"{report}-{cell(row, 'sentence_id')}"

@@ -40,14 +40,15 @@ class Found(Span):
 class Example:
     """One labelled text.
 
-    The label is the name of a class; a number (float); the number of a choice (int, from 0); or a tuple of Spans: all
-    entities of `text`, or all answers to the question `text` that are right, in `pair`, the context.
+    The label is the name of a class; a number (float); a tuple of names; the number of a choice (int, from 0); a tuple
+    of Spans: all entities of `text`, or all answers to the question `text` that are right, in `pair`, the context; or
+    None, where nobody has said one.
     """
 
     id: str
     text: str
     label: Any
-    split: str  # "train", "dev" or "test"
+    split: str  # "train", "dev" or "test"; "" until it is drawn
     votes: dict[str, int] | None = None  # label name -> number of judges who chose it, where the corpus has votes
     pair: str | None = None  # the second text, where the task is about two
     choices: tuple[str, ...] | None = None  # the answers to choose from, where the task is that

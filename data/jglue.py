@@ -91,7 +91,7 @@ def read_jcommonsenseqa(path: Path) -> Rows:
     """A question and five answers, one of which is right."""
 
     def parse(split: str, _: int, row: dict[str, Any]) -> Example:
-        label = row["label"]
+        label = row.get("label")
         if type(label) is not int or label not in range(len(CHOICES)):
             raise RowError(f"label {label!r} is not a number from 0 to {len(CHOICES) - 1}")
         choices = tuple(text_of(row, choice) for choice in CHOICES)

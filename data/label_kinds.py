@@ -22,7 +22,7 @@ def name_of(cell: Any, text: str = "") -> str:
 def number_of(cell: str, text: str = "") -> float:
     """ValueError where it is no finite number."""
     try:
-        number = float(cell)
+        number = math.nan if "_" in cell else float(cell)  # to Python 1_5 is 15
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

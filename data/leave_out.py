@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .dataset import DataError, Dataset
 from .rows import RowError
-from .table import open_table
+from .table import cell, open_table
 
 
 def without(data: Dataset, listed: Path) -> Dataset:
@@ -24,13 +24,14 @@ def without(data: Dataset, listed: Path) -> Dataset:
             continue
         try:
             row = table.fields_of(line, raw)
+            if row.get("split", "train") != "train":
+                continue
+            own = cell(row, "id")
         except RowError as error:
             raise DataError(f"{listed}:{line}: {error}") from error
-        if row.get("split", "train") != "train":
-            continue
-        if row["id"] not in there:
-            raise DataError(f"{listed}:{line}: no training text of {data.name} has the id {row['id']!r}")
-        ids.add(row["id"])
+        if own not in there:
+            raise DataError(f"{listed}:{line}: no training text of {data.name} has the id {own!r}")
+        ids.add(own)
     kept = [example for example in data.examples if example.split != "train" or example.id not in ids]
     note = f"{len(ids)} training texts left out, listed in {listed.name}"
     return replace(data, examples=kept, notes=[*data.notes, *table.notes, note])

@@ -121,6 +121,10 @@ def with_choices(texts: Sequence[Any]) -> tuple[list[Any], list[tuple[str, ...]]
             raise DataError(f"texts[{i}] is {text!r}: give a question and a list of its choices, (question, [a, b])")
         questions.append(text[0])
         choices.append(tuple(own))
+        try:
+            refuse_broken_text("".join(own))
+        except RowError as error:
+            raise DataError(f"texts[{i}], a choice: {error}") from error
     return questions, choices
 
 

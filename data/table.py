@@ -127,6 +127,7 @@ def read_table(
         except ValueError as error:
             raise RowError(f"the label {given!r:.80} (column {label_column!r}) {error}") from error
         for name in names_in(label):
+            refuse_broken_text(name)
             if labels is not None and name not in labels and look(name) not in looks:
                 raise RowError(f"label {name!r} (column {label_column!r}) is not one of {listed(labels)}")
         split = ""
@@ -182,6 +183,7 @@ def choices_of(row: dict[str, Any], columns: Sequence[str], least: int = 2) -> t
         if odd := [one for one in only if not isinstance(one, str) or not one.strip()]:
             raise RowError(f"a choice (column {columns[0]!r}) is no text but {odd[0]!r}")
         choices = tuple(only)
+        refuse_broken_text("".join(choices))
     else:
         choices = tuple(text_of(row, column) for column in columns)
     if least > 1:

@@ -10,6 +10,7 @@ import tezukuri
 from tezukuri.data.dataset import DataError, Dataset, Example
 from tezukuri.data.label_kinds import label_line
 from tezukuri.data.label_names import label_notes, look, look_alikes, refuse_numbers
+from tezukuri.data.leave_out import without
 from tezukuri.data.lists import dataset_of
 from tezukuri.data.load import load
 from tezukuri.eval.judge import judge
@@ -205,6 +206,16 @@ def test_options_of_files_are_refused_beside_data_in_memory(tmp_path: Path) -> N
     run = tezukuri.finetune(data, leave_out=listed, output_dir=tmp_path, save_model="none", **QUICK)
     assert [e.id for e in run.data.split("train")][:2] == ["4", "5"]
     assert "2 training texts left out, listed in suspects.csv" in run.data.notes
+
+
+def test_ids_to_leave_out_are_read_as_those_of_the_data(tmp_path: Path) -> None:
+    data = Dataset("own", ("a", "b"), [Example(str(n), f"文 {n}", "ab"[n % 2], "train") for n in range(4)])
+    (listed := tmp_path / "ids.jsonl").write_text('{"id": 3}\n{"split": "dev"}\n')
+    assert [e.id for e in without(data, listed).examples] == ["0", "1", "2"]
+    for row, said in (('{"split": "train"}', "no 'id'"), ('{"id": [3]}', "column 'id' holds a list")):
+        listed.write_text(f'{{"id": "1"}}\n{row}\n')
+        with pytest.raises(DataError, match=rf"ids\.jsonl:2: {said}"):
+            without(data, listed)
 
 
 def test_check_data_tells_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,13 +175,15 @@ def test_five_answers_to_a_question(data_folder: Path) -> None:
         ({"label": 5}, "label 5 is not a number from 0 to 4"),
         ({"label": "2"}, "label '2' is not a number from 0 to 4"),
         ({"label": True}, "label True is not a number from 0 to 4"),
+        ({"label": ...}, "label None is not a number from 0 to 4"),
         ({"choice3": ""}, "the text (column 'choice3') is empty"),
         ({"choice3": 3}, "the text (column 'choice3') is no string but 3"),
     ],
 )
 def test_a_bad_choice_is_named(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     good = {"q_id": 0, "question": "春は？", **{f"choice{n}": f"答え{n}" for n in range(5)}, "label": 3}
-    path = lines(tmp_path / "valid-v1.3.json", good, good | {"q_id": 1} | change)
+    bad = {name: value for name, value in (good | {"q_id": 1} | change).items() if value is not ...}
+    path = lines(tmp_path / "valid-v1.3.json", good, bad)
     with pytest.raises(DataError) as raised:
         load("jcommonsenseqa", path=path)
     assert f"{path}:2: {reason}" in str(raised.value)

@@ -113,6 +113,7 @@ def test_the_feelings_of_version_1_which_has_no_sentiment(data_folder: Path) -> 
     [
         ({"Train/Dev/Test": "valid"}, "split 'valid' (column 'Train/Dev/Test') is not one of"),
         ({"Reader2_Sentiment": "good"}, "'good' (column 'Reader2_Sentiment') is no number"),
+        ({"Reader2_Sentiment": "1_0"}, "'1_0' (column 'Reader2_Sentiment') is no number"),
         ({"Reader2_Sentiment": "nan"}, "'nan' (column 'Reader2_Sentiment') is no number"),
         ({"Sentence": "  "}, "the text (column 'Sentence') is empty"),
     ],
@@ -298,6 +299,10 @@ def test_a_bad_sentence_of_chabsa_is_named_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "e1_ann.json"
     path.write_text(f'{{"header": {{}},\n"sentences": [\n{good},\n{bad}\n]}}', encoding="utf-8")
     with pytest.raises(DataError, match=r"e1_ann\.json:4: a polarity is not one of 'negative', 'neutral', 'positive'"):
+        load("chabsa", path=tmp_path)
+    listed = good.replace('"positive"', '["positive"]')
+    path.write_text(f'{{"sentences": [\n{listed}]}}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"e1_ann\.json:2: a polarity is not one of"):
         load("chabsa", path=tmp_path)
     path.write_text(f'{{"sentences": [\n{good},\n{bad[:40]}', encoding="utf-8")
     with pytest.raises(DataError, match=r"e1_ann\.json:3: broken JSON"):

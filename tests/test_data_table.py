@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tezukuri.data.csv_rows import csv_fields, csv_records
 from tezukuri.data.dataset import DataError, Dataset
+from tezukuri.data.lists import dataset_of
 from tezukuri.data.load import load
 from tezukuri.data.table import class_order
 
@@ -233,6 +234,19 @@ def test_bad_rows_of_jsonl(tmp_path: Path, row: str | bytes, reason: str) -> Non
     assert texts(corpus) == ["X", "X"]
     ((line, found),) = bad(corpus)
     assert line == 2 and found.startswith(reason)
+
+
+def test_half_a_surrogate_pair_in_a_list_makes_a_row_bad(tmp_path: Path) -> None:
+    """It could be written into no file of the run."""
+    path = written(tmp_path / "a.jsonl", '{"text": "a", "label": ["x", "\\ud83d"]}\n{"text": "b", "label": ["x"]}\n')
+    assert bad(load(path, labels_are="names", bad_rows="skip")) == [
+        (1, "half of a surrogate pair (\\ud83d at character 1)")
+    ]
+    rows = '{"text": "a", "label": 0, "c": ["x", "\\ud83d"]}\n{"text": "b", "label": 0, "c": ["x", "y"]}\n'
+    found = bad(load(written(path, rows), choice_columns=["c"], bad_rows="skip"))
+    assert found == [(1, "half of a surrogate pair (\\ud83d at character 2)")]
+    with pytest.raises(DataError, match=r"texts\[0\], a choice: half of a surrogate pair"):
+        dataset_of([("a", ["x", "\ud83d"])], [0], labels_are="choice")
 
 
 def test_a_row_of_jsonl_without_the_split_of_the_others_is_bad(tmp_path: Path) -> None:

@@ -27,13 +27,13 @@ def count_lines(path: Path) -> int:
 
 
 def passages(paths: Sequence[Path], sizes: Sequence[int], seed: int | Sequence[int]) -> Iterator[str]:
-    """Every line of every file once, in an order that depends on `seed` alone.
+    """Every line of every file that is not blank, once, in an order that depends on `seed` alone.
 
     The next line is from each file with a probability in proportion to the lines that it has left (`sizes`, by
     `count_lines`, at the start), and is swapped with one of BUFFER lines held in memory.
 
     Raises:
-        DataError: a line is not UTF-8; the message names file and line.
+        DataError: a line is not UTF-8, and the message names file and line; or a file has become shorter.
     """
     order = random.Random(str(seed))
     left = list(sizes)
@@ -41,10 +41,14 @@ def passages(paths: Sequence[Path], sizes: Sequence[int], seed: int | Sequence[i
     held: list[str] = []
     while any(left):
         (chosen,) = order.choices(range(len(paths)), weights=left)
-        number, line = next(readers[chosen])
+        number, line = next(readers[chosen], (0, b""))
+        if not number:
+            raise DataError(
+                f"{paths[chosen]} has fewer lines than were counted at the start: begin anew, and leave it as it is"
+            )
         left[chosen] -= 1
         try:
-            text = line.decode("utf-8").strip()
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{paths[chosen]}:{number}: not UTF-8 ({error.reason}): convert the file to it, or remove the line"

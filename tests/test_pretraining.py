@@ -77,6 +77,10 @@ def test_text_is_streamed_and_a_bad_line_is_named(tmp_path):
     (tmp_path / "bad.txt").write_bytes("良い\n".encode() + b"\xff\xfe\n")
     with pytest.raises(DataError, match=r"bad\.txt:2: not UTF-8"):
         list(passages([tmp_path / "bad.txt"], [2], 0))
+    (tmp_path / "marked.txt").write_text("一\n", encoding="utf-8-sig")
+    assert list(passages([tmp_path / "marked.txt"], [1], 0)) == ["一"]
+    with pytest.raises(DataError, match=r"marked\.txt has fewer lines than were counted at the start"):
+        list(passages([tmp_path / "marked.txt"], [2], 0))
     (tmp_path / "bad.gz").write_bytes(b"\x1f\x8bnothing")
     for path, message in (("bad.gz", "is a broken gzip file"), ("none.txt", "is not a file")):
         with pytest.raises(DataError, match=message):

@@ -415,8 +415,13 @@ def test_what_else_can_be_wrong_with_a_folder(tmp_path):
     (tmp_path / "vocab.txt").write_text(vocabulary + "追加\n", encoding="utf-8")
     with pytest.raises(CheckpointError, match=rf"has {SIZES['vocab_size'] + 1} tokens, but the model embeds"):
         load_with_report(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
+    for content in ("{", "[" * 100_000):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ValueError, match=r"config\.json is not JSON"):
+            load_with_report(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": ["model.safetensors"]}')
+    with pytest.raises(CheckpointError, match=r"index\.json lists no shards"):
         load_with_report(tmp_path)
 
 
@@ -502,11 +507,23 @@ def test_a_model_replaces_a_model_and_nothing_else(tmp_path):
     (tmp_path / "home").mkdir()
     for thesis in (tmp_path / "thesis.txt", tmp_path / "home" / "thesis.txt"):
         thesis.write_text("five years")
-    for place in (tmp_path / "thesis.txt", tmp_path / "home"):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")  # of the plan
+    for place in (tmp_path / "thesis.txt", tmp_path / "home", tmp_path / "run"):
         with pytest.raises(FileExistsError, match="holds no model that could be replaced"):
             save(model, tokenizer, place)
     assert (tmp_path / "home" / "thesis.txt").read_text() == (tmp_path / "thesis.txt").read_text() == "five years"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home", "in", "thesis.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home", "in", "run", "thesis.txt"]
+
+
+def test_a_model_behind_a_link_is_replaced_where_it_lies(tmp_path):
+    checkpoint(tmp_path / "kept", "BertModel")
+    model, tokenizer = tezukuri.load(tmp_path / "kept")
+    (tmp_path / "kept" / "mark").touch()
+    (tmp_path / "link").symlink_to("kept")
+    save(model, tokenizer, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and not (tmp_path / "kept" / "mark").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "link"]
 
 
 SENTENCES = [

@@ -51,7 +51,8 @@ def with_weights(
             files.notes.append(note)
         files.weights = [path]
         if name.endswith(".index.json"):
-            shards = sorted(set(read_json(path).get("weight_map", {}).values()))
+            listed = read_json(path).get("weight_map")
+            shards = sorted(set(map(str, listed.values()))) if isinstance(listed, dict) else []
             if not shards:
                 raise CheckpointError(f"{files.source}: {name} lists no shards (it has no weight_map): fetch it again")
             found = {shard: get(shard) for shard in shards}
@@ -89,5 +90,5 @@ def parse_json(path: Path) -> Any:
     """What a file of JSON holds; errors are those of `read_json`."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
         raise ValueError(f"{path} is not JSON: {error}") from None

@@ -15,7 +15,7 @@ from torch import nn
 from ..model.model import MaskedLM, Model, most_tokens
 from ..tokenize.tokenizer import Tokenizer
 from .architectures import architecture_of, config_json, use_of
-from .files import not_written, read_json
+from .files import WEIGHT_FILES, not_written, read_json
 from .sentences import Vectors, write_vectors
 
 
@@ -41,7 +41,10 @@ def save(
         OSError: the folder cannot be written, or holds something else than a model; it is then unchanged.
     """
     folder = Path(folder)
-    replaceable = (folder / "config.json").is_file() or (folder.is_dir() and not any(folder.iterdir()))
+    if folder.is_symlink():
+        folder = folder.resolve()  # else the link would be replaced, and what it leads to left
+    is_model = (folder / "config.json").is_file() and any((folder / name).is_file() for name in WEIGHT_FILES)
+    replaceable = is_model or (folder.is_dir() and not any(folder.iterdir()))
     if folder.exists() and not replaceable:
         raise FileExistsError(f"{folder} is there and holds no model that could be replaced: choose another folder")
     if use_of(model) == "encode" and isinstance(model, Model):

@@ -5,6 +5,7 @@ Parity of their arithmetic is in test_model_parity.py.
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -270,6 +271,9 @@ def test_rinnas_positions_begin_at_0(tmp_path, monkeypatch):
     expected = theirs(input_ids=ids, position_ids=torch.arange(ids.shape[1])[None]).logits[0]
     torch.testing.assert_close(loaded.model(pack(ENCODINGS[:1])).logits, expected, rtol=1e-5, atol=2e-5)
     monkeypatch.undo()
+    for copy, first in (("japanese-roberta-base", 0), ("other", 4)):
+        shutil.copytree(tmp_path, tmp_path.parent / copy)
+        assert load_with_report(tmp_path.parent / copy, "fill-mask").model.config.first_position == first
     save(loaded.model, TOKENIZER, tmp_path / "saved")
     again = load_with_report(tmp_path / "saved", "fill-mask")
     assert again.model.config.first_position == 0 and most_tokens(again.model) == 64

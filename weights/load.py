@@ -22,6 +22,7 @@ from ..model.model import MaskedLM, Model, use_kernel
 from ..model.vectors import LOSSES
 from ..tokenize.encoding import TRUNCATIONS
 from ..tokenize.kinds import tokenizer_of
+from ..tokenize.settings import owner_and_name
 from ..tokenize.tokenizer import Tokenizer
 from .architectures import POOLING, read_config
 from .compact import FILE as COMPACT
@@ -169,9 +170,12 @@ def load_with_report(
         raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {use}: choose {known}")
     if unknown:
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
-    if name_or_folder in FROM_POSITION_0:
-        config = replace(config, first_position=0)
-        report.notes.append(f"positions begin at 0, as the page of {name_or_folder} asks")
+    for known in FROM_POSITION_0:
+        owner, _, name = known.partition("/")
+        copied = owner_and_name(files.folder) in ((owner, name), (None, name)) and "first_position" not in settings
+        if name_or_folder == known or (copied and settings.get("model_type") == "roberta"):
+            config = replace(config, first_position=0)
+            report.notes.append(f"positions begin at 0, as the page of {known} asks")
     config = replace(config, **(changes or {}))
 
     # The tensors, and which of the head are used.

@@ -54,7 +54,8 @@ def unpad(x: Tensor, packed: Packed) -> Tensor:
 
 
 def attention_mask(packed: Packed, reach: Reach = ALL) -> Tensor | None:
-    """True where a query attends to a key: (R, 1, S, S), or (B, 1, 1, S) for all queries; None for all True."""
+    """True where a query attends to a key: (R, 1, S, S), (B, 1, 1, S) for all queries, or (1, 1, S, S) for all rows;
+    None for all True."""
     column = torch.arange(packed.longest, device=packed.ids.device)
     allowed = None
     if packed.owners is not None:

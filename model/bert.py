@@ -71,12 +71,16 @@ class BertConfig:
             raise ValueError(
                 f"hidden_size {self.hidden_size} cannot be divided into {self.num_attention_heads} attention heads"
             )
-        if self.hidden_act not in ACTIVATIONS:
+        if str(self.hidden_act) not in ACTIVATIONS:
             raise ValueError(f"hidden_act {self.hidden_act!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             rate = getattr(self, name)
             if rate is not None and not (isinstance(rate, int | float) and 0 <= rate < 1):
                 raise ValueError(f"{name} is {rate!r}; a dropout rate lies in [0, 1)")
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and value >= 0):
+                raise ValueError(f"{name} is {value!r}; it must be a number from 0")
 
     @property
     def word_head_act(self) -> str:

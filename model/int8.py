@@ -30,7 +30,8 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight, self.bias = linear.weight.detach(), linear.bias.detach()
+        weight = linear.weight.detach()
+        self.bias = weight.new_zeros(len(weight)) if linear.bias is None else linear.bias.detach()
         scales = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
         zeros = torch.zeros(len(scales), dtype=torch.int64)
         with warnings.catch_warnings():

@@ -28,6 +28,8 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ValueError(f"several processes cannot share {name}: choose cuda, for a GPU each, or cpu")
     if device.type == "cuda" and ranks() > torch.cuda.device_count() > 0:
         raise ValueError(f"{ranks()} processes need a GPU each, but there are {torch.cuda.device_count()}: start fewer")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("there is no mps here, the GPU of a Mac; choose cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no {name} here: torch sees {torch.cuda.device_count()} GPUs; choose cpu or auto")
     return device

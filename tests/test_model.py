@@ -269,6 +269,7 @@ def test_in_int8_the_answer_to_a_text_does_not_depend_on_its_batch():
         assert torch.equal(layer(torch.cat([x, neighbours]))[:5], alone)
     assert torch.equal(layer(x[2:3]), alone[2:3])
     assert torch.equal(layer(torch.zeros(1, 64)), layer.bias[None]) and layer(x[:0]).shape == (0, 8)
+    assert torch.equal(Int8Linear(torch.nn.Linear(64, 8, bias=False))(torch.zeros(1, 64)), torch.zeros(1, 8))
     model = Model(Bert(tiny(initializer_range=0.3)), LABELS).eval()
     to_int8(model)
     texts = random_texts(model.config, [7, 7, 19, 7, 12])
@@ -349,6 +350,9 @@ def test_unknown_kernels_and_impossible_sizes_are_refused():
         tiny(hidden_size=30)
     with pytest.raises(ValueError, match=r"hidden_dropout_prob is 1\.0"):
         tiny(hidden_dropout_prob=1.0)
+    for name, value in (("layer_norm_eps", None), ("initializer_range", "0.02"), ("hidden_act", ["gelu"])):
+        with pytest.raises(ValueError, match=f"{name} .*{re.escape(repr(value))}"):
+            tiny(**{name: value})
     with pytest.raises(ValueError, match="at least two labels"):
         classifier(labels=("a",))
 
@@ -357,6 +361,7 @@ def test_unknown_kernels_and_impossible_sizes_are_refused():
     ("key", "value"),
     [
         ("model_type", "deberta-v2"),
+        ("model_type", ["bert"]),
         ("position_embedding_type", "relative_key"),
         ("is_decoder", True),
         ("add_cross_attention", True),
@@ -383,3 +388,5 @@ def test_a_config_survives_the_hub_and_back():
     assert settings["architectures"] == ["BertForSequenceClassification"]
     _, again, unknown = read_config(settings)
     assert again == config and unknown == []
+    with pytest.raises(ValueError, match="no row of ARCHITECTURES has the configuration SimpleNamespace: add one"):
+        config_json(SimpleNamespace(config=SimpleNamespace()))

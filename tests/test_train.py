@@ -449,6 +449,12 @@ def test_auto_precision_never_emulates(monkeypatch, native):
     assert precision.choose_precision("auto", CPU) == (torch.bfloat16 if native else torch.float32)
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(ValueError, match="there is no mps here"):
+        precision.choose_device("mps")
+
+
 def test_a_precision_that_the_device_has_no_use_for_is_refused():
     assert precision.choose_precision("fp16", torch.device("cuda")) == torch.float16
     with pytest.raises(ValueError, match="fp16 is for CUDA; on cpu choose bf16 or fp32"):

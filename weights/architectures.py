@@ -84,7 +84,7 @@ def read_config(settings: Mapping[str, Any]) -> tuple[Architecture, Any, list[st
         ValueError: a key asks for a computation that is not supported; the message names it.
     """
     kind = settings.get("model_type", "bert")
-    row = ARCHITECTURES.get(kind)
+    row = ARCHITECTURES.get(str(kind))
     only = {"model_type": tuple(ARCHITECTURES), POOLING: ("first", "mean")} | (dict(row.only) if row else {})
     for key, values in only.items():
         if key in settings and settings[key] not in values:
@@ -119,5 +119,8 @@ def use_of(model: Any) -> str:
 
 
 def architecture_of(model: Any) -> tuple[str, Architecture]:
-    """The `model_type` of an encoder, or of a model with one, and its row."""
-    return next((kind, row) for kind, row in ARCHITECTURES.items() if row.config is type(model.config))
+    """The `model_type` of an encoder, or of a model with one, and its row; ValueError where there is none."""
+    for kind, row in ARCHITECTURES.items():
+        if row.config is type(model.config):
+            return kind, row
+    raise ValueError(f"no row of ARCHITECTURES has the configuration {type(model.config).__name__}: add one")

@@ -14,6 +14,13 @@ MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF
 KANA = re.compile(
     "[ぁ-ゖァ-ー]"
 )  # neither kanji nor kana of half width: other encodings, read as cp932, are full of them
+OTHER_FILES = {  # first bytes → what it is
+    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file",
+    b"PAR1\x15": "a Parquet file",
+    b"\x1f\x8b": "compressed by gzip",
+    b"%PDF-": "a PDF",
+}
 LOOKED_AT = 1 << 15  # bytes of a file that is not read whole
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -33,9 +40,8 @@ def decode(path: Path, encoding: str = AUTO) -> Decoded:
         DataError: the encoding is not known, or not that of the file.
     """
     content = path.read_bytes()
+    refuse_no_text(path, content, encoding)
     name = recognised(content) if encoding == AUTO else encoding
-    if encoding == AUTO and 0 in content[:2]:
-        raise DataError(f"{path} is no text, or UTF-16 without its mark: name its encoding (--encoding utf-16-le)")
     try:
         text = content.decode(name, "surrogateescape").removeprefix("\ufeff")
     except LookupError as error:
@@ -57,11 +63,18 @@ def encoding_of(path: Path, encoding: str = AUTO) -> tuple[str, list[str]]:
         begins = file.read(LOOKED_AT)
     if len(begins) == LOOKED_AT:
         begins = begins[: max(map(begins.rfind, (b"\n", b"\r"))) + 1] or begins
-    if encoding == AUTO and 0 in begins[:2]:
-        decode(path)  # raises
+    refuse_no_text(path, begins, encoding)
     name = recognised(begins) if encoding == AUTO else encoding
     is_wide(name)  # raises where there is none of that name
     return name, notes_on(path, encoding, name, begins)
+
+
+def refuse_no_text(path: Path, begins: bytes, encoding: str) -> None:
+    for mark, what in OTHER_FILES.items():
+        if begins.startswith(mark):
+            raise DataError(f"{path} is {what}, and no text: save it as .csv or .jsonl in UTF-8")
+    if encoding == AUTO and 0 in begins[:2]:
+        raise DataError(f"{path} is no text, or UTF-16 without its mark: name its encoding (--encoding utf-16-le)")
 
 
 def lines_of(path: Path, encoding: str) -> Iterator[str]:

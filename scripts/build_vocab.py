@@ -78,7 +78,16 @@ def learn_wordpiece(texts: Texts, size: int, characters: int, settings: Settings
     learner.pre_tokenizer = library.pre_tokenizers.WhitespaceSplit()
     special = list(settings.special_tokens)
     trainer = library.trainers.WordPieceTrainer(vocab_size=size, limit_alphabet=characters, special_tokens=special)
-    learner.train_from_iterator((" ".join(split(text)) for text in texts()), trainer)
+    seen: Counter[str] = Counter()
+
+    def words() -> Iterator[str]:
+        for text in texts():
+            own = split(text)
+            seen.update("".join(own))
+            yield " ".join(own)
+
+    learner.train_from_iterator(words(), trainer)
+    tell_left_out(seen, characters)
     ids = learner.get_vocab()
     pieces = sorted(ids.keys() - set(special), key=lambda piece: (len(piece.removeprefix("##")) > 1, ids[piece]))
     return JapaneseTokenizer(special + pieces, settings)
@@ -93,6 +102,7 @@ def learn_unigram(texts: Texts, size: int, characters: int, settings: Settings) 
         return text.lower() if settings.do_lower_case else text
 
     seen = Counter(character for text in texts() for character in normal(text))
+    tell_left_out(seen, characters)
     kept = {character for character, _ in seen.most_common(characters)}
     learner = library.Tokenizer(library.models.Unigram())
     steps = library.normalizers
@@ -128,6 +138,12 @@ def learn_unigram(texts: Texts, size: int, characters: int, settings: Settings) 
         Path(folder, "tokenizer.json").write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
         Path(folder, "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
         return UnigramTokenizer.from_pretrained(folder)
+
+
+def tell_left_out(seen: Counter[str], characters: int) -> None:
+    if rare := [n for _, n in seen.most_common()[characters:]]:
+        share = f"{sum(rare) / seen.total():.2g}"
+        print(f"note    --characters {characters} leaves out {len(rare):,} of {len(seen):,}, a share of {share} of all")
 
 
 def tokenizers() -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tezukuri.data.dataset import DataError
-from tezukuri.data.encodings import decode
+from tezukuri.data.encodings import decode, encoding_of
 from tezukuri.data.load import load
 
 ROWS = [
@@ -99,3 +99,14 @@ def test_lines_of_old_macs_are_lines_and_that_is_told(tmp_path: Path, encoding: 
     corpus = load(file_of(tmp_path, table.encode(encoding)), **COLUMNS)
     assert [e.label for e in corpus.examples] == [label for _, label in ROWS]
     assert "the lines of reviews.csv end in \\r alone, as old Macs write them" in corpus.notes
+
+
+@pytest.mark.parametrize(
+    ("begins", "what"), [(b"PK\x03\x04", "Excel's .xlsx"), (b"PAR1\x15", "a Parquet file"), (b"\x1f\x8b", "gzip")]
+)
+def test_files_that_are_no_text_are_named(tmp_path: Path, begins: bytes, what: str) -> None:
+    path = file_of(tmp_path, begins + b"\x00\xff")
+    with pytest.raises(DataError, match=f"is .*{re.escape(what)}.*: save it as .csv or .jsonl"):
+        load(path)
+    with pytest.raises(DataError, match=re.escape(what)):
+        encoding_of(path)

@@ -699,7 +699,7 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     assert [int(a["data-length"]) for a in articles] == [len(TOKENIZER.tokenize(f.text)) for f in few.failures]
     monkeypatch.setattr("tezukuri.eval.failures.page.ERRORS", 3)
     texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
-    assert f"Of {number} errors on test the 3 that the model is surest of are shown" in texts[0]
+    assert f"Of {number} errors on test the first 3 are shown" in texts[0]
     assert f"test の誤り {number} 件のうち、ここにあるのはモデルの確信が高い 3 件" in texts[1]
     assert texts[0].count("<article") == 9 and f"Errors ({len(few.failures)})" in texts[0]
     own = sorted((f for f in few.failures if f.split == "test"), key=lambda f: -max(f.probabilities.values()))

@@ -66,7 +66,7 @@ SECTIONS = {
     "judges": "Judges", "slices": "Kinds of texts", "errors": "Errors", "suspects": "Labels to look at",
     "probes": "Probes",
 }  # fmt: skip
-NOT_SHOWN = "Of {n} errors on {split} the {some} that the model is surest of are shown; all are in failures.jsonl."
+NOT_SHOWN = "Of {n} errors on {split} the first {some} are shown; all are in failures.jsonl."
 RESIDUALS_SHOWN = "Of {n} texts of {split} the {some} with the largest residuals are listed."
 ROLLOUT = (
     "Below that, attention rollout (Abnar and Zuidema 2020): where the model attends. It is no explanation: quite "

@@ -700,7 +700,7 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     monkeypatch.setattr("tezukuri.eval.failures.page.ERRORS", 3)
     texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
     assert f"Of {number} errors on test the first 3 are shown" in texts[0]
-    assert f"test の誤り {number} 件のうち、ここにあるのはモデルの確信が高い 3 件" in texts[1]
+    assert f"test の誤り {number} 件のうち、最初の 3 件" in texts[1]
     assert texts[0].count("<article") == 9 and f"Errors ({len(few.failures)})" in texts[0]
     own = sorted((f for f in few.failures if f.split == "test"), key=lambda f: -max(f.probabilities.values()))
     assert {id_ for id_, _, _ in predictions_on(texts[0], "test")} == {f.id for f in own[:3]}

@@ -49,7 +49,7 @@ MAY_REQUIRE = {
 }
 # File → a package of an extra (`pretrain`, `parquet`, `ray`) that it imports when it runs, and not before.
 FROM_THE_EXTRA = {
-    Path("scripts/build_vocab.py"): "tokenizers",
+    Path("tokenize/learn.py"): "tokenizers",
     Path("eval/vector_files.py"): "pyarrow",
     Path("train/on_ray.py"): "ray",
 }

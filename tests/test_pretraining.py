@@ -331,9 +331,10 @@ def test_it_learns_and_a_stopped_run_ends_as_the_unbroken_one_bit_for_bit(optimi
     assert [row["train_loss"] for row in again] == [row["train_loss"] for row in rows]
 
 
-def test_a_vocabulary_serves_both_tokenizers(files, tmp_path):
+def test_a_vocabulary_serves_both_tokenizers(files, tmp_path, capsys):
     arguments = ["build_vocab", "--text", *map(str, files), "--size", "120", "--output", str(tmp_path / "v")]
     assert command(arguments) == 0
+    assert "note" not in capsys.readouterr().out
     ours = JapaneseTokenizer.from_pretrained(tmp_path / "v")
     assert ours.vocabulary[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] and ours.vocab_size <= 120
     single = [len(piece.removeprefix("##")) == 1 for piece in ours.vocabulary[5:]]
@@ -342,6 +343,8 @@ def test_a_vocabulary_serves_both_tokenizers(files, tmp_path):
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "v")
     assert theirs(TEXTS)["input_ids"] == [encoding.ids.tolist() for encoding in ours.encode_batch(TEXTS)]
     assert ours.unk_id not in ours.encode(LINES[0]).ids
+    assert command([*arguments, "--characters", "9"]) == 0
+    assert re.search(r"note    \d+ of \d+ different characters are left out, a share of 0\.\d+ of all", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("lower", [False, True])

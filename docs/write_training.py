@@ -30,7 +30,6 @@ from tezukuri.weights.load import load_with_report
 
 TRAINING = Path(__file__).with_name("training.md")
 TEXT, LABEL, SEED, RATE = "注文を三回も間違えられた。", "negative", 42, 5e-4
-STEPS = 60  # of the loop: 3 epochs of 20
 GUESSES = ("食べ", "飲み", "買い", "読み")
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]\d+)?")
 TOLERANCE = 0.03  # of a number: processors differ in the last digits of a sum, and training adds them up
@@ -42,14 +41,14 @@ def values(document: str) -> dict[str, list[str]]:
     data = load("sample")
     loaded = load_with_report("mini", "classify", data.labels)
     model, tokenizer = loaded.model, loaded.tokenizer
-    encoding = tokenizer.encode(TEXT)
+    encoding, left = tokenizer.encode(TEXT), run_loop(document)
     packed, y = pack([encoding]), torch.eye(len(data.labels))[[data.labels.index(LABEL)]]  # (1, C)
     return {
         **gradient_blocks(model, packed, y),
         **step_blocks(model, packed, y, Settings(lr=RATE)),
-        "schedule": schedule_lines(Settings(lr=RATE)),
+        "schedule": schedule_lines(Settings(lr=RATE), left["steps"], left["warmup"]),
         "scaler": scaler_lines(),
-        "log": log_lines(run_loop(document)["log"]),
+        "log": log_lines(left["log"]),
         "masked": masked_lines(tokenizer),
         "reach": reach_lines(encoding.tokens, packed),
     }
@@ -175,9 +174,9 @@ def adamw_lines(model: Model, loss: Callable[[], Tensor], settings: Settings) ->
     return table(rows)
 
 
-def schedule_lines(settings: Settings) -> list[str]:
-    chosen = (0, 1, 3, 6, 20, 40, 59)
-    rates = (f"{learning_rate(step, STEPS, settings):.6f}" for step in chosen)
+def schedule_lines(settings: Settings, steps: int, warmup: int) -> list[str]:
+    chosen = (0, 1, 3, warmup, 40, 70, steps - 1)
+    rates = (f"{learning_rate(step, steps, settings):.6f}" for step in chosen)
     return table([("step", *map(str, chosen)), ("lr", *rates)])
 
 

@@ -1,8 +1,8 @@
-# make demo   set everything up in .venv and run the main job, in about two minutes: without R-Drop and the page of mistakes
+# make demo   set everything up in .venv and run the main job, in about two minutes: no R-Drop, no page of mistakes
 # make test   pass the tests, two files of them at a time (WORKERS=1 for a machine of one core)
 # make lint   ruff and mypy
 # make browser-test   try the page of mistakes in Chromium, which is installed already or given by CHROMIUM=path
-# make bench  all benchmarks, one after another (half an hour or more), and docs/benchmarks.md from their results
+# make bench  the benchmarks of speed, one after another (half an hour or more), and docs/benchmarks.md from them
 # make gpu    whether all is right on a GPU, and how fast (five minutes); IDS=FOLDER takes token ids that are there
 #
 # PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=URL an index with another build of torch, which goes before the
@@ -52,7 +52,8 @@ bench: setup
 	$(if $(and $(TEXT),$(VOCABULARY)),$(BIN)/python benchmarks/tokenizing.py $(INPUT) --text $(TEXT))
 	for kind in course tuned fp32; do $(BIN)/python benchmarks/train_step.py --against $$kind $(INPUT) || exit 1; done
 	for kind in pipeline onnx onnx-int8; do $(BIN)/python benchmarks/bulk.py --against $$kind $(INPUT) || exit 1; done
-	for precision in fp32 bf16; do $(BIN)/python benchmarks/vectors.py --precision $$precision $(if $(JRTE),--data-path $(JRTE)) || exit 1; done
+	for precision in fp32 bf16; do $(BIN)/python benchmarks/vectors.py --precision $$precision \
+	    $(if $(JRTE),--data-path $(JRTE)) || exit 1; done
 	$(BIN)/python benchmarks/one_sentence.py
 	$(BIN)/python benchmarks/growth.py $(INPUT)
 	$(BIN)/python benchmarks/write_document.py

@@ -1,4 +1,4 @@
-"""The settings of fine-tuning and pretraining, and the two recipes."""
+"""The settings of fine-tuning and pretraining, and the recipes."""
 
 import math
 from collections.abc import Sequence

@@ -150,7 +150,8 @@ def agreement(folder: Path, texts: list[str], kind: str) -> dict[str, float]:
     shares: dict[str, list[float]] = {name: [] for name in (names if kind == "onnx-int8" else ["ours"])}
     for seed in SEEDS:
         runs = folder.parent / f"runs-{seed}"
-        finetune.main(["--save-model", "best", "--no-report", "--seed", str(seed), "--output-dir", str(runs)])
+        told = ["--model", "mini", "--save-model", "best", "--no-report", "--seed", str(seed)]
+        finetune.main([*told, "--output-dir", str(runs)])
         trained = next(runs.glob("*/*/*/model"))
         (trained / "texts.json").write_text(json.dumps(texts))
         command = [sys.argv[0], "--folder", str(trained), "--against"]

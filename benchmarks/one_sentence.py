@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        finetune.main(["--no-report", "--output-dir", temporary])
+        finetune.main(["--model", "mini", "--no-report", "--output-dir", temporary])
         model = str(next(Path(temporary).glob("*/*/*/model")))
         commands = {
             "predict": [sys.executable, str(SCRIPTS / "predict.py"), "--model", model, "--format", "jsonl", SENTENCE],

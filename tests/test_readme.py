@@ -49,7 +49,6 @@ SCRIPTS = {
         evaluate,
         probe,
         predict,
-        adapt,
         embed,
         search,
         pretrain,

@@ -104,6 +104,7 @@ def test_a_difference_on_the_gpu_is_found(gpu, tmp_path, monkeypatch):
 
 def test_both_sides_of_level_2_and_of_bulk_agree(gpu, tmp_path):
     level2 = {name: job for name, job in gpu.level2(tmp_path, True) if "gate" in name and "varlen" not in name}
+    assert [name for name in level2 if "fp32" in name or "graphs" in name] == ["gate: fp32", "gate: graphs"]
     for name, job in level2.items():
         found = job()
         assert name == "gate: the opponent" or found["from their fp32"] <= 2 * found["their bf16"] + 1e-3

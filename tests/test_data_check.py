@@ -116,9 +116,10 @@ def test_the_list_is_cut_where_asked(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "x"])
-def test_a_threshold_is_from_0_to_1(threshold: str) -> None:
+def test_a_threshold_is_from_0_to_1(threshold: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command(["check_data", "--data", "sample", "--threshold", threshold])
+    assert "argument --threshold: " in capsys.readouterr().err
 
 
 def test_choices_and_spans_are_compared_by_what_they_mean() -> None:

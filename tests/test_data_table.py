@@ -88,7 +88,7 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl"])
 @pytest.mark.parametrize("content", ["", "\n", "\n\n\n"])
 def test_an_empty_file_is_an_error(tmp_path: Path, name: str, content: str) -> None:
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=rf"{name} has no columns named 'text' for the text"):
         load(written(tmp_path / name, content))
 
 

@@ -340,6 +340,7 @@ def test_kept_vectors_are_used_where_they_are_of_this_model_and_these_texts(tabl
     assert search(tmp_path / "other", "部屋", "--vectors", "v.npy") == 1
     assert f"v.npy was made by another model ({folder})" in capsys.readouterr().err
     assert search(folder, "部屋", "--vectors", "v.npy", "--max-length", 5) == 1
+    assert "or in another way: make it anew (tezukuri embed)" in capsys.readouterr().err
     for change, message in ((("z", "x"), "made of 6 rows, and corpus.csv has 7 rows"), (None, "made of other texts")):
         rows = [*ROWS, change] if change else [*ROWS[:-1], ("f", "other")]
         with Path("corpus.csv").open("w", encoding="utf-8", newline="") as file:

@@ -240,6 +240,7 @@ def test_a_broken_model_is_told_and_its_hooks_are_gone(folders):
         loaded.model.head.bias[3] = torch.nan
     with pytest.raises(NotFiniteError, match="its weights are broken"):
         trace(loaded.model, loaded.tokenizer, TEXT)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in loaded.model.modules())
 
 
 def test_a_checkpoint_without_a_head_is_an_error(folders):

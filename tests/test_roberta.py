@@ -347,7 +347,7 @@ def test_its_inside_is_shown():
         seen = trace(model.eval(), TOKENIZER, TEXTS[0])
         torch.testing.assert_close(seen.attention(2, 1).sum(-1), torch.ones(len(seen.encoding)))
         files = {stage.what: stage.file for stage in seen.stages}
-        assert files.get("tanh: pooled", "model/roberta.py") == "model/roberta.py"
+        assert files.get("tanh: pooled") == ("model/roberta.py" if isinstance(model, Model) else None)
 
 
 def test_a_table_of_bert_under_other_names():

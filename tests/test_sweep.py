@@ -112,7 +112,8 @@ def test_a_sweep_has_a_row_for_each_model_rate_and_seed(runs, tmp_path, capsys):
     assert command(sweep_of(folder, *asked)) == 0 and len(runs.started) == 12
     assert command(sweep_of(folder, *asked[:-1], "3")) == 0 and len(runs.started) == 18
     # Other options are another study.
-    assert command(sweep_of(folder, *asked, data="jrte")) == 1
+    assert command([*sweep_of(folder, *asked), "--epochs", "9"]) == 1
+    assert "were started by sweep with" in capsys.readouterr().err and len(runs.started) == 18
     # Where there are no tables at the end, it has not gone well.
     (folder / "best.csv").unlink()
     (folder / "best.csv").mkdir()

@@ -203,4 +203,4 @@ def test_a_text_of_any_length_is_read_to_its_end(text):
     )
     batch = tokenizer.encode_batch([text, "駅"], max_length=12, truncation="head_tail")
     assert batch.truncated.tolist() == [True, False]
-    assert tokenizer.decode(batch[0].ids[-2:-1]) in ("。", "あ", "##あ")
+    assert tokenizer.decode(batch[0].ids[-2:-1]).removeprefix("##") == text[-1]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
-from sklearn.metrics import f1_score
 
 import tezukuri
 from tezukuri.data.dataset import Dataset, Example
@@ -65,9 +64,7 @@ def test_each_label_has_a_regression_unless_all_texts_have_it_or_none():
     task = Multilabel(names)
     task.thresholds[:] = 0.99  # of a model, and none of these
     (found,) = YARDSTICKS["multilabel"](task, examples[:40], examples[40:]).values()
-    gold = task.targets(examples[40:])
-    expected = gold.copy()  # the words tell all
-    assert found["micro_f1"] == pytest.approx(f1_score(gold, expected, average="micro"))
+    assert found["micro_f1"] == pytest.approx(1)  # the words tell all
     assert found["macro_f1"] == pytest.approx(0.75)
 
 

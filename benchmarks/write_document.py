@@ -87,6 +87,7 @@ def gpus(cards: dict[str, Results]) -> str:
             passed = sum("failed" not in row for row in rows["correct"].values())
             parts.append(f"{passed} of {len(rows['correct'])} checks of `correct` passed.\n")
         if "level2" in rows:
+            parts.append(f"Gates of `level2` that passed: {gates(rows['level2'])}; the compiled rows have none.\n")
             parts.append("| Level 2, 2,430 steps | seconds | at the pace of later epochs | measured steps | GB |")
             parts.append("| --- | --- | --- | --- | --- |")
             for name, row in rows["level2"].items():
@@ -94,9 +95,12 @@ def gpus(cards: dict[str, Results]) -> str:
                     whole, pace = row["seconds of 2,430 steps"], row.get("at the pace of later epochs")
                     cells = f"{whole:.1f}", f"{pace:.1f}" if pace else "", row["measured steps"]
                     parts.append(f"| {name} | {' | '.join(map(str, cells))} | {row['memory, GB']:.1f} |")
-            floor = rows["level2"]["floor"]
-            parts.append("\nFloor of a step, in seconds: " + written(floor) + ".\n")
+            floor = rows["level2"].get("floor", {"failed": ""})
+            if "failed" not in floor:
+                parts.append("\nFloor of a step, in seconds: " + written(floor) + ".")
+            parts.append("")
         if "bulk" in rows:
+            parts.append(f"Gates of `bulk` that passed: {gates(rows['bulk'])}.\n")
             names = dict.fromkeys(name.split(": ")[1] for name in rows["bulk"])
             parts += ["| texts a second | base | small |", "| --- | --- | --- |"]
             for name in names:
@@ -105,6 +109,11 @@ def gpus(cards: dict[str, Results]) -> str:
                     cells = (f"{rate:,.0f}" if rate else "not measured" for rate in found)
                     parts.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(parts) or "Not measured yet: `make gpu`."
+
+
+def gates(rows: dict[str, Any]) -> str:
+    found = [row for name, row in rows.items() if "gate" in name and isinstance(row, dict)]
+    return f"{sum('failed' not in row for row in found)} of {len(found)}"
 
 
 def written(value: Any) -> str:
@@ -127,6 +136,8 @@ def main() -> None:
     cards: dict[str, Results] = {}
     for path in sorted(RESULTS.glob("*/*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
+        if path.stem.endswith("-quick"):
+            continue
         if path.stem.startswith("gpu-"):
             cards.setdefault(result["machine"]["gpu"], {})[path.stem.removeprefix("gpu-")] = result
             continue

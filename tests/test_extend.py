@@ -65,7 +65,9 @@ def test_examples_are_short():
 
 
 def test_links_lead_somewhere():
-    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
+    links = re.findall(r"\]\(([^)]+)\)", TEXT)
+    assert links
+    for link in links:
         path, _, heading = link.partition("#")
         file = PAGE.parent / path if path else PAGE
         assert file.is_file(), link

@@ -73,6 +73,7 @@ def test_the_words_that_the_card_shows_are_those_that_it_guesses():
             assert 100 * probability[word] == pytest.approx(int(percent), abs=1.01), (text, word)
 
 
+@pytest.mark.slow
 def test_it_learns_the_sample_reviews(tmp_path, capsys):
     """Better on dev than the largest class (53 %) and than the same encoder without what it has learned; and right on
     the three sentences that `finetune` ends with."""

@@ -94,7 +94,7 @@ def test_two_processes_make_the_page_of_one(trained):
             assert mine[name] == theirs[name]
         for name in ("gradients", "occlusion"):
             values = [[token[name] for token in row["tokens"]] for row in (mine, theirs)]
-            assert values[0] == pytest.approx(values[1], abs=5e-3)
+            assert values[0] == pytest.approx(values[1], abs=3e-4)  # of up to 0.005, with four decimals
         assert [n["cosine"] for n in mine["neighbours"]] == pytest.approx(
             [n["cosine"] for n in theirs["neighbours"]], abs=1e-3
         )

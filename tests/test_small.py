@@ -137,6 +137,7 @@ def test_it_has_read_no_sentence_of_the_sample_or_of_jrte(data_folder: Path, tmp
     assert near_duplicates([*judged, *(replace(e, split="read") for e in read)]) == []
 
 
+@pytest.mark.slow
 def test_it_learns_the_sample_reviews_by_default(tmp_path, capsys):
     """Two of the demo's three epochs: right on what `finetune` ends with, on plain sentences, and in the README."""
     arguments = ["--no-report", "--output-dir", str(tmp_path), "--epochs", "2", "--regularizer", "judge-votes"]

@@ -65,6 +65,18 @@ def test_a_run_from_python_is_the_commands_bit_for_bit(tmp_path, capsys):
     assert Plan.of_run({"options": options[0]}) == Plan(**options[0])
 
 
+def test_few_texts_are_read_until_a_new_head_has_had_enough_steps(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tezukuri.train.settings.LEAST_STEPS", 18)  # 28 texts of train in batches of 8 are 4 steps
+    told = QUICK | {"texts": TEXTS, "labels": LABELS, "report": False, "output_dir": tmp_path, "epochs": None}
+    few = tezukuri.finetune(**told)
+    assert few.settings.epochs == len(few.log) - 1 == 5
+    assert json.loads((few.folder / "config.json").read_text())["settings"]["epochs"] == 5
+    assert "5 epochs and not 3, since 28 texts make few steps (--epochs decides)" in capsys.readouterr().out
+    again = tezukuri.finetune(**told | {"model": str(few.folder / "model")})  # its head knows something already
+    assert again.settings.epochs == 3 and tezukuri.finetune(**told | {"epochs": 1}).settings.epochs == 1
+    assert "since" not in capsys.readouterr().out
+
+
 def test_a_run_of_lists_knows_all_about_itself(run):
     assert run.scores["test"]["f1"] == 1 and set(run.scores) == {"dev", "test"}
     assert [row["epoch"] for row in run.log] == list(range(9))

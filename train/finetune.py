@@ -41,7 +41,7 @@ from .regularizers.trust import hashes_of, require_trusted
 from .run import Run, Split
 from .scratch import scratch
 from .seen_words import only_seen_words
-from .settings import Settings, deviation
+from .settings import Settings, deviation, enough_epochs
 from .textbook import published_for
 from .textbook import told as textbook_settings
 from .track import tracker
@@ -152,6 +152,8 @@ def run_plan(
     splits = run.splits()
     if is_new(loaded.report) or plan.random_weights:
         model.classifier.begin(torch.from_numpy(splits["train"].texts(task).targets))
+        if not resume and plan.epochs is None and plan.recipe == "default" and plan.method == "finetune":
+            run.settings = with_enough_epochs(settings, len(splits["train"].examples))
     for name, split in splits.items():
         print(f"{name:<7} {summary_of(split, run)}")
     run.folder = begin(run, splits, loaded, regularizers, code, as_given, resume)
@@ -164,6 +166,13 @@ def run_plan(
         if judged:
             judge_and_save(run, splits)
     return run
+
+
+def with_enough_epochs(settings: Settings, n: int) -> Settings:
+    epochs = enough_epochs(settings, n) if n else settings.epochs
+    if epochs > settings.epochs:
+        print(f"note    {epochs} epochs and not {settings.epochs}, since {n} texts make few steps (--epochs decides)")
+    return replace(settings, epochs=epochs)
 
 
 def how_vectors_come(loaded: Loaded, plan: Plan, settings: Settings) -> tuple[Vectors, Settings]:

@@ -130,8 +130,8 @@ LEAST_STEPS = 300  # of a head that is new
 def enough_epochs(settings: Settings, n: int) -> int:
     """The epochs of the settings, or, where n texts are few, as many as make LEAST_STEPS steps.
 
-    Mosbach et al. 2021 (arXiv:2006.04884, section 6) fine-tune on few texts for 20 epochs. 576 titles of livedoor, nine
-    classes, gave `small` a macro-F1 on dev of .57 in 108 steps, and of .78 in 324.
+    Mosbach et al. 2021 (arXiv:2006.04884, section 6) fine-tune on few texts for 20 epochs. What fewer steps cost, above
+    all where classes are many, is in docs/few-shot.md.
     """
     steps = math.ceil(n / (settings.batch_size * settings.accumulate))
     return max(settings.epochs, math.ceil(LEAST_STEPS / steps))

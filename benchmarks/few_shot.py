@@ -365,7 +365,8 @@ with the judgements of a language model on the same three classes ([its card](..
   2e-5. That rate was chosen on JRTE's dev split, with `small` before that step: the mean macro-F1 with 8 and 32 texts
   a class, of three other draws each, was .660 at 2e-5, .652 at 5e-5 and .642 at 1.2e-4 (AMD EPYC, 2026-11-27).
 - **fine-tuning**: `tezukuri finetune --select last`, the default recipe, which gives a new head at least 300 steps.
-- **fine-tuning, few steps**: the same in 3 epochs, or in as many as make 100 steps, as this study had it at first.
+- **fine-tuning, few steps**: the same in 3 epochs, or in as many as make 100 steps, as this study had it at first. At
+  256 titles a class it would be fine-tuning itself: 3 epochs make 432 steps there.
 - **SetFit itself**: the package `setfit` on the same encoder with as many pairs, and else with its own
   defaults, of which the rate is 2e-5.
 

@@ -108,11 +108,16 @@ def csv_line(cells: Iterable[Any]) -> str:
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """A run's `log.csv`, a row of numbers (None for an empty cell) for each epoch; empty where nothing was trained."""
-    if not (run / "log.csv").is_file():
+    """A run's `log.csv`, a row of numbers (None for an empty cell) for each epoch; empty where nothing was trained.
+    ValueError where a cell is no number."""
+    path = run / "log.csv"
+    if not path.is_file():
         return []
-    with (run / "log.csv").open(encoding="utf-8", newline="") as file:
-        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
+    with path.open(encoding="utf-8", newline="") as file:
+        try:
+            return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
+        except ValueError as error:
+            raise ValueError(f"{path} is broken: {error}") from error
 
 
 def circumstances(device: torch.device) -> dict[str, Any]:

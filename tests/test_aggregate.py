@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from shutil import copytree
@@ -11,9 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tezukuri.eval.study.aggregate import Cost, front, letters, of_choosing, tables_of, turns
+from tezukuri.eval.runs import write_csv
+from tezukuri.eval.study.aggregate import (
+    Configuration,
+    Cost,
+    Table,
+    all_rows,
+    front,
+    letters,
+    of_choosing,
+    of_letters,
+    tables_of,
+    turns,
+)
 from tezukuri.eval.study.made import Made, read_all
 from tezukuri.eval.study.pictures import cost_svg
+from tezukuri.eval.study.study import MOST_DRAWS, draws_for
 from tezukuri.eval.tasks.metrics import scores
 from tezukuri.scripts.command import main as command
 
@@ -113,8 +127,8 @@ def test_seeds_are_one_row_and_settings_several(tmp_path: Path, capsys: pytest.C
 
 
 def test_folds_count_as_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for fold, right in (("1/2", 0.9), ("2/2", 0.8)):
-        run_folder(tmp_path, f"runs/{fold[0]}", "good", right, 0.8, fold=fold)
+    for fold, right, epochs in (("1/2", 0.9, 75), ("2/2", 0.8, 60)):  # of few texts, whose number differs by one
+        run_folder(tmp_path, f"runs/{fold[0]}", "good", right, 0.8, fold=fold, epochs=epochs)
     assert command(["aggregate", str(tmp_path / "runs"), "--output", str(tmp_path / "results")]) == 0
     printed = capsys.readouterr().out
     assert "left out" not in printed and "A fold of cross-validation counts as a seed here" in printed
@@ -124,6 +138,10 @@ def test_folds_count_as_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert command(["aggregate", *twice, "--output", str(tmp_path / "again")]) == 0
     (again,) = rows_of(tmp_path / "again" / "best.csv")
     assert again["seeds"] == "2" and again["f1"] == good["f1"] and "counts as a seed" in capsys.readouterr().out
+    for fold, epochs in (("1/2", 4), ("2/2", 8)):  # by --epochs, which says that they shall differ
+        options = {"epochs": epochs}
+        run_folder(tmp_path, f"told/{fold[0]}", "good", 0.9, 0.8, fold=fold, epochs=epochs, options=options)
+    assert len(tables_of(read_all([tmp_path / "told"])[0])[0].configurations) == 2
     run_folder(tmp_path, "runs/other", "good", 0.8, 0.8, lr=1e-5, fold="1/2")  # the second one has failed
     assert command(["aggregate", str(tmp_path / "runs"), "--output", str(tmp_path / "results")]) == 0
     printed = capsys.readouterr().out
@@ -142,6 +160,9 @@ def test_runs_that_differ_in_an_option_alone_are_not_the_same(tmp_path: Path) ->
     runs, notes = read_all([tmp_path])
     (table,) = tables_of(runs)
     assert "Not all runs have the same train and dev splits" in of_choosing(table)[1]
+    write_csv(tmp_path / "all.csv", all_rows([table]))
+    (again,) = tables_of(read_all([tmp_path / "all.csv"])[0])
+    assert "Not all runs have the same train and dev splits" in of_choosing(again)[1]
     assert not notes and sorted(len(one.runs) for one in table.configurations) == [1, 1, 1, 1, 1, 2]
 
 
@@ -178,6 +199,10 @@ def test_many_models_can_be_told_apart_too() -> None:
     some = [Made(f"m{n}", numbers, "news", "", "", {}, tuple(LABELS), tuple(GOLD), row) for n, row in enumerate(rows)]
     (table,) = tables_of(some)
     assert table.apart == {(n, 22) for n in range(22)}
+    assert [draws_for(n) for n in (1, 126, 10**6)] == [10_000, 10_500, MOST_DRAWS]
+    more = Table("news", [Configuration([replace(some[0], model=f"m{n}")]) for n in range(80)])
+    more.drawn, more.apart, more.compared = [], set(), []  # p would be 3,160 times 2 / 100,001 at the least
+    assert "Of so many pairs none can be told apart" in of_letters(more)[1]
 
 
 def test_a_run_is_scored_by_its_own_labels(tmp_path: Path) -> None:
@@ -189,6 +214,7 @@ def test_a_run_is_scored_by_its_own_labels(tmp_path: Path) -> None:
     assert table.drawn is not None
     one, two = (runs[0, 0] for runs in table.drawn)
     assert two == pytest.approx(one * 3 / 4)
+    assert of_letters(table)[-1].startswith("Not all runs have the same labels, of which macro-F1 is the mean")
 
 
 # Millions of parameters, as the tutorial's README has them; it sets models of 200 and more apart.
@@ -307,6 +333,8 @@ def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest
     (run_folder(runs, "broken", "one", 0.9, 0.9, seed=5) / "val-metrics.json").write_text("{")
     (run_folder(runs, "cut", "one", 0.9, 0.9, seed=6) / "log.csv").write_text("epoch,seconds\n0,0\n1,x\n")
     (run_folder(runs, "odd", "one", 0.9, 0.9, seed=7) / "val-metrics.json").write_text('{"f1": 0.9, "loss": null}')
+    config = run_folder(runs, "rateless", "one", 0.9, 0.9, seed=8) / "config.json"
+    config.write_text(config.read_text().replace('"lr": 0.001', '"lr": null'))
     copytree(runs / "again", runs / "copy")
     assert command(["aggregate", str(runs), "--output", str(tmp_path / "new")]) == 0
     printed = capsys.readouterr().out
@@ -315,7 +343,8 @@ def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest
         f"{runs}/evaluated left out: it is no run of finetune",
         f"{runs}/broken left out: {runs}/broken/val-metrics.json is not JSON",
         f"1 in {runs} left out, without test-metrics.json",
-        f"{runs}/cut left out: could not convert string to float: 'x'",
+        f"{runs}/cut left out: {runs}/cut/log.csv is broken: could not convert string to float: 'x'",
+        f"{runs}/rateless left out: its learning rate is no number: None",
         f"{runs}/odd left out: its files are not as finetune writes them (TypeError: ",
         f"{runs}/1 left out: {runs}/again is the same run, made later\n",
         f"{runs}/again left out: {runs}/copy is the same run\n",

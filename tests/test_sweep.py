@@ -439,9 +439,9 @@ def test_means_are_of_any_score_and_without_test():
 
 def test_of_losses_the_lowest_is_first_and_texts_are_judged_with_each_seed():
     rows = [{"model": name, "method": "default", "lr": 1e-5, "seed": 1, "dev_loss": loss, "seconds": 3}
-            for name, loss in {"worse": 0.9, "better": 0.4}.items()]  # fmt: skip
+            for name, loss in {"without": None, "worse": 0.9, "better": 0.4}.items()]  # fmt: skip
     told = means(rows, "loss", folds=2, seeds=2)
-    assert [line.split()[1] for line in told.splitlines()[2:4]] == ["better", "worse"]
+    assert [line.split()[1] for line in told.splitlines()[2:5]] == ["better", "worse", "without"]
     assert "over 2 folds and 2 seeds: each text of train and dev is judged once with each seed by" in told
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from math import ceil
 from statistics import mean, stdev
 from string import ascii_lowercase
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ import numpy as np
 from ..statistics import ALPHA, PERCENTILES, holm
 from .document import table
 from .made import NUMBERS, OF_DATA, Made, key_of
-from .study import AT_ONCE, DRAWS, difference, drawn_scores, texts_apart
+from .study import difference, drawn_scores, draws_for, texts_apart
 
 # What a model costs → how it is told, its unit, and what is better about one that costs less.
 COSTS = {
@@ -99,15 +98,14 @@ class Table:
         chosen = [max(some, key=lambda one: (one.dev_f1, -one.runs[0].number("lr"))) for some in self.models.values()]
         return sorted(chosen, key=lambda one: -one.f1)
 
-    @property
+    @cached_property
     def pairs(self) -> list[tuple[int, int]]:
         """All pairs of `best`."""
         return list(combinations(range(len(self.best)), 2))
 
     @property
     def draws(self) -> int:
-        """DRAWS, or as many more as it takes for a p, which is at least 2 / draws, to be below ALPHA by Holm."""
-        return max(DRAWS, AT_ONCE * ceil(4 * len(self.pairs) / ALPHA / AT_ONCE))
+        return draws_for(len(self.pairs))
 
     @cached_property
     def drawn(self) -> list[np.ndarray] | None:
@@ -297,7 +295,12 @@ def of_letters(one: Table) -> list[str]:
     )
     if any(compared["beats-first"] is not None for compared in one.compared):
         sentence += " A model beats the first, and the next better one, in so many pairs of their seeds."
-    return [sentence]
+    found = [sentence]
+    if 2 * len(one.pairs) / one.draws >= ALPHA:
+        found.append(f"Of so many pairs none can be told apart: that would take more than {one.draws:,} draws.")
+    if len({run.labels for chosen in one.best for run in chosen.runs}) > 1:
+        found.append("Not all runs have the same labels, of which macro-F1 is the mean: theirs is not quite one score.")
+    return found
 
 
 def of_choosing(one: Table) -> list[str]:
@@ -305,7 +308,7 @@ def of_choosing(one: Table) -> list[str]:
     on_dev, on_test = mean(chosen.dev_f1 for chosen in one.best), mean(chosen.f1 for chosen in one.best)
     told = f"The macro-F1 on dev, by which these were chosen, is {100 * on_dev:.2f} on average, that on test"
     found = [f"{told} {100 * on_test:.2f}: {100 * (on_test - on_dev):+.2f} points."]
-    if len({str([run.settings.get(name) for name in OF_DATA]) for some in one.configurations for run in some.runs}) > 1:
+    if len({splits_of(run) for some in one.configurations for run in some.runs}) > 1:
         found.append("Not all runs have the same train and dev splits: where dev differs, so may what is best on it.")
     lost, worst = dict[str, float](), 0
     for chosen in one.best:
@@ -322,6 +325,13 @@ def of_choosing(one: Table) -> list[str]:
             f"of macro-F1 above what was chosen on average, and at most {most}."
         )
     return found
+
+
+def splits_of(run: Made) -> str:
+    """The settings that tell its train and dev splits from others, also where a table has them in "other"."""
+    told = [f"{name}={run.settings[name]}" for name in OF_DATA if name in run.settings]
+    other = str(run.settings.get("other", "")).split()
+    return " ".join(told + [one for one in other if one.partition("=")[0] in OF_DATA])
 
 
 def of_costs(one: Table) -> list[str]:

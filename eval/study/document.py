@@ -6,7 +6,6 @@ from statistics import mean, stdev
 
 from ..statistics import ALPHA, RISE, holm, mcnemar, p_value
 from .study import (
-    DRAWS,
     Change,
     Difference,
     Trial,
@@ -14,6 +13,7 @@ from .study import (
     accuracy,
     change_after_lowest,
     differences,
+    draws_for,
     loss,
     variants,
 )  # fmt: skip
@@ -66,13 +66,14 @@ def document(runs: Sequence[Trial], picture: str) -> str:
         PICTURE,
     ]
     # Differences from the baseline.
-    found = [differences(variant, baseline, "dev") for variant in ordered[1:]]
+    draws = draws_for(len(ordered) - 1)
+    found = [differences(variant, baseline, "dev", draws) for variant in ordered[1:]]
     corrected = holm([difference["accuracy"].p for difference in found])
     rows = list(map(Row, names[1:], ordered[1:], found, corrected))
     if rows:
         header = ["method", "accuracy", "macro-F1", "p", "corrected", "McNemar"]
         lines = [difference_cells(row, baseline) for row in rows]
-        parts += ["## Against the baseline", AGAINST.format(draws=DRAWS), table(header, lines)]
+        parts += ["## Against the baseline", AGAINST.format(draws=draws), table(header, lines)]
     # Changes after the epoch of the lowest loss.
     changes = [change_after_lowest(variant) for variant in ordered]
     header = ["method", "loss", "accuracy, points", "ECE, points", "what it is"]

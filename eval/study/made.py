@@ -57,7 +57,7 @@ class NoRunError(ValueError):
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Made], list[str]]:
-    """All runs below some folders, and in tables of runs (.csv), and notes on what was left out.
+    """All runs below some folders, and in tables of runs (.csv), and notes on what was left out or guessed.
 
     Raises:
         ValueError: there is no such path, or no run; or a table cannot be read.
@@ -113,6 +113,8 @@ def read_made(run: Path) -> Made:
     lacking = [name for name in SCORES if not isinstance(test.get(name), int | float)]
     if lacking or not isinstance(dev.get("f1"), int | float):
         raise NoRunError(f"its task, {options.get('task')}, has no {(lacking or ['f1 on dev'])[0]}")
+    if not isinstance(settings["lr"], int | float):
+        raise NoRunError(f"its learning rate is no number: {settings['lr']!r}")
     log = read_log(run)[1:]
     values = {name: test[name] for name in SCORES} | {name: settings[name] for name in OWN_COLUMNS}
     values |= {"best-val-f1": dev["f1"], "best-val-epoch": kept_epoch(log, dev)}
@@ -123,8 +125,10 @@ def read_made(run: Path) -> Made:
     others = {name: value for name, value in settings.items() if name not in OWN_COLUMNS}
     fold = options.get("fold") or ""
     others |= {name: options[name] for name, usual in OF_MODEL.items() if options.get(name) not in (None, usual)}
-    if fold:  # each has other data
+    if fold:  # each has other data, and by them other epochs, where texts are few and nobody named a number
         others |= {"folds": fold.partition("/")[2], "split_seed": options.get("split_seed", 0)}
+        if options.get("epochs") is None:
+            others.pop("epochs", None)
     else:
         others |= {"data": data["sha256"][:8]}
     texts = data["sha256"]

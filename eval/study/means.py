@@ -35,7 +35,9 @@ def means(rows: Sequence[Mapping[str, Any]], best: str, folds: int, seeds: int) 
     for (model, method, lr), runs in grouped.items():
         known = {name: [run[name] for run in runs if run.get(name) is not None] for name in [*names, "seconds"]}
         cells = [model, *[method] * several, f"{lr:g}", str(len(runs)), *(spread(known[n] or [nan]) for n in names)]
-        lines.append((mean(known.get(f"dev_{best}") or [0]), [*cells, f"{mean(known['seconds']):,.0f}"]))
+        on_dev = known.get(f"dev_{best}")
+        place = (not on_dev, mean(on_dev or [0]) * (1 if best in Task.falling else -1))  # without that score, last
+        lines.append((place, [*cells, f"{mean(known['seconds']):,.0f}"]))
     header = ["model", *["method"] * several, "lr", "runs", *(name.replace("_", " ") for name in names), "seconds"]
     over = (
         f"Mean ± standard deviation over {seeds} seeds"
@@ -47,5 +49,5 @@ def means(rows: Sequence[Mapping[str, Any]], best: str, folds: int, seeds: int) 
         test = "; test is the same for all" if any(name.startswith("test_") for name in names) else ""
         and_seeds, each = (f" and {seeds} seeds", " with each seed") if seeds > 1 else ("", "")
         told = OF_FOLDS.format(folds=folds, seeds=and_seeds, each=each, test=test)
-    lines.sort(key=lambda line: line[0] if best in Task.falling else -line[0])
+    lines.sort(key=lambda line: line[0])
     return f"{table(header, [cells for _, cells in lines])}\n\n{told}"

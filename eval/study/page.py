@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "template"
 
 
 def write_page(folder: Path, tables: Sequence[Table], notes: Sequence[str] = ()) -> Path:
-    """Write aggregate.html; `notes` say what was left out."""
+    """Write aggregate.html; `notes` say what was left out, or guessed."""
     made = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     shown = [
         {
@@ -27,7 +27,7 @@ def write_page(folder: Path, tables: Sequence[Table], notes: Sequence[str] = ())
             "groups": groups(one),
             "other": any(chosen.other for chosen in one.best),
             "sentences": sentences(one),
-            "pictures": [cost_svg({name: costs}) for name, costs in one.costs.items()],
+            "pictures": [(COSTS[name][0], cost_svg({name: costs})) for name, costs in one.costs.items()],
         }
         for one in tables
     ]

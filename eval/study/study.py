@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -16,10 +17,11 @@ import numpy as np
 
 from ...weights.files import read_json
 from ..runs import read_log, read_predictions
-from ..statistics import PERCENTILES, RISE, drawn_class_scores
+from ..statistics import ALPHA, PERCENTILES, RISE, drawn_class_scores
 
 BASELINE = "baseline"
 DRAWS = 10_000  # of the bootstrap, by default
+MOST_DRAWS = 100_000
 AT_ONCE = 500  # of them
 
 
@@ -129,7 +131,13 @@ class Difference:
     p: float  # two-sided: twice the share of the draws on the other side of 0
 
 
-def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Difference]:
+def draws_for(comparisons: int) -> int:
+    """DRAWS; or of many comparisons twice what it takes for a p, which is 2 / draws or more, to be below ALPHA by Holm,
+    but no more than MOST_DRAWS."""
+    return min(MOST_DRAWS, max(DRAWS, AT_ONCE * ceil(4 * comparisons / ALPHA / AT_ONCE)))
+
+
+def differences(variant: Variant, baseline: Variant, split: str, draws: int = DRAWS) -> dict[str, Difference]:
     """Of accuracy and macro-F1, by a paired bootstrap over texts (Koehn 2004, "Statistical Significance Tests").
 
     A draw takes n of the n texts with repetition, and is scored for every run; means over the S seeds are compared, so
@@ -137,7 +145,7 @@ def differences(variant: Variant, baseline: Variant, split: str) -> dict[str, Di
     """
     gold, labels = np.array(variant[0].gold[split]), variant[0].labels
     predicted = [np.array([run.predicted[split] for run in runs]) for runs in (variant, baseline)]  # (S, n) each
-    ours, theirs = (drawn_scores(gold, answers, labels) for answers in predicted)
+    ours, theirs = (drawn_scores(gold, answers, labels, draws) for answers in predicted)
     apart = texts_apart(gold, *predicted)
     return {name: difference(ours[name], theirs[name], apart) for name in ours}
 
@@ -179,7 +187,7 @@ def drawn_texts(n: int, draws: int) -> list[np.ndarray]:
     for _ in range(draws // AT_ONCE):
         chosen = random.integers(0, n, (AT_ONCE, n)) + n * np.arange(AT_ONCE)[:, None]
         counts = np.bincount(chosen.ravel(), minlength=n * AT_ONCE).reshape(-1, n)
-        parts.append(counts.astype(np.uint8 if counts.max() < 256 else np.float32))
+        parts.append(counts.astype(np.uint8))  # that a text is drawn 256 times does not happen
     return parts
 
 

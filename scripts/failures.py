@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tezukuri.eval.failures.page import compare_with
 from tezukuri.eval.failures.probes import read_probes
 from tezukuri.eval.failures.slices import read_rules
 from tezukuri.scripts.command import parser_of, run_file
@@ -56,12 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     trained = "settings" in config
     if options.retrain and not trained:
         raise ValueError(f"{options.run} is a run of evaluate, which trains nothing: --retrain is for finetune")
-    if options.against and not any(options.against.glob("predictions-*.jsonl")):
-        raise ValueError(f"{options.against} has no predictions: is it the folder of a run?")
     extras: dict[str, Any] = {"own_rules": read_rules(options.slices) if options.slices else []}
     extras["probes"] = read_probes(options.probes) if options.probes else None
     if trained:
         run = Run.load(options.run, options.device)
+        if options.against:  # refused before fine-tunings
+            compare_with(options.against, run.all_judgements())
         retrained = retrain(run, options.retrain, options.trust) if options.retrain else None
         run.page(options.language, options.against, retrained=retrained, **extras)
     else:

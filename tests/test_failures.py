@@ -699,8 +699,8 @@ def test_of_very_many_errors_the_surest_are_explained_and_the_page_says_so(analy
     assert [int(a["data-length"]) for a in articles] == [len(TOKENIZER.tokenize(f.text)) for f in few.failures]
     monkeypatch.setattr("tezukuri.eval.failures.page.ERRORS", 3)
     texts = [page(few, CONFIG, ROWS, language) for language in ("en", "ja")]
-    assert f"Of {number} errors on test the first 3 are shown" in texts[0]
-    assert f"test の誤り {number} 件のうち、最初の 3 件" in texts[1]
+    assert f"Of {number} errors on test the 3 that the model is surest of are shown" in texts[0]
+    assert f"test の誤り {number} 件のうち、モデルの確信が高い 3 件を表示" in texts[1]
     assert texts[0].count("<article") == 9 and f"Errors ({len(few.failures)})" in texts[0]
     own = sorted((f for f in few.failures if f.split == "test"), key=lambda f: -max(f.probabilities.values()))
     assert {id_ for id_, _, _ in predictions_on(texts[0], "test")} == {f.id for f in own[:3]}
@@ -811,7 +811,7 @@ def test_what_cannot_be_retrained_is_told(planted, two_labels, some_reviews, tmp
     assert command(["failures", str(run), "--retrain", "97"]) == 1
     assert "96 texts cannot be dealt out to 97 folds" in capsys.readouterr().err
     assert command(["failures", str(run), "--retrain", "2", "--against", str(tmp_path)]) == 1
-    assert f"{tmp_path} has no predictions: is it the folder of a run?" in capsys.readouterr().err
+    assert f"{tmp_path} has no predictions for any of the splits: is it the folder of a run?" in capsys.readouterr().err
     trained = Run.load(run, "cpu")
     first = next(e for e in trained.data.split("train") if e.label == "bad")
     few = [e for e in trained.data.examples if e.split != "train" or e.label == "good" or e is first]

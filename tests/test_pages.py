@@ -150,6 +150,8 @@ def test_the_largest_residuals_are_listed_and_their_kinds_have_a_mean_and_a_bias
     assert {f"score from {a} to {a + 1}" for a in range(4)} <= {row.name for row in analysis.slices}
     years = [SimpleNamespace(gold=2001.0 + gold) for gold in range(4)]
     assert [name.split()[-1] for name in tag(years, gold_rules(years))] == ["2001.8", "2002.5", "2003.2", "2004"]
+    yen = [SimpleNamespace(gold=gold) for gold in (12345, 67890)]
+    assert gold_rules(yen)[0].name == "score from 12345 to 26231"
 
 
 def test_of_labels_the_missed_and_the_invented_are_told(pages):

@@ -34,7 +34,7 @@ def test_every_character_is_marked_by_what_it_is_part_of():
 )
 def test_a_wrong_answer_is_of_one_sort(told, sort):
     some = [] if told is None else [Span(*told)]
-    assert sort_of(Span(4, 8), some) == sort in SORTS
+    assert sort_of([Span(4, 8)], some) == sort in SORTS
     assert near([Span(20, 22), Span(4, 8)], [Span(6, 9)]) == Span(4, 8) == near([Span(4, 8), Span(20, 22)], [])
 
 

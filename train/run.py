@@ -144,12 +144,16 @@ class Run:
         self.judgements[name] = judge(self.task, name, split.examples, logits, self.data.labels)
         return self.judgements[name]
 
+    def all_judgements(self) -> list[Judgement]:
+        """Of train, dev and test, where the data have them; those that are not there yet are made."""
+        there = [name for name in SPLITS if any(example.split == name for example in self.data.examples)]
+        return [self.judgements.get(name) or self.judge(name) for name in there]
+
     def analysis(
         self, own_rules: Sequence[Rule] = (), retrained: Retrained | None = None, probes: Sequence[Probe] | None = None
     ) -> Analysis:
         """The content of the page; args are those of `analyse`. ValueError where the task has no page."""
-        there = [name for name in SPLITS if any(example.split == name for example in self.data.examples)]
-        judgements = [self.judgements.get(name) or self.judge(name) for name in there]
+        judgements = self.all_judgements()
         train, labels = self.data.split("train"), self.data.labels
         baselines = self.baselines if self.task.classes else None
         return analyse(self.scorer, judgements, train, labels, own_rules, retrained, probes, baselines)

@@ -70,6 +70,7 @@ SETS_WRONG = (
     "{macro_f1} as the mean of the labels."
 )
 SIMPLER_AS_GOOD = "On {split} a far simpler model is as good or better ({name}): micro F1 {other} against {micro_f1}."
+FEW_ROWS = "Of {n} rows the {some} most frequent are here."
 NO_LABEL = "–"
 PROPS = ("precision", "recall", "f1", "support")
 
@@ -99,6 +100,7 @@ class Kind:
         "speech (品詞)."
     )
     omitted = "Of {n} errors on {split} the {some} that the model is surest of are coloured, the others are not."
+    unshown = "Of {n} errors on {split} the {some} that the model is surest of are shown; all are in failures.jsonl."
     intervals_note: str | None = None
     nats = True  # whether the loss is a cross-entropy
     explains = True  # whether a column of logits is attributed to tokens, and near training texts are sought
@@ -414,6 +416,7 @@ class LabelSets(Kind):
         "What it found is called by patterns of lemmas and parts of speech (品詞)."
     )
     omitted = "Of {n} errors on {split} the {some} furthest from a threshold are coloured, the others are not."
+    unshown = "Of {n} errors on {split} the {some} furthest from a threshold are shown; all are in failures.jsonl."
 
     def sets(self, judgement: Judgement) -> tuple[np.ndarray, np.ndarray]:
         """(n, C) bool: which of the model's labels are there, and which are told."""
@@ -468,7 +471,8 @@ class LabelSets(Kind):
             label: {name: values[c] for name, values in columns.items()}
             for c, label in enumerate(judgement.model_labels)
         }
-        return {"of_labels": by_label, "exchanges": exchanges.most_common(EXCHANGES)}
+        few = translate(FEW_ROWS, n=len(exchanges), some=EXCHANGES) if len(exchanges) > EXCHANGES else ""
+        return {"of_labels": by_label, "exchanges": exchanges.most_common(EXCHANGES), "few_exchanges": few}
 
     def facts(self, judgement: Judgement, beside: Mapping[str, Mapping[str, float]]) -> Iterator[Fact]:
         split, found = judgement.split, judgement.metrics

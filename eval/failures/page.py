@@ -50,7 +50,7 @@ SIMPLE = (  # names of simple answers, in the words of eval/yardsticks.py
     "TF-IDF left out: it would take long on so many texts",
 )  # fmt: skip
 SIMPLE_NOTE = "Below each split simple answers to the same texts; what they learn is from the training split alone."
-ERRORS = 10_000  # of a split that are shown, the most confident ones
+ERRORS = 10_000  # of a split that are shown, those of the greatest weight
 SUSPECTS = 20  # of the labels to look at
 PROBABILITIES = 10  # of an error's labels
 EXAMPLES = 5  # of the failures of a template
@@ -66,7 +66,6 @@ SECTIONS = {
     "judges": "Judges", "slices": "Kinds of texts", "errors": "Errors", "suspects": "Labels to look at",
     "probes": "Probes",
 }  # fmt: skip
-NOT_SHOWN = "Of {n} errors on {split} the first {some} are shown; all are in failures.jsonl."
 RESIDUALS_SHOWN = "Of {n} texts of {split} the {some} with the largest residuals are listed."
 ROLLOUT = (
     "Below that, attention rollout (Abnar and Zuidema 2020): where the model attends. It is no explanation: quite "
@@ -309,7 +308,7 @@ def omissions(analysis: Analysis, shown: Sequence[Failure], kind: Kind, translat
     return listed + [
         translate(text, split=split, n=n, some=some[split])
         for split, n in numbers.items()
-        for text, some in ((kind.omitted, explained), (NOT_SHOWN, on_the_page))
+        for text, some in ((kind.omitted, explained), (kind.unshown, on_the_page))
         if some[split] < n
     ]
 

@@ -330,7 +330,8 @@ def gold_rules(texts: Sequence[Text]) -> list[Rule]:
     """Quarters of the range of the gold scores, the last with its upper end; with digits that tell them apart."""
     scores = [float(text.gold) for text in texts]
     edges = np.unique(np.linspace(min(scores), max(scores), 5)).tolist()
-    for digits in range(3, 18):
+    whole = max(len(f"{abs(edge):.0f}") for edge in edges)  # digits, of which none is left out
+    for digits in range(max(3, whole), 18):
         names = [f"{edge:.{digits}g}" for edge in edges]
         if len(set(names)) == len(names):
             break

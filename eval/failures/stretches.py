@@ -12,7 +12,7 @@ from ...data.label_kinds import label_line
 from ..judge import Judgement
 from ..tasks.span import best_of, exact_match, near, sort_of, text_of
 from ..tasks.tag import counts_by_kind, mistakes
-from .kinds import NO_LABEL, Choices, Fact, Kind, Tags, share_of_right
+from .kinds import FEW_ROWS, NO_LABEL, Choices, Fact, Kind, Tags, share_of_right
 from .slices import ResidualRow, Rule, SliceRow, Text, table
 
 KINDS = 12  # of entities, in a table of confusions
@@ -23,7 +23,6 @@ ENTITIES_WRONG = (
     "recall {recall}."
 )
 FEW_KINDS = "Of {n} kinds the {some} most frequent are in the table of confusions."
-FEW_ROWS = "Of {n} rows the {some} most frequent are here."
 ANSWERS_WRONG = (
     "On {split} {wrong} of {n} questions have no exact answer: exact match {exact_match} (95 % interval {low} "
     "to {high}), F1 of characters {character_f1}."
@@ -91,6 +90,7 @@ class Entities(Stretches):
     metrics = ("micro_f1", "precision", "recall", "loss")
     panel = "entities.html"
     fields = (("missed", "missed label"), ("invented", "told, but not there"))
+    unshown = "Of {n} errors on {split} the {some} with most mistakes are shown; all are in failures.jsonl."
 
     def wrong(self, judgement: Judgement) -> np.ndarray:
         both = zip(judgement.gold, judgement.predicted, strict=True)
@@ -191,7 +191,7 @@ class Answers(Stretches):
         return {
             "question": example.text,
             "marked": [*cut * (start > 0), *pieces, *cut * (end < len(example.pair or ""))],
-            "sort": sort_of(gold[0], told),
+            "sort": sort_of(gold, told),
         }
 
     def text(self, example: Example) -> str:
@@ -213,7 +213,7 @@ class Answers(Stretches):
     def part(self, judgement: Judgement, translate: Any) -> dict[str, Any]:
         wrong = self.wrong(judgement)
         told = zip(judgement.gold, judgement.predicted, wrong, strict=True)
-        sorts = Counter(sort_of(near(gold, some), some) for gold, some, bad in told if bad)
+        sorts = Counter(sort_of(gold, some) for gold, some, bad in told if bad)
         return {"sorts": [(translate(sort), n) for sort, n in sorts.most_common()]}
 
     def intervals(self, judgement: Judgement) -> dict[str, tuple[float, float]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...data.dataset import Span
-from ..tasks.span import SORTS, exact_match, near, sort_of
+from ..tasks.span import SORTS, exact_match, sort_of
 from ..tasks.tag import mistakes
 
 RIGHT, NONE = "no error", "(none)"
@@ -47,7 +47,7 @@ def fault_of_stretch(row: Mapping[str, Any]) -> Fault:
     right, told = ([Span(one["start"], one["end"]) for one in row[what]] for what in ("label", "predicted"))
     exact = any(exact_match(one["text"], own["text"]) for one in row["predicted"] for own in row["label"])
     sure = row["predicted"][0].get("probability") if told else None
-    return Fault(RIGHT if exact else sort_of(near(right, told), told), sure)
+    return Fault(RIGHT if exact else sort_of(right, told), sure)
 
 
 # Task → the kinds of errors, and which of them an answer has.

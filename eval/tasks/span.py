@@ -165,14 +165,17 @@ def character_f1(told: str, right: str) -> float:
 
 def near(right: Sequence[Span], told: Sequence[Span]) -> Span:
     """The right answer that shares most with what was told, or else is nearest to it; the first, if nothing was."""
-    return max(right, key=lambda one: min(one.end, told[0].end) - max(one.start, told[0].start) if told else 0)
+    if not told:
+        return right[0]
+    return max(right, key=lambda one: min(one.end, told[0].end) - max(one.start, told[0].start))
 
 
-def sort_of(right: Span, told: Sequence[Span]) -> str:
-    """One of SORTS: how an answer, if there is one, differs from a right one."""
+def sort_of(right: Sequence[Span], told: Sequence[Span]) -> str:
+    """One of SORTS: how an answer, if there is one, differs from the right one that is near."""
     if not told:
         return NO_ANSWER
-    if min(right.end, told[0].end) <= max(right.start, told[0].start):
+    one = near(right, told)
+    if min(one.end, told[0].end) <= max(one.start, told[0].start):
         return ELSEWHERE
-    before, behind = told[0].start - right.start, told[0].end - right.end
+    before, behind = told[0].start - one.start, told[0].end - one.end
     return TOO_LONG if before <= 0 <= behind else TOO_SHORT if behind <= 0 <= before else SHIFTED

@@ -166,7 +166,12 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
     assert (classes.loss, classes.best, classes.draws) == ("cosine", "spearman", 1)
     nameless = classes.prepared(data_of([(text, None, None, None) for text in "abc"]))  # of no class, and not of one
     assert [(e.text, e.label, e.pair) for e in nameless.examples] == [(text, None, text) for text in "abc"]
+    some = classes.prepared(data_of([("a", "x", None, None), ("b", "y", None, None), ("c", None, None, None)]))
+    assert "c" not in {text for e in some.examples for text in (e.text, e.pair)}
+    assert some.notes[-1] == "1 texts without a class are left out"
     with pytest.raises(ValueError, match="has the names of classes, and the model has learned scores of pairs"):
+        scored.prepared(data_of([("a", "x", None, None)]))
+    with pytest.raises(ValueError, match="has pairs with classes, and the model has learned classes of single texts"):
         classes.prepared(data_of([("a", "x", "b", None)]))
     with pytest.raises(ValueError, match=r"and beside pairs \(--pair-column\) for similarity"):
         task_for("similarity", dataset_of([f"駅{i}" for i in range(40)], [i + 0.5 for i in range(40)]))

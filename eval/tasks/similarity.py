@@ -69,7 +69,8 @@ class Similarity(Task):
         low, high, draws = told.pop("low", None), told.pop("high", None), told.pop("pairs", None)
         of_classes, scored = isinstance(train[0].label, str), train[0].label is not None
         paired = any(e.pair is not None for e in data.examples)
-        odd = next((e for e in train if (e.label is not None, isinstance(e.label, str)) != (scored, of_classes)), None)
+        kinds = ((e, (e.label is not None, isinstance(e.label, str))) for e in data.examples)
+        odd = next((e for e, kind in kinds if kind != (scored, of_classes)), None)
         if odd:
             raise ValueError(f"{data.name} has labels of two kinds, {train[0].label!r} and {odd.label!r}: give one")
         if paired and of_classes:
@@ -119,20 +120,24 @@ class Similarity(Task):
         """Pairs are drawn from classes, and a text without label or pair is its own pair. ValueError for classes where
         none of them were learned."""
         of_classes = any(isinstance(e.label, str) for e in data.examples)
-        if of_classes and (not self.draws or any(e.pair is not None for e in data.examples)):
+        if of_classes and not self.draws:
             raise ValueError(
                 f"{data.name} has the names of classes, and the model has learned scores of pairs: name the columns of "
                 "such (--pair-column, --label-column)"
             )
+        if of_classes and any(e.pair is not None for e in data.examples):
+            raise ValueError(f"{data.name} has pairs with classes, and the model has learned classes of single texts")
         notes = list(data.notes)
-        alone = [e for e in data.examples if e.pair is None and e.label is None]
         if of_classes:
-            examples = pairs_of_classes(data.examples, self.draws, SEED)
-            notes.append(f"{len(data.examples):,} texts of classes became {len(examples):,} pairs (seed {SEED})")
+            own = [e for e in data.examples if e.label is not None]
+            examples = pairs_of_classes(own, self.draws, SEED)
+            notes.append(f"{len(own):,} texts of classes became {len(examples):,} pairs (seed {SEED})")
+            alone = len(data.examples) - len(own)
+            notes += [f"{alone:,} texts without a class are left out"] * bool(alone)
         else:
             examples = [replace(e, pair=e.text) if e.pair is None and e.label is None else e for e in data.examples]
-        if alone:
-            notes.append(f"{len(alone):,} texts without a second one are pairs with themselves (SimCSE)")
+            alone = sum(e.pair is None and e.label is None for e in data.examples)
+            notes += [f"{alone:,} texts without a second one are pairs with themselves (SimCSE)"] * bool(alone)
         self.scored = all(e.label is not None for e in examples)
         return replace(data, examples=examples, notes=notes, labels=())
 

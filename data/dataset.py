@@ -91,8 +91,11 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """Of all that a run depends on, in 64 hexadecimal digits: ids, texts, labels and splits."""
-        content = json.dumps([[e.id, e.content, str(e.label), e.split] for e in self.examples])
+        """Of all that a run depends on, in 64 hexadecimal digits: ids, texts, labels, splits and votes."""
+        content = json.dumps([
+            [e.id, e.content, str(e.label), e.split, *([sorted(e.votes.items())] if e.votes else [])]
+            for e in self.examples
+        ])  # fmt: skip
         return hashlib.sha256(content.encode()).hexdigest()
 
     def split(self, name: str) -> list[Example]:

@@ -54,10 +54,7 @@ def dataset_of(
         for i, text in enumerate(columns.get(what, ())):
             if not isinstance(text, str) or not text.strip():
                 raise DataError(f"{what}[{i}] is {text!r}: leave it out, or give it a text")
-            try:
-                refuse_broken_text(text)
-            except RowError as error:
-                raise DataError(f"{what}[{i}]: {error}") from error
+            refuse_broken(f"{what}[{i}]", text)
     kind = LABEL_KINDS[labels_are]
     if "pair" in kind.columns and pairs is None:
         raise DataError("answers are stretches of a context: give each text as (question, context)")
@@ -105,6 +102,7 @@ def dataset_of(
         names = names if classes is not None else class_order(names)
     for i, example in enumerate(examples):
         for label in names_in(example.label):
+            refuse_broken(f"labels[{i}]", label)
             if label not in names:
                 raise DataError(f"labels[{i}] is {example.label!r}, which is not one of {listed(names)}")
     drawn = any(not example.split for example in examples)
@@ -121,11 +119,16 @@ def with_choices(texts: Sequence[Any]) -> tuple[list[Any], list[tuple[str, ...]]
             raise DataError(f"texts[{i}] is {text!r}: give a question and a list of its choices, (question, [a, b])")
         questions.append(text[0])
         choices.append(tuple(own))
-        try:
-            refuse_broken_text("".join(own))
-        except RowError as error:
-            raise DataError(f"texts[{i}], a choice: {error}") from error
+        refuse_broken(f"texts[{i}], a choice", "".join(own))
     return questions, choices
+
+
+def refuse_broken(where: str, text: str) -> None:
+    """As `refuse_broken_text`."""
+    try:
+        refuse_broken_text(text)
+    except RowError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def listing(label: Any) -> bool:

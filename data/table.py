@@ -277,8 +277,10 @@ def cell(row: dict[str, Any], column: str) -> str:
 def votes_of(row: dict[str, Any]) -> dict[str, int] | None:
     """How many judges chose each label, where a row of JSON tells: {"votes": {"good": 2, "bad": 1}}."""
     votes = row.get("votes")
-    told = isinstance(votes, dict) and votes and all(type(count) is int and count >= 0 for count in votes.values())
-    return votes if told else None
+    if not votes or not isinstance(votes, dict) or not all(type(n) is int and n >= 0 for n in votes.values()):
+        return None
+    refuse_broken_text("".join(votes))
+    return votes
 
 
 def text_of(row: dict[str, Any], column: str) -> str:

@@ -23,7 +23,9 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:1 or mps") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:1 or mps")
     if device.index is not None and ranks() > 1:
         raise ValueError(f"several processes cannot share {name}: choose cuda, for a GPU each, or cpu")
     if device.type == "cuda" and ranks() > torch.cuda.device_count() > 0:

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     data = plan_of(DataOptions, options).read_data(labels_are)
     files = find(options.model, options.revision, weights=False)
     tokenizer = tokenizer_of(files.folder)
-    room = room_of(files.folder, tokenizer)
+    room = room_of(files.folder, tokenizer, options.model)
     notes, separate = [*remarks(data), *tokenizer.notes], TASKS[options.task].separate
     found = survey(data, tokenizer, options.model, room, options.seed, notes, separate)
     folder = new_run(Path(options.output_dir) / "look", re.sub(r"[^\w.-]+", "-", data.name))

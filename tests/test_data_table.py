@@ -245,6 +245,10 @@ def test_half_a_surrogate_pair_in_a_list_makes_a_row_bad(tmp_path: Path) -> None
     rows = '{"text": "a", "label": 0, "c": ["x", "\\ud83d"]}\n{"text": "b", "label": 0, "c": ["x", "y"]}\n'
     found = bad(load(written(path, rows), choice_columns=["c"], bad_rows="skip"))
     assert found == [(1, "half of a surrogate pair (\\ud83d at character 2)")]
+    rows = '{"text": "a", "label": "x", "votes": {"x": 2, "\\ud83d": 1}}\n{"text": "b", "label": "x"}\n'
+    assert [line for line, _ in bad(load(written(path, rows), bad_rows="skip"))] == [1]
+    with pytest.raises(DataError, match=r"labels\[1\]: half of a surrogate pair"):
+        dataset_of(["a", "b"], ["x", "\ud83d"])
     with pytest.raises(DataError, match=r"texts\[0\], a choice: half of a surrogate pair"):
         dataset_of([("a", ["x", "\ud83d"])], [0], labels_are="choice")
 

@@ -22,6 +22,7 @@ from tiny_checkpoint import TOKENIZER as OF_BERT
 
 import tezukuri
 from tezukuri.eval.inside import trace
+from tezukuri.eval.look.survey import room_of
 from tezukuri.eval.predict import how_to_cut, predict
 from tezukuri.model.model import MaskedLM, Model, most_tokens
 from tezukuri.model.packing import pack
@@ -260,7 +261,7 @@ def test_the_longest_text_fits_and_one_token_more_is_one_sentence(tmp_path):
     assert tezukuri.Classifier.load(tmp_path)(long).tokens > 62
 
 
-def test_rinnas_positions_begin_at_0(tmp_path, monkeypatch):
+def test_rinnas_positions_begin_at_0(tmp_path, tmp_path_factory, monkeypatch):
     name = "rinna/japanese-roberta-base"
     theirs = checkpoint(tmp_path, "RobertaForMaskedLM", pad_token_id=3)
     files = Files(name, tmp_path, [tmp_path / "model.safetensors"])
@@ -271,9 +272,11 @@ def test_rinnas_positions_begin_at_0(tmp_path, monkeypatch):
     expected = theirs(input_ids=ids, position_ids=torch.arange(ids.shape[1])[None]).logits[0]
     torch.testing.assert_close(loaded.model(pack(ENCODINGS[:1])).logits, expected, rtol=1e-5, atol=2e-5)
     monkeypatch.undo()
+    assert [room_of(tmp_path, TOKENIZER, model) for model in (name, str(tmp_path))] == [64, 60]
     for copy, first in (("japanese-roberta-base", 0), ("other", 4)):
-        shutil.copytree(tmp_path, tmp_path.parent / copy)
-        assert load_with_report(tmp_path.parent / copy, "fill-mask").model.config.first_position == first
+        folder = shutil.copytree(tmp_path, tmp_path_factory.mktemp("copies") / copy)
+        assert load_with_report(folder, "fill-mask").model.config.first_position == first
+        assert room_of(folder, TOKENIZER) == 64 - first
     save(loaded.model, TOKENIZER, tmp_path / "saved")
     again = load_with_report(tmp_path / "saved", "fill-mask")
     assert again.model.config.first_position == 0 and most_tokens(again.model) == 64

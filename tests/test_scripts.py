@@ -435,6 +435,7 @@ def test_files_are_found_again_when_a_run_is_resumed_from_elsewhere(tmp_path, mo
     ("arguments", "message"),
     [
         (["--device", "toaster"], "device 'toaster' is not known"),
+        (["--device", "meta"], "device 'meta' is not known"),  # which torch knows
         (["--device", "cuda:77"], "there is no cuda:77 here: torch sees"),
         (["--file", "nothing.txt"], "no such file: nothing.txt"),
         (["--file", "x", "よい"], "texts come as arguments, or from --file"),

@@ -326,7 +326,7 @@ def test_a_pickle_leaves_the_kept_words_behind():
 
 
 def test_tokenizers_of_a_thread_share_what_mecab_has_mapped():
-    """fugashi never frees a tagger: one for each tokenizer would be another 100 MB with each model that is loaded."""
+    """fugashi never frees a tagger: one for each tokenizer would map another 100 MB with each model that is loaded."""
     one, other = (JapaneseTokenizer(vocabulary_of(texts)).split for texts in (TEXTS, TEXTS[:2]))
     assert one.tagger is other.tagger and one.spacing_tagger is other.spacing_tagger
     assert one.tagger is not one.spacing_tagger

@@ -9,7 +9,9 @@ import os
 import pickle
 import random
 import shutil
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,7 @@ from unigrams import (
 
 from tezukuri.tokenize.kinds import tokenizer_of
 from tezukuri.tokenize.model_file import read_model
-from tezukuri.tokenize.pieces import Unigram
+from tezukuri.tokenize.pieces import Cut, Unigram
 from tezukuri.tokenize.unigram import UnigramTokenizer
 
 DATA = Path(os.environ.get("TEZUKURI_DATA", "/nonexistent"))
@@ -212,6 +214,21 @@ def test_a_tokenizer_can_be_pickled_and_keeps_no_more_than_it_must(plain):
     again = pickle.loads(pickle.dumps(plain))
     assert again.encode("駅から") == plain.encode("駅から")
     assert len(pickle.dumps(plain)) < 2_000_000
+
+
+def test_threads_share_a_tokenizer(plain):
+    """While one reads what stretches were cut into, of which there are many, no other may add some."""
+    shared, rng, interval = pickle.loads(pickle.dumps(plain)), random.Random(1), sys.getswitchinterval()
+    for number in range(200_000):
+        shared.unigram.stretches.add(f"\0\0{number}\0", Cut([0, 1], 0.0, 1.0), ())
+    parts = [[[odd_text(rng) for _ in range(10)] for _ in range(50)] for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(parts)) as pool:
+            found = list(pool.map(lambda own: [list(shared.ids_of_many(texts)) for texts in own], parts))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [[list(plain.ids_of_many(texts)) for texts in own] for own in parts]
 
 
 def test_a_full_cache_begins_anew(plain, monkeypatch):

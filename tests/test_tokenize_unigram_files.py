@@ -121,6 +121,9 @@ def test_luke_adds_tokens_behind_the_pieces(tmp_path):
     assert ours.encode("駅<ent2>", special_tokens=True).ids[-2:] == [1603, 2]
     ours.save(tmp_path / "again")
     assert tokenizer_of(tmp_path / "again").special_ids == ours.special_ids
+    (folder / "added_tokens.json").write_text('{"<ent>": 1602, "<ent2>": 1603, "<a>": 1604}')
+    with pytest.raises(ValueError, match="the added token '<a>' is not special, and only a tokenizer"):
+        tokenizer_of(folder)
     (folder / "added_tokens.json").write_text('{"<ent>": "1602"}')
     with pytest.raises(ValueError, match="the added token '<ent>' has the id '1602', which is no whole number from 0"):
         tokenizer_of(folder)
@@ -191,6 +194,10 @@ NOT_READ = {
         lambda given: given["post_processor"]["pair"].reverse(),
         "its post_processor does not lay a pair as A and then B",
     ),
+    "type ids": (
+        lambda given: given["post_processor"]["pair"][2]["SpecialToken"].update(type_id=1),
+        "its post_processor gives type ids other than 0 up to a second text",
+    ),
     "added id": (lambda given: given["added_tokens"][4].update(id=7), "the added token '<mask>' has the id 7, where"),
     "added flag": (
         lambda given: given["added_tokens"][4].update(rstrip=True),
@@ -216,6 +223,7 @@ def test_what_would_change_the_ids_is_refused_by_name(name, tmp_path):
     ("config", "said"),
     [
         ({"truncation_side": "left"}, "setting truncation_side = 'left' is not supported"),
+        ({"do_lower_case": "false"}, "setting do_lower_case = 'false' is not of the type that it must be"),
         ({"sp_model_kwargs": {"enable_sampling": True}}, "setting sp_model_kwargs = {'enable_sampling': True} is not"),
         ({"extra_ids": 10**9}, "setting extra_ids = 1000000000 is not supported: only 0 to 10000 are"),
         ({"model_max_length": "long"}, "setting model_max_length = 'long' is not of the type that it must be"),
@@ -231,7 +239,7 @@ def test_what_would_change_the_ids_is_refused_by_name(name, tmp_path):
         ),
         (
             {"added_tokens_decoder": {"1600": {"content": "<a>", "special": False}}},
-            "the added token '<a>' is not special: with a .model that is not supported",
+            "the added token '<a>' is not special, and only a tokenizer.json may have such",
         ),
         ({"tokenizer_class": "AlbertTokenizer"}, "the ids of AlbertTokenizer are read from a tokenizer.json only"),
         ({"tokenizer_class": None}, "a .model needs one of XLMRobertaTokenizer, MLukeTokenizer, "),
@@ -242,6 +250,12 @@ def test_settings_that_cannot_be_kept_are_told(config, said, tmp_path):
     with pytest.raises(ValueError) as refused:
         tokenizer_of(folder_of(tmp_path, "spiece.model", model_file(), T5 | config))
     assert said in str(refused.value) and str(refused.value).startswith(str(tmp_path))
+
+
+def test_a_token_that_is_cut_out_and_stands_in_the_settings_alone_is_refused(tmp_path):
+    added = {"added_tokens_decoder": {"1600": {"content": "ＡＢＣ"}}}  # where nothing is said, it is not special
+    with pytest.raises(ValueError, match="the added token 'ＡＢＣ' is not special, and only a tokenizer"):
+        tokenizer_of(folder_of(tmp_path, "tokenizer.json", json_model().encode(), FAST | added))
 
 
 def test_a_folder_without_a_model_says_so(tmp_path):

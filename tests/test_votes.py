@@ -2,6 +2,7 @@
 
 import pytest
 
+from tezukuri.data.dataset import Dataset, Example
 from tezukuri.data.load import load
 from tezukuri.eval.failures.votes import Agreement, agreement
 
@@ -52,6 +53,13 @@ def test_the_human_line_is_that_of_leaving_each_judge_out():
     human, model = zip(*ways, strict=True)
     found = agreement(*zip(*BY_HAND, strict=True))
     assert (found.human, found.model, found.human_n) == (sum(human) / len(ways), sum(model) / len(ways), len(ways))
+
+
+def test_votes_tell_data_apart():
+    """A run learns from them."""
+    votes: list[dict[str, int] | None] = [None, {}, {"a": 2, "b": 1}, {"b": 1, "a": 2}, {"a": 1, "b": 2}]
+    hashes = [Dataset("x", ("a", "b"), [Example("1", "文", "a", "train", votes=own)]).sha256 for own in votes]
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3] != hashes[4]
 
 
 def test_texts_without_votes_are_counted_and_shares_of_nothing_are_none():

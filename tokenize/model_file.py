@@ -127,8 +127,6 @@ def of_model(content: bytes, settings: Settings) -> Read:
         vocabulary += [f"<extra_id_{i}>" for i in reversed(range(100 if extra is None else extra))]
     add_tokens(vocabulary, settings.added)
     special_tokens = settings.special_tokens(layout.special)
-    if plain := sorted(settings.plain - set(special_tokens.values())):
-        raise ValueError(f"the added token {plain[0]!r} is not special: with a .model that is not supported")
     recipe = Recipe(
         vocabulary,
         *scores_of(model),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -127,23 +128,24 @@ class Unigram:
         places = np.flatnonzero(begins)
         ends = [*places[1:].tolist(), len(whole)]
         numbers = []
-        for start, end in zip(places.tolist(), ends, strict=True):
-            stretch = whole[start:end]
-            number = kept.numbers.get(stretch)
-            if number is None:
-                cut = self.cut(stretch)
-                number = kept.add(stretch, cut, ids_of(stretch, cut))
-            numbers.append(number)
+        with kept.lock:
+            for start, end in zip(places.tolist(), ends, strict=True):
+                stretch = whole[start:end]
+                number = kept.numbers.get(stretch)
+                if number is None:
+                    cut = self.cut(stretch)
+                    number = kept.add(stretch, cut, ids_of(stretch, cut))
+                numbers.append(number)
+            of_each = np.array(numbers)
+            totals, margins = (np.array(every)[of_each] for every in (kept.totals, kept.margins))
         # Which stretches each text has: (B + 1,)
         characters = [0, *accumulate(sum(map(len, text)) for text in texts)]
         bounds = np.searchsorted(places, characters)
-        of_each = np.array(numbers)
-        totals = np.abs(np.array(kept.totals)[of_each])
-        sums = totals.cumsum()
+        sums = np.abs(totals).cumsum()
         before = np.concatenate([[0.0], sums])[bounds[:-1]]
         sizes = np.diff(bounds)
         reached = sums - np.repeat(before, sizes)  # (K,), how large the sum of a text is after the stretch
-        sure = np.array(kept.margins)[of_each] > reached * ROUNDING[self.sums]
+        sure = margins > reached * ROUNDING[self.sums]
         unsure = np.concatenate([[0], (~sure).cumsum()])[bounds]
         found = kept.ids
         for start, end, some in zip(bounds.tolist(), bounds[1:].tolist(), np.diff(unsure).tolist(), strict=False):
@@ -158,6 +160,7 @@ class Stretches:
         self.ids: list[tuple[int, ...]] = []
         self.totals, self.margins = array("d"), array("d")  # the margin for each character
         self.size = 0
+        self.lock = Lock()  # of threads that share a tokenizer: while an array is read it cannot grow
 
     def add(self, stretch: str, cut: Cut, ids: tuple[int, ...]) -> int:
         number = self.numbers[stretch] = len(self.ids)

@@ -150,9 +150,8 @@ class Settings:
         for key in SPECIAL_TOKENS:
             if given.get(key) is not None:
                 values[key] = content(given[key])
-        longest = given.get("model_max_length")
-        if longest is not None and longest < UNLIMITED:
-            values["model_max_length"] = int(longest)
+        if (longest := longest_of(given)) is not None:
+            values["model_max_length"] = longest
         settings = cls(tokenizer_class=name, **values)
         decoder = given.get("added_tokens_decoder") or {}
         for token in [*map(content, decoder.values()), *added_tokens]:
@@ -196,6 +195,12 @@ def check(given: Mapping[str, Any], refused: Mapping[str, tuple[Any, ...]], type
     for key, kinds in types.items():
         if not isinstance(given.get(key), kinds | None):
             raise ValueError(f"setting {key} = {given[key]!r} is not of the type that it must be")
+
+
+def longest_of(given: Mapping[str, Any]) -> int | None:
+    """The tokens that a text may have; None where that is not known."""
+    longest = given.get("model_max_length")
+    return int(longest) if longest is not None and 0 < longest < UNLIMITED else None
 
 
 def content(token: Any) -> str:

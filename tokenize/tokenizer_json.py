@@ -164,4 +164,10 @@ def template_of(given: dict[str, Any] | None) -> Template[str]:
     before, between, after = pair[:a], pair[a + 1 : b], pair[b + 1 :]
     if single != [*before, TEXT, *after]:
         raise ValueError("its post_processor puts other tokens around one text than around a pair")
-    return Template(tuple(before), tuple(between), tuple(after), texts[1]["type_id"])
+    second = texts[1]["type_id"]
+    types = [next(iter(part.values()))["type_id"] for name in ("single", "pair") for part in given[name]]
+    if types != [0] * (len(single) + b) + [second] * (len(pair) - b):
+        raise ValueError(
+            "its post_processor gives type ids other than 0 up to a second text, and that one's from it on"
+        )
+    return Template(tuple(before), tuple(between), tuple(after), second)

@@ -84,6 +84,8 @@ class UnigramTokenizer(Tokenizer):
         as_object = read_object(path, number_of) if path.suffix == ".json" else {}
         try:
             read = of_json(as_object, settings) if path.suffix == ".json" else of_model(content, settings)
+            if lost := sorted(settings.plain - {*read.special_tokens.values(), *read.recipe.cut_out}):
+                raise ValueError(f"the added token {lost[0]!r} is not special, and only a tokenizer.json may have such")
             written = {path.name: content, "tokenizer_config.json": settings.as_json(read.special_tokens)}
             tokenizer = cls(read.recipe, read.special_tokens, read.template, settings.model_max_length, written)
         except ValueError as error:

@@ -9,19 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .settings import UNLIMITED, check, class_of, content, read_object
+from .settings import check, class_of, content, longest_of, read_object
 from .template import Template
 
 # Where the pieces stand, under one of these names; the first that is there is read.
 FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 WANTED = ("pad_token", "unk_token", "mask_token")  # by every tokenizer
 TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-TYPES: dict[str, Any] = dict.fromkeys(TOKENS, str | dict) | {
-    "added_tokens_decoder": dict,
-    "additional_special_tokens": list,
-    "extra_ids": int,
-    "model_max_length": int | float,
-}
+TYPES: dict[str, Any] = (
+    dict.fromkeys(TOKENS, str | dict)
+    | {
+        "added_tokens_decoder": dict,
+        "additional_special_tokens": list,
+        "extra_ids": int,
+        "model_max_length": int | float,
+    }
+    | dict.fromkeys(("do_lower_case", "add_bos_token", "add_eos_token"), bool)
+)
 GENERIC = "PreTrainedTokenizerFast"  # whose files say everything
 REFUSED: dict[str, tuple[Any, ...]] = {
     "sp_model_kwargs": (None, {}),
@@ -109,13 +113,14 @@ class Settings:
     def of_folder(cls, folder: Path) -> "Settings":
         path = folder / "tokenizer_config.json"
         given = read_object(path)
+        added = {}
         if "added_tokens_decoder" not in given:
             given |= read_object(folder / "special_tokens_map.json")
+            added = read_object(folder / "added_tokens.json")
         name, notes = class_of(folder), []
         if name is None:
             name = GENERIC
             notes.append(f"{path} names no tokenizer_class: everything was taken from tokenizer.json")
-        added = dict(read_object(folder / "added_tokens.json"))
         try:
             check(given, REFUSED, TYPES)
             added |= {token_of(token): int(i) for i, token in (given.get("added_tokens_decoder") or {}).items()}
@@ -127,16 +132,16 @@ class Settings:
 
     @property
     def model_max_length(self) -> int | None:
-        longest = self.given.get("model_max_length")
-        return int(longest) if longest is not None and longest < UNLIMITED else None
+        return longest_of(self.given)
 
     @property
     def plain(self) -> set[str]:
         """Added tokens that are not special: they are cut out of a text before all else."""
-        decoder = self.given.get("added_tokens_decoder") or {}
-        return {
-            content(token) for token in decoder.values() if isinstance(token, dict) and token.get("special") is False
-        }
+        decoder = self.given.get("added_tokens_decoder")
+        if decoder is None:  # added_tokens.json, which does not tell
+            extra = self.given.get("additional_special_tokens") or []
+            return set(self.added) - {content(token) for token in [*map(self.given.get, TOKENS), *extra]}
+        return {content(token) for token in decoder.values() if isinstance(token, dict) and not token.get("special")}
 
     def special_tokens(self, defaults: Mapping[str, str] | None = None) -> dict[str, str]:
         """By name: those that are named, over the defaults; the others by themselves."""

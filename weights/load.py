@@ -44,7 +44,7 @@ VECTORS = ("text", "pair")  # names for what a head of sentence vectors reads
 HEADS_OF_CLASSES: dict[str, type[Head]] = {
     "ForMultipleChoice": ChoiceHead, "ForTokenClassification": TagHead, "ForQuestionAnswering": SpanHead,
 }  # fmt: skip
-FROM_POSITION_0 = ("rinna/japanese-roberta-base",)  # RoBERTas that were trained so, which config.json cannot say
+FROM_POSITION_0 = "rinna/japanese-roberta-base"  # a RoBERTa that was trained so, which its config.json cannot say
 PADDING = 128  # rows of an embedding that no token has: many models are filled up to a multiple of 8, 64 or 128
 PLACEHOLDER = re.compile(r"LABEL_\d+")
 log = logging.getLogger("tezukuri")
@@ -170,12 +170,9 @@ def load_with_report(
         raise CheckpointError(f"{files.source}: this kind of encoder is not loaded for {use}: choose {known}")
     if unknown:
         report.notes.append(f"config.json has keys that are not known here and were passed over: {', '.join(unknown)}")
-    for known in FROM_POSITION_0:
-        owner, _, name = known.partition("/")
-        copied = owner_and_name(files.folder) in ((owner, name), (None, name)) and "first_position" not in settings
-        if name_or_folder == known or (copied and settings.get("model_type") == "roberta"):
-            config = replace(config, first_position=0)
-            report.notes.append(f"positions begin at 0, as the page of {known} asks")
+    if from_position_0(files.folder, settings, str(name_or_folder)):
+        config = replace(config, first_position=0)
+        report.notes.append(f"positions begin at 0, as the page of {FROM_POSITION_0} asks")
     config = replace(config, **(changes or {}))
 
     # The tensors, and which of the head are used.
@@ -270,16 +267,23 @@ def load_ready_classifier(
     return loaded
 
 
+def from_position_0(folder: Path, settings: Mapping[str, Any], name: str = "") -> bool:
+    """Whether a model is FROM_POSITION_0, by its name or as a copy in a folder."""
+    owner, _, own = FROM_POSITION_0.partition("/")
+    copied = owner_and_name(folder) in ((owner, own), (None, own)) and "first_position" not in settings
+    return name == FROM_POSITION_0 or (copied and settings.get("model_type") == "roberta")
+
+
 def head_of(settings: Mapping[str, Any]) -> type[Head]:
     """The head that a `config.json` speaks of, as the hub's libraries read it."""
     if (loss := kept_cut(settings)[1].get("loss")) in LOSSES:
         return LOSSES[loss]
-    for name in settings.get("architectures") or []:
+    for name in map(str, settings.get("architectures") or []):
         for ending, head in HEADS_OF_CLASSES.items():
             if name.endswith(ending):
                 return head
     alone = len(settings.get("id2label") or "..") == 1
-    return HEADS.get(settings.get("problem_type") or ("regression" if alone else ""), ClassHead)
+    return HEADS.get(str(settings.get("problem_type") or ("regression" if alone else "")), ClassHead)
 
 
 def read_tensors(files: Files, names: Names, report: LoadReport) -> dict[str, Tensor]:
@@ -365,7 +369,7 @@ def settle_labels(
         raise CheckpointError(f"labels must be a list of names, not the text {wanted!r}")
     if wanted is not None and len(set(wanted)) != len(wanted):
         raise CheckpointError(f"labels must differ from each other: {', '.join(wanted)}")
-    architecture = " ".join(settings.get("architectures") or [])
+    architecture = " ".join(map(str, settings.get("architectures") or []))
     of_another_kind = any(kind in architecture for kind in others)
     named = label_names(settings, None if reset_head or of_another_kind else head)
     another = not own and bool(named) and head is not ClassHead and settings.get("problem_type") == head.problem_type

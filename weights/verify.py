@@ -94,6 +94,7 @@ def tokenizer_checks(encoder: Loaded, facts: dict[str, Any]) -> Iterator[Check]:
             yield Check(f"tokenizer, {kind}", f"{len(facts[kind])} texts", found, not wrong)
 
 
+@torch.inference_mode()
 def word_vector(encoder: Loaded, pieces: list[str]) -> torch.Tensor:
     ids = [encoder.tokenizer.vocabulary.index(piece) for piece in pieces]
     return encoder.model.embeddings.word.weight[ids].mean(dim=0)

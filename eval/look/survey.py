@@ -17,6 +17,7 @@ from ...data.dataset import SPLITS, Dataset, Example, Span
 from ...tokenize.tokenizer import Tokenizer
 from ...weights.architectures import read_config
 from ...weights.files import read_json
+from ...weights.load import from_position_0
 
 FENCE = 3.0  # interquartile ranges beyond the quartiles: "far out" in Tukey, Exploratory Data Analysis, 1977, ch. 2
 EXAMPLES = 10
@@ -137,12 +138,14 @@ def survey(
     )  # fmt: skip
 
 
-def room_of(folder: Path, tokenizer: Tokenizer) -> int | None:
-    """How many tokens the model in a folder reads; None where nothing there says it."""
+def room_of(folder: Path, tokenizer: Tokenizer, model: str = "") -> int | None:
+    """How many tokens the model in a folder reads, which may have a name; None where nothing there says it."""
     if (folder / "config.json").is_file():
         with suppress(ValueError):  # an architecture that is not known here may have a tokenizer that is
-            _, config, _ = read_config(read_json(folder / "config.json"))
-            return config.max_position_embeddings - getattr(config, "first_position", 0)
+            settings = read_json(folder / "config.json")
+            _, config, _ = read_config(settings)
+            first = 0 if from_position_0(folder, settings, model) else getattr(config, "first_position", 0)
+            return config.max_position_embeddings - first
     return tokenizer.model_max_length
 
 

@@ -41,7 +41,7 @@ from tezukuri.eval.baselines import TFIDF, learn
 from tezukuri.eval.plots import png
 from tezukuri.eval.runs import version, write_json, write_whole
 from tezukuri.eval.tasks.metrics import scores
-from tezukuri.train.settings import Settings
+from tezukuri.train.settings import Settings, enough_epochs
 from tezukuri.train.vectors import regression
 from tezukuri.weights.save import save
 from tezukuri.weights.sentences import Vectors
@@ -149,7 +149,7 @@ def finetune(data: Dataset, seed: int) -> Answers:
 
 def short(data: Dataset, seed: int) -> Answers:
     """The same with fewer epochs: three, or as many as make SHORT_STEPS."""
-    epochs = max(Settings().epochs, math.ceil(SHORT_STEPS / math.ceil(len(data.split("train")) / 16)))
+    epochs = enough_epochs(Settings(), len(data.split("train")), SHORT_STEPS)
     return tuned(data, seed, epochs=epochs, select="last")
 
 

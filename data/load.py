@@ -105,7 +105,10 @@ def load(
     if choice_columns and labels_are == "name":
         labels_are = "choice"
     if choice_columns and labels_are not in ("choice", NOTHING):
-        raise DataError("--choice-columns are for the task choose: leave them out, or choose that task")
+        raise DataError(
+            "--choice-columns are for the task choose, or for similarity without scores: leave them out, choose that "
+            "task, or say --label-column none"
+        )
     refuse_classes(labels_are, labels, merge_labels)
     # The file.
     notes: list[str] = []

@@ -88,6 +88,9 @@ def read_table(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
                 f"{listed(columns)}: {advice}"
             )
+    used = Counter([*filter(None, wanted.values()), *choice_columns])
+    if twice := next((name for name, n in used.items() if n > 1), None):
+        raise DataError(f"the column {twice!r} of {path} is named for two uses: name another one for one of them")
     of_split, of_id = wanted["split"], wanted["id"]
     looks = {look(label) for label in labels or ()} if merge_labels else set()
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..data.dataset import DataError
 from ..data.rows import SHOWN
 from ..data.texts import Row
+from ..model.precision import name_of
 from ..weights.files import read_json
 from .encoder import Encoder
 from .runs import csv_line, whole_file
@@ -76,6 +77,7 @@ def made_by(encoder: Encoder, model: str, prompt: str | None) -> dict[str, Any]:
     """What is to be known of vectors to use them again."""
     vectors = encoder.vectors
     how = {"pooling": vectors.pooling, "normalise": vectors.normalise, **encoder.how}
+    how["precision"] = name_of(encoder.precision)
     return {"model": model, "fingerprint": encoder.fingerprint(), **how, "prompt": vectors.before(prompt)}
 
 

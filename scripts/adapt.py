@@ -8,6 +8,7 @@ import argparse
 import shlex
 import sys
 
+from tezukuri.eval.encoder import DOCUMENT
 from tezukuri.scripts.command import command_line, parser_of, run_file
 from tezukuri.scripts.options import TRUST, add_options, plan_of, refuse_beside_resume
 from tezukuri.train.adapt import AdaptPlan, adapt
@@ -31,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         run, _ = adapt(plan_of(AdaptPlan, options), trust=options.trust)
     if run.plan.save_model == "best":
         model = shlex.quote(str(run.folder / "model"))
-        what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy"]
+        assert run.vectors
+        prompt = next((f" --prompt {name}" for name in DOCUMENT if name in run.vectors.prompts), "")  # as search has it
+        what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy{prompt}"]
         what_next += [f"search --model {model} --file FILE.csv 'QUERY'"]
         print("\nnext    " + "\n        ".join(f"{command_line()} {what}" for what in what_next))
     return 0

@@ -40,7 +40,8 @@ SCRIPTS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one script. An error is one line (in full with TEZUKURI_TRACEBACK=1), and 1 the exit status."""
+    """Run one script. An error is one line (in full with TEZUKURI_TRACEBACK=1), and the exit status 1, or that of the
+    error's kind."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     write_utf8()
     keep_freed_memory()
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         if type(error) is RuntimeError or os.environ.get("TEZUKURI_TRACEBACK"):
             raise  # torch's own errors need their traceback
         print(f"{name}: error: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "status", 1)
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         return 130

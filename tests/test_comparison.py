@@ -424,8 +424,8 @@ def test_only_seeds_that_all_methods_have_are_compared():
     [
         (["--method", "dropblock"], "'dropblock' is not known"),
         (["--method", "focal + class-balanced"], "each want a loss of their own"),
-        (["--method", "ema", "--", "--seed", "3"], "--seed is one for all runs of a study"),
-        (["--method", "--seed 3"], "--seed is one for all runs of a study: leave it out of --seed 3"),
+        (["--method", "ema", "--", "--seed", "3"], "--seed is the study's own: leave it out of what follows --"),
+        (["--method", "--seed 3"], "--seed is the study's own: leave it out of --seed 3, and give --seeds"),
         (["--method", "--data jrte"], "--data is one for all runs of a study"),
         (["--method", "ema:decay=0.9", "--method", "ema:decay=0.9 "], "the same folder"),
         (["--method", "--leave-out nowhere.csv"], "nowhere.csv"),

@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import signal
 import sys
 import tarfile
 
@@ -17,9 +18,11 @@ from tiny_checkpoint import checkpoint
 
 import tezukuri
 from tezukuri.data.dataset import Dataset, Example
+from tezukuri.train import step
 from tezukuri.train.finetune import run_plan
 from tezukuri.train.retraining import retrain
 from tezukuri.train.run import Run
+from tezukuri.train.signals import as_interrupts
 from tezukuri.train.vectors import NEVER, UNDECIDED, regression
 from tezukuri.weights.load import load_with_report
 from tezukuri.weights.sentences import Vectors, write_vectors
@@ -135,6 +138,28 @@ def test_what_is_saved_gives_equal_answers_and_a_seed_equal_runs(folder, tmp_pat
         assert "pairs   72 pairs of 18 texts, 2 epochs" in said
         losses = [float(line.split()[-1]) for line in said.splitlines() if line.startswith("pairs   epoch")]
         assert len(losses) == 3 and losses[-1] < 0.8 * losses[0]
+
+
+def test_the_learning_of_pairs_goes_on_where_it_was_stopped(folder, tmp_path, monkeypatch):
+    options = {"pairs": 2, "lr": 2e-3, "epochs": 2}
+    whole = run_of(folder, tmp_path / "whole", "setfit", **options)
+    clip, calls = step.clip_gradients, []
+
+    def pull_the_plug(*arguments):
+        calls.append(1)
+        if len(calls) == 7:  # of 5 steps an epoch
+            signal.raise_signal(signal.SIGTERM)
+        return clip(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "clip_gradients", pull_the_plug)
+        with as_interrupts(), pytest.raises(KeyboardInterrupt):
+            run_of(folder, tmp_path / "cut", "setfit", **options)
+    (stopped,) = (path.parent for path in (tmp_path / "cut").rglob("checkpoint.pt"))
+    resumed = tezukuri.finetune(resume=stopped)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert not (stopped / "checkpoint.pt").exists()
 
 
 def test_a_class_with_one_text_and_two_classes_are_learned(folder, tmp_path):

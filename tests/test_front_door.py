@@ -66,7 +66,7 @@ def test_a_run_from_python_is_the_commands_bit_for_bit(tmp_path, capsys):
 
 
 def test_few_texts_are_read_until_a_new_head_has_had_enough_steps(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tezukuri.train.settings.LEAST_STEPS", 18)  # 28 texts of train in batches of 8 are 4 steps
+    monkeypatch.setattr("tezukuri.train.finetune.LEAST_STEPS", 18)  # 28 texts of train in batches of 8 are 4 steps
     told = QUICK | {"texts": TEXTS, "labels": LABELS, "report": False, "output_dir": tmp_path, "epochs": None}
     few = tezukuri.finetune(**told)
     assert few.settings.epochs == len(few.log) - 1 == 5
@@ -106,7 +106,7 @@ def test_the_folder_alone_is_enough_for_the_page_and_the_classifier(run, capsys)
 
 
 def test_a_run_whose_data_changed_is_loaded_with_a_warning(run, monkeypatch, caplog):
-    said = "texts, labels or splits of data.jsonl are not those that"
+    said = "texts, labels, votes or splits of data.jsonl are not those that"
     tezukuri.Run.load(run.folder, "cpu")
     assert said not in caplog.text
     monkeypatch.setattr(Dataset, "sha256", "of others")
@@ -208,7 +208,7 @@ def test_it_is_an_estimator(tmp_path):
 def test_a_fit_judges_only_for_what_it_prints(monkeypatch, capsys):
     """Its folder goes when it ends: a report and pictures would be made for nobody."""
     judged = []
-    monkeypatch.setattr("tezukuri.train.finetune.judge_and_save", lambda run, splits: judged.append(run))
+    monkeypatch.setattr("tezukuri.train.finetune.judge_and_save", lambda run, *_: judged.append(run))
     for verbose in (False, True):
         estimator = tezukuri.TextClassifier("scratch", epochs=1, batch_size=8, regularizer=["none"], verbose=verbose)
         estimator.fit(TEXTS, LABELS)

@@ -122,7 +122,10 @@ def test_files_of_versions_2_to_5_are_read(tiny, tmp_path, caplog):
     edit(folder, "1_Pooling/config.json", **added)
     more = {"prompts": {"q": "駅"}, "default_prompt_name": None, "similarity_fn_name": "dot"}
     edit(folder, "config_sentence_transformers.json", **more)
-    (folder / "sentence_bert_config.json").unlink()
+    (folder / "sentence_bert_config.json").rename(folder / "sentence_camembert_config.json")
+    edit(folder, "sentence_camembert_config.json", max_seq_length=4)  # as version 0 names it
+    assert read_vectors(folder).max_length == 4
+    (folder / "sentence_camembert_config.json").unlink()
     assert read_vectors(folder) == Vectors("first", False, {"q": "駅"})
     assert "vectors were learned to be compared by dot; here it is by cosine" in caplog.text
     edit(folder, "config_sentence_transformers.json", similarity_fn_name=None, prompts=None)  # as version 3 may

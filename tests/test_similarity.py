@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,7 @@ def data_of(rows, labels=(), task="classify") -> Dataset:
     """(text, label, pair, choices) each."""
     examples = [Example(f"t:{i}", text, label, "train", pair=pair, choices=unlike) for i, (text, label, pair, unlike)
                 in enumerate(rows)]  # fmt: skip
-    return Dataset("t", labels, examples, task=task)
+    return Dataset("t", labels, examples, task=task, named=False)
 
 
 def test_what_the_data_have_decides_the_loss_and_the_score():
@@ -150,6 +151,7 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
     assert (pairs.loss, pairs.best) == ("ranking", "mrr")
     triples = task_for("similarity", data_of([("a", None, "b", ("x",)), ("c", None, "d", ("y",))]))
     assert (triples.loss, triples.parts) == ("ranking", 3)
+    assert [task.least_batch for task in (scored, pairs, triples)] == [2, 2, 1]
     alone = task_for("similarity", data_of([("a", None, None, None), ("c", None, None, None)]))
     assert alone.select == "last" and alone.prepared(data_of([("a", None, None, None)])).examples[0].pair == "a"
     told = [("a", 1.0, "a", None), ("b", 3.0, "b", None), ("b", 3.0, "c", None)]
@@ -158,12 +160,15 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
         notes = task_for(f"similarity:loss={loss}", data_of(told, task="score")).notes(data_of(told))
         assert notes[0].startswith(said) and notes[1].startswith("the same text stands twice in 2 pairs")
     one = Dataset("t", (), [Example("1", "a", 2.0, "dev", pair="b"), Example("2", "c", 2.0, "dev", pair="d")])
-    assert scored.notes(one)[-1].endswith("and 0 here; where it chooses the epoch, the lowest loss does")
+    *_, constant, few = scored.notes(one)
+    assert constant.endswith("and 0 here; where it chooses the epoch, the lowest loss does")
+    assert few == "dev has only 2 pairs: correlations with so few say little"
     assert set(alone.measure(np.eye(3, 8), np.array([[np.nan, i, i] for i in range(3)]))) == {"loss", "uniformity"}
     classes = task_for(
         "similarity", data_of([(text, name, None, None) for text, name in zip("abcd", "xxyy", strict=True)], ("x", "y"))
     )
     assert (classes.loss, classes.best, classes.draws) == ("cosine", "spearman", 1)
+    assert classes.select == "last" and "dev has no two texts of one class" in classes.notes(data_of([]))[-1]
     nameless = classes.prepared(data_of([(text, None, None, None) for text in "abc"]))  # of no class, and not of one
     assert [(e.text, e.label, e.pair) for e in nameless.examples] == [(text, None, text) for text in "abc"]
     some = classes.prepared(data_of([("a", "x", None, None), ("b", "y", None, None), ("c", None, None, None)]))
@@ -186,6 +191,9 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
         ("similarity:pairs=0", [("a", "x", None, None), ("b", "y", None, None)], "pairs is 0; it must be at least 1"),
         ("similarity", [("a", None, "b", None), ("a", 1.0, "b", None)], "has labels of two kinds, None and 1.0"),
         ("similarity", [("a", "x", "b", None)], "has pairs with the names of classes"),
+        ("similarity", [("a", "0", None, None), ("b", "1", None, None)], "are numbers, such as 0, of single texts"),
+        ("similarity", [("a", None, "b", None), ("a", None, "c", None)], "all pairs of t have the same text: there is"),
+        ("similarity", [("a", None, "b", None), ("c", None, "b", None)], "have the same second text: there is none"),
         ("similarity", [("a", 1.0, None, None), ("b", 2.0, None, None)], "has scores of single texts"),
         ("similarity:low=0,low=1", [("a", 1.0, "b", None)], "is told low twice"),
         ("similarity:high=0,low=3", [("a", 1.0, "b", None), ("a", 2.0, "b", None)], "the scale goes from 3 to 0"),
@@ -250,6 +258,10 @@ def test_a_pair_is_found_among_all_of_its_split():
     found = task.measure(rows, task.targets(examples))
     assert found["accuracy"] == 0.5 and 0.5 < found["mrr"] < 0.8
     assert found["uniformity"] == pytest.approx(math.log(math.exp(-4)))
+    # A pair without a rival is not found, nor missed.
+    same = [replace(examples[0], text="a1"), *examples[1:2]]
+    assert task.measure(rows[:2], task.targets(same))["accuracy"] == 0
+    assert task.measure(rows[:3], task.targets([*same, examples[2]]))["mrr"] < 1
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -22,11 +22,12 @@ from tezukuri.scripts import sweep
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.study_options import study_of
 from tezukuri.train import places
-from tezukuri.train.checkpoint import require_whole
+from tezukuri.train.checkpoint import BeginAnewError, require_whole
 from tezukuri.train.models import LISTS, models_of, parted
 from tezukuri.train.places import Here
 from tezukuri.train.plan import DATA, DataOptions, Plan
 from tezukuri.train.study import SAME, Cell, arguments_of, best_of, cells, why_failed
+from tezukuri.weights.files import sha256_of
 
 PUBLISHED = Path(__file__).with_name("hpprc-runs.csv")
 
@@ -47,6 +48,7 @@ class Run:
             stdout.write("epoch 1\ntorch.OutOfMemoryError: CUDA out of memory\nmore to read\n")
         elif arguments[0] == "--resume":
             Path(arguments[1], "checkpoint.pt").unlink()
+            Path(arguments[1], "classification_report.txt").touch()
         else:
             told = dict(pairwise(arguments))
             folder = Path(told["--output-dir"]) / "model" / "2026-01-01" / "00-00-00"
@@ -152,7 +154,10 @@ def test_methods_of_a_sweep_are_those_that_are_named():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (["--models", "x", "--", "--model", "mini"], "--model is one for all runs of a study: leave it out of default"),
+        (
+            ["--models", "x", "--", "--model", "mini"],
+            "--model is the study's own: leave it out of what follows --",
+        ),
         (["--lrs", "-1"], "lr is -1.0; it must be a number above 0"),
         (["--lrs", "inf"], "lr is inf; it must be a number above 0"),
         (["--lrs", "1e-5", "1.0000001e-5"], "1.0000001e-05 and 1e-05 have the same folder, default-lr=1e-05/seed-1"),
@@ -160,7 +165,9 @@ def test_methods_of_a_sweep_are_those_that_are_named():
         (["--models", "nowhere.toml"], "no such file: nowhere.toml"),
         (["--method", "--dev-split last-fifth"], "--dev-split is one for all runs of a study: leave it out"),
         (["--folds", "2", "--method", "--leave-out x.csv"], "--leave-out is one for all runs of a study"),
-        (["--", "--fold", "1/2"], "--fold is one for all runs of a study"),
+        (["--", "--fold", "1/2"], "--fold is the study's own: leave it out of what follows --"),
+        (["--", "--save-model=best"], "--save-model is the study's own"),  # though this is finetune's default
+        (["--method", "fgm + --lr 1"], "--lr is the study's own: leave it out of fgm + --lr 1, and give --lrs"),
         (["--", "--data", "nowhere.csv"], "nowhere.csv"),
     ],
 )
@@ -218,7 +225,7 @@ def test_a_study_goes_on_with_the_data_and_by_the_command_that_it_began_with(run
     assert f"were started by sweep with '--data {file}': choose another" in capsys.readouterr().err
     file.write_text(file.read_text().replace("二", "五"))
     assert command(asked) == 1
-    assert "texts, labels or splits of news.csv changed: choose another --study" in capsys.readouterr().err
+    assert "texts, labels, votes or splits of news.csv changed: choose another --study" in capsys.readouterr().err
     # Studies of before that do not tell of their data go on.
     (folder / "study.json").write_text(json.dumps({"finetune": ["--data", str(file)], "soup": False}))
     assert command(asked) == 0 and len(runs.started) == 1
@@ -235,19 +242,46 @@ def test_a_cut_run_goes_on_or_begins_anew(runs, tmp_path):
     assert [told[:2] for told in runs.started] == [["--resume", str(one)], ["--data", "sample"]]
 
 
-@pytest.mark.parametrize("reason", ["a broken checkpoint", "CUDA out of memory", "another user's"])
-def test_a_run_that_cannot_go_on_from_its_checkpoint_begins_anew(reason, runs, tmp_path):
+@pytest.mark.parametrize(("code", "then"), [(BeginAnewError.status, "--data"), (1, "--resume")])
+def test_a_run_that_cannot_go_on_from_its_checkpoint_begins_anew(code, then, runs, tmp_path, monkeypatch):
     asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "1")
     assert command(asked) == 0
     run = tmp_path / "mini/default/seed-1/model/2026-01-01/00-00-00"
     (run / "checkpoint.pt").write_text("no archive")
-    if reason == "a broken checkpoint":
-        with pytest.raises(ValueError, match="cannot be read") as raised:
-            require_whole(run / "checkpoint.pt")
-        reason = f"finetune: error: {raised.value}"
-    (tmp_path / "mini/default/seed-1/failed.txt").write_text(reason)
+    (run / "classification_report.txt").unlink()
+    with pytest.raises(BeginAnewError, match="cannot be read"):
+        require_whole(run / "checkpoint.pt")
+    monkeypatch.setattr(Run, "broken", "--resume")
+    monkeypatch.setattr(Run, "code", code)
+    assert command(asked) == 1
+    monkeypatch.setattr(Run, "broken", "")
+    assert command(asked) == 0 and [told[0] for told in runs.started] == ["--data", "--resume", then]
+
+
+def test_a_method_whose_code_changed_is_refused_and_a_cut_run_of_it_begins_anew(runs, tmp_path, capsys):
+    asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "1")
     assert command(asked) == 0
-    assert runs.started[1][0] == ("--data" if "cannot be read" in reason else "--resume")
+    run, mine = tmp_path / "mini/default/seed-1/model/2026-01-01/00-00-00", tmp_path / "mine.py"
+    mine.write_text("old")
+    config = json.loads((run / "config.json").read_text()) | {"code": {str(mine): sha256_of(mine)}}
+    (run / "config.json").write_text(json.dumps(config))
+    assert command(asked) == 0
+    mine.write_text("new")
+    assert command(asked) == 1 and f"{mine} changed since {run} learned with it" in capsys.readouterr().err
+    (run / "checkpoint.pt").touch()
+    assert command(asked) == 0 and [told[0] for told in runs.started] == ["--data", "--data"]
+
+
+def test_data_that_change_while_runs_are_made_end_the_sweep(runs, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "news.csv"
+    file.write_text("text,label,split\n一,a,train\n二,b,train\n三,a,dev\n四,b,test\n")
+    asked = sweep_of(tmp_path / "study", "--models", "mini", "--seeds", "2", data=str(file))
+    before, poll = file.read_text(), Run.poll
+    monkeypatch.setattr(Run, "poll", lambda self: (file.write_text(before.replace("二", "五")), poll(self))[1])
+    assert command(asked) == 1 and "texts, labels, votes or splits of news.csv changed" in capsys.readouterr().err
+    assert len(runs.started) == 1
+    file.write_text(before)
+    assert command(asked) == 0 and len(runs.started) == 2
 
 
 def test_a_model_whose_files_changed_is_refused(runs, tmp_path, monkeypatch, capsys):
@@ -260,7 +294,7 @@ def test_a_model_whose_files_changed_is_refused(runs, tmp_path, monkeypatch, cap
     Path("two", "config.json").write_text('{"a": 1}')
     assert command(sweep_of(tmp_path / "study", "--models", "one", "--seeds", "2")) == 0 and len(runs.started) == 3
     assert command(sweep_of(tmp_path / "study", "--models", "one", "two", "--seeds", "1")) == 1
-    assert "files of the model two changed since runs in" in capsys.readouterr().err
+    assert "two changed since runs in" in capsys.readouterr().err
 
 
 def test_where_nothing_can_be_locked_that_is_said(runs, tmp_path, monkeypatch, capsys):

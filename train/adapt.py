@@ -12,7 +12,7 @@ from ..data.load import READERS
 from ..data.texts import read_texts
 from ..eval.adapting.guards import SHORT, Change, Guard, changes
 from ..eval.adapting.page import TERMS, Adaptation, neighbours, write_adaptation
-from ..eval.encoder import Encoder
+from ..eval.encoder import DOCUMENT, Encoder
 from ..eval.hits import Hit
 from ..eval.tasks.similarity import Similarity, texts_of
 from ..eval.tasks.table import split_name
@@ -20,9 +20,10 @@ from ..model.precision import name_of
 from ..model.ranks import rank
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import config_of_stopped_run, told_how_to_go_on
-from .finetune import run_plan
+from .finetune import ready, run_plan
 from .loop import chosen_epoch
 from .plan import Plan, option
+from .regularizers.shelf import regularizers_of
 from .run import Run
 
 ADAPTING = "adapting"
@@ -71,6 +72,11 @@ class AdaptPlan(Plan):
             raise ValueError(f"scale is {self.scale}; it must be the lowest and the highest score")
         if self.method != "finetune":
             raise ValueError(f"method {self.method} is for classes, and not for adapting: leave it out")
+        for name in ("tokenizer", "reset_head", "classifier_dropout"):
+            if getattr(self, name):
+                raise ValueError(f"{name} is not for an encoder, which has its own tokenizer and no head: leave it out")
+        if self.language != "en":
+            raise ValueError("the page of adapt is in English alone: leave the language out")
         name, told = split_name(self.task or Similarity.name)
         if name != Similarity.name:
             raise ValueError(f"an encoder is adapted by the task {Similarity.name}, not by {name}: leave --task out")
@@ -122,10 +128,18 @@ def adapt(
     guards = [Guard.load(told) for told in dict.fromkeys(plan.guard or ())]
     if twice := next((name for name, n in Counter(guard.name for guard in guards).items() if n > 1), None):
         raise ValueError(f"the guard {twice} is given twice, from two files: leave one out")
+    for guard in guards:
+        for note in guard.notes:
+            print(f"note    {note}")
     terms = terms_of(plan)
     near = list(plan.near or terms[:: max(1, len(terms) // 3)][:3])
     plan = plan.whole_paths().with_own_folder()
-    learned = [text for example in plan.read_data().split("train") for text in texts_of(example) if text]
+    data_of_plan = plan.read_data()
+    if folder is None:  # all that can be known before anything is computed
+        _, dealt, settings = ready(plan, data_of_plan)
+        dealt.split("dev")
+        regularizers_of(settings.regularizers)
+    learned = [text for example in data_of_plan.split("train") for text in texts_of(example) if text]
     texts = list(dict.fromkeys([*terms, *near, *learned]))
     for guard in guards:
         if SHORT.get(guard.name, guard.name).partition(":")[0] == plan.data.partition(":")[0]:
@@ -138,31 +152,48 @@ def adapt(
         plan.model, plan.revision, plan.device, plan.precision or "auto", plan.pooling, max_length=plan.max_length
     )
     before.how |= {"truncation": plan.truncation} if plan.truncation else {}
+    corpus = before.vectors.before(before.usual(DOCUMENT))
+    if corpus != before.vectors.before(None):
+        print(f"note    all texts of the page have one prompt; search sets {corpus!r} before those that it searches")
     seen = look(before, guards, terms, texts[:MOST_NEAR], near)
     reads = [how_read(before)]
     del before
-    run = run_plan(plan, None, folder, trust)
+    run = run_plan(plan, None, folder, trust, more=True)
     assert run.vectors
-    device, precision = str(run.scorer.device), run.settings.precision
-    after = Encoder(run.model.bert, run.tokenizer, run.vectors, device, precision, run.scorer.cut)
     with told_how_to_go_on(plan.command, run.folder):
+        device, precision = str(run.scorer.device), run.settings.precision
+        after = Encoder(run.model.bert, run.tokenizer, run.vectors, device, precision, run.scorer.cut)
         now = look(after, guards, terms, texts[:MOST_NEAR], near)
-    reads.append(how_read(after))
-    if reads[0] != reads[1]:
-        print(f"note    before and after differ also in how texts were read: {' and '.join(reads)}")
+        reads.append(how_read(after))
+        if reads[0] != reads[1]:
+            print(f"note    before and after differ also in how texts were read: {' and '.join(reads)}")
+        found = adaptation(run, guards, seen, now, terms, near, len(texts))
+        if not rank():
+            page = write_adaptation(run.folder, found)
+            (run.folder / CHECKPOINT).unlink(missing_ok=True)
+            none = ["none was asked for (--guard stsb-ja jsts): nothing is known of what was lost"]
+            for line in found.verdicts or none:
+                print(f"guard   {line}")
+            print(f"page    {page}")
+    return run, found
+
+
+def adaptation(
+    run: Run, guards: Sequence[Guard], seen: "Seen", now: "Seen", terms: list[str], near: Sequence[str], n: int
+) -> Adaptation:
+    """What the page tells: of an encoder before (`seen`) and `now`; n texts were there to be near."""
 
     def changed(guard: Guard) -> dict[str, Change]:
         return changes(guard.gold, seen.guards[guard.name], now.guards[guard.name])
 
-    # The page.
     best = chosen_epoch(run.log, run.settings.select, run.task)
     first, chosen = run.log[0], next(row for row in run.log if row["epoch"] == best)
     dev = {name.removeprefix("dev_"): (first[name], chosen[name]) for name in first if name.startswith("dev_")}
-    found = Adaptation(
-        base=plan.model,
+    return Adaptation(
+        base=run.plan.model,
         name=run.data.name,
         facts={
-            "task": plan.task,
+            "task": run.plan.task,
             "epoch": f"{best} of {len(run.log) - 1}",
             "rate": f"{run.settings.lr:g}",
             "batch": run.settings.batch_size,
@@ -174,16 +205,9 @@ def adapt(
         before=seen.heat,
         after=now.heat,
         near={term: (seen.near[term], now.near[term]) for term in near},
-        among=(min(MOST_NEAR, len(texts)), len(texts)),
+        among=(min(MOST_NEAR, n), n),
         scores={"dev": dev},
     )
-    if not rank():
-        page = write_adaptation(run.folder, found)
-        (run.folder / CHECKPOINT).unlink(missing_ok=True)
-        for line in found.verdicts or ["none was asked for (--guard stsb-ja jsts): nothing is known of what was lost"]:
-            print(f"guard   {line}")
-        print(f"page    {page}")
-    return run, found
 
 
 def how_read(encoder: Encoder) -> str:

@@ -19,6 +19,12 @@ TOLD = {"finetune": {"options", "settings", "data"}, "pretrain": {"options", "se
 KEEP_EVERY = 300.0  # seconds between two checkpoints within an epoch
 
 
+class BeginAnewError(ValueError):
+    """A run can never go on from its checkpoint."""
+
+    status = 3  # of the command
+
+
 def save_checkpoint(
     folder: Path,
     progress: dict[str, Any],
@@ -60,7 +66,8 @@ def load_checkpoint(
     """Restore a run's state, also of random numbers, and return its progress.
 
     Raises:
-        ValueError: there is none, or it is damaged or of another model.
+        ValueError: there is none.
+        BeginAnewError: it is damaged or of another model.
     """
     path = folder / FILE
     if not path.is_file():
@@ -69,15 +76,17 @@ def load_checkpoint(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds of errors for a broken file
-        raise ValueError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
+        raise BeginAnewError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
     try:
         model.load_state_dict(state["model"])
-    except RuntimeError as error:  # other names or shapes
-        raise ValueError(f"{path} is of another model, or another version of this code: start the run anew") from error
-    for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
-        for group, own in zip(before["param_groups"], optimizer.param_groups, strict=True):
-            group |= {name: own[name] for name in ("lr", "capturable") if name in own}  # for graphs or not, as now
-        optimizer.load_state_dict(before)
+        for optimizer, before in zip(optimizers, state["optimizers"], strict=True):
+            for group, own in zip(before["param_groups"], optimizer.param_groups, strict=True):
+                group |= {name: own[name] for name in ("lr", "capturable") if name in own}  # for graphs or not, as now
+            optimizer.load_state_dict(before)
+    except (RuntimeError, ValueError, KeyError) as error:  # other names or shapes
+        raise BeginAnewError(
+            f"{path} is of another model, or another version of this code: start the run anew"
+        ) from error
     scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"])
     if torch.cuda.is_initialized() and state["random_cuda"] is not None:
@@ -86,7 +95,7 @@ def load_checkpoint(
 
 
 def require_whole(path: Path) -> None:
-    """ValueError where a part of the file differs from its checksum, which torch writes and never looks at."""
+    """BeginAnewError where a part of the file differs from its checksum, which torch writes and never looks at."""
     try:
         with path.open("rb") as file:
             file.read(1)
@@ -96,9 +105,9 @@ def require_whole(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except Exception as error:  # zipfile, too, raises many kinds
-        raise ValueError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
+        raise BeginAnewError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
     if damaged is not None:
-        raise ValueError(f"{path} is damaged ({damaged} differs from its checksum): start the run anew")
+        raise BeginAnewError(f"{path} is damaged ({damaged} differs from its checksum): start the run anew")
 
 
 @contextmanager

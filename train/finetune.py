@@ -31,7 +31,7 @@ from ..weights.save import save
 from ..weights.sentences import Vectors, read_vectors
 from .batch import Texts
 from .checkpoint import FILE as CHECKPOINT
-from .checkpoint import config_of_stopped_run, told_how_to_go_on
+from .checkpoint import BeginAnewError, config_of_stopped_run, told_how_to_go_on
 from .loop import chosen_epoch, fine_tune
 from .memory import forget_peak, peak_memory
 from .plan import DataOptions, Plan
@@ -41,10 +41,10 @@ from .regularizers.trust import hashes_of, require_trusted
 from .run import Run, Split
 from .scratch import scratch
 from .seen_words import only_seen_words
-from .settings import Settings, deviation, enough_epochs
+from .settings import LEAST_STEPS, Settings, deviation, enough_epochs
 from .textbook import published_for
 from .textbook import told as textbook_settings
-from .track import tracker
+from .track import require_tracker, tracker
 from .vectors import check_data, fit_vectors, pooling_notes
 
 P = TypeVar("P", bound=DataOptions)
@@ -111,18 +111,22 @@ def finetune(
 
 
 def run_plan(
-    plan: Plan, given: Dataset | None = None, resume: Path | None = None, trust: bool = False, judged: bool = True
+    plan: Plan,
+    given: Dataset | None = None,
+    resume: Path | None = None,
+    trust: bool = False,
+    judged: bool = True,
+    more: bool = False,
 ) -> Run:
     """Carry a plan out; `given` are data in memory, `resume` is the folder of a run that was stopped, `trust` says to
-    run its code whatever became of it, and where it is not `judged`, it ends with the trained model."""
+    run its code whatever became of it, and where it is not `judged`, it ends with the trained model. Where `more` is to
+    come, the caller removes the checkpoint."""
     # The data, the task, the recipe.
     device = choose_device(plan.device)
     data = plan.read_data() if given is None else plan.of_memory(given)
     plan = plan.for_task_of(data)
-    task = task_for(plan.task, data)
-    as_given, data = data if given is not None else None, task.prepared(data)
-    check_data(plan.method, data)
-    settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
+    as_given = data if given is not None else None
+    task, data, settings = ready(plan, data)
     if resume:  # the recipe may have changed since
         before = read_json(resume / "config.json")["settings"]
         settings = Settings(**before | {"regularizers": tuple(before["regularizers"])})
@@ -145,6 +149,12 @@ def run_plan(
     if model.classifier.use == "encode":
         vectors, settings = how_vectors_come(loaded, plan, settings)
         task.prefix = vectors.before(None)
+        if vectors.prompts and not task.prefix:
+            names = ", ".join(map(repr, vectors.prompts))
+            print(f"note    the model has the prompts {names}, and none by default: texts are learned without one")
+        rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+        if task.twice and not any(getattr(model.config, name, 0.0) for name in rates):
+            print("note    without dropout a text and its pair, which is itself, have the same vector: nothing differs")
     task.batch_size = settings.batch_size
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer, vectors=vectors)
     for sentence in how_to_cut(model, {}, plan.max_length, windows=task.windows)[1]:
@@ -164,12 +174,28 @@ def run_plan(
             config: dict[str, Any] = read_json(run.folder / "config.json")
             write_json(run.folder / "config.json", config | {"memory": peak_memory(device)})
         if judged:
-            judge_and_save(run, splits)
+            judge_and_save(run, splits, more)
     return run
 
 
+def ready(plan: Plan, data: Dataset) -> tuple[Task, Dataset, Settings]:
+    """The task, the data as it is learned from them, and the recipe; ValueError for what no run could do."""
+    task = task_for(plan.task, data)
+    data = task.prepared(data)
+    check_data(plan.method, data)
+    settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
+    if settings.batch_size < task.least_batch:
+        raise ValueError(
+            f"what is learned comes from comparing the {task.least_batch} texts or more of a batch, and batch_size is "
+            f"{settings.batch_size}: give a larger one (accumulate does not make it larger)"
+        )
+    if plan.track:
+        require_tracker()
+    return task, data, settings
+
+
 def with_enough_epochs(settings: Settings, n: int) -> Settings:
-    epochs = enough_epochs(settings, n) if n else settings.epochs
+    epochs = enough_epochs(settings, n, LEAST_STEPS)
     if epochs > settings.epochs:
         print(f"note    {epochs} epochs and not {settings.epochs}, since {n} texts make few steps (--epochs decides)")
     return replace(settings, epochs=epochs)
@@ -188,6 +214,8 @@ def how_vectors_come(loaded: Loaded, plan: Plan, settings: Settings) -> tuple[Ve
     longest = settings.max_length if plan.max_length else vectors.max_length or settings.max_length
     longest = min(longest, settings.max_length, most_tokens(loaded.model))
     vectors = replace(vectors, pooling=loaded.model.reads, max_length=longest)
+    if settings.truncation == "head_tail":
+        print("note    sentence-transformers cuts texts at the end: where head_tail cuts, its vectors differ")
     return vectors, replace(settings, max_length=longest)
 
 
@@ -227,7 +255,7 @@ def rows_of(
     """Train the run's model by the plan's method; a row of the log for each epoch, as it comes."""
     if run.plan.method == "finetune":
         return fine_tune(run.model, run.task, train, dev, run.settings, keep, resume, regularizers)
-    return fit_vectors(run, train, dev)
+    return fit_vectors(run, train, dev, keep, resume)
 
 
 def is_new(report: LoadReport) -> bool:
@@ -235,8 +263,9 @@ def is_new(report: LoadReport) -> bool:
     return not report.loaded or any(name.startswith("classifier.") for name in report.new)
 
 
-def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
-    """Write what a trained run is for, the model first and what can be made again last."""
+def judge_and_save(run: Run, splits: Mapping[str, Split], more: bool = False) -> None:
+    """Write what a trained run is for, the model first and what can be made again last; the checkpoint goes, unless
+    `more` is to come."""
     plan, saved = run.plan, run.plan.save_model == "best" and not rank()
     if saved:
         model = run.folder / "model"
@@ -274,12 +303,11 @@ def judge_and_save(run: Run, splits: Mapping[str, Split]) -> None:
         run.judge("train", splits["train"])
     if plan.judge_train:
         write_metrics(run.folder, run.judgements["train"])
-    done = plan.command == "finetune"  # adapt has a page of its own to make, and must be resumed without it
-    if saved and done:
+    if saved and not more:
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
     if with_page:
         run.page()
-    if done:
+    if not more:
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -341,7 +369,8 @@ def begin(
     device = next(run.model.parameters()).device
     precision = name_of(choose_precision(run.settings.precision, device))
     if resume and read_json(resume / "config.json")["data"]["sha256"] != facts["sha256"]:
-        raise ValueError(f"the data is not what {resume} began with: texts, labels or splits of {data.name} changed")
+        what = f"texts, labels, votes or splits of {data.name} changed"
+        raise BeginAnewError(f"the data is not what {resume} began with: {what}")
     # The folder, with its configuration.
     if resume and not rank():
         folder = resume

@@ -268,7 +268,9 @@ class Plan(DataOptions):
         "of each text with its class, and as many with others: for setfit (20), and for adapt by classes (1)",
         positive=True,
     )
-    epochs: int | None = of_recipe("passes over the training texts", positive=True)
+    epochs: int | None = of_recipe(
+        "passes over the training texts (for a new head more, if they are few)", positive=True
+    )
     batch_size: int | None = of_recipe("texts in a micro-batch, of all processes together", positive=True)
     accumulate: int | None = of_recipe("micro-batches in a step", positive=True)
     lr: float | None = of_recipe("highest learning rate (by default that of the model's width)")
@@ -358,7 +360,7 @@ class Plan(DataOptions):
     def settings(self, task: Task | None = None, voted: bool = False, hidden_size: int | None = None) -> Settings:
         """The recipe with the plan's changes; `voted` is whether the training texts have votes of judges."""
         recipe = textbook(task, choose_device(self.device)) if self.recipe == "textbook" else RECIPES[self.recipe]
-        if recipe.truncation == "only_second" and not (task and task.pairs):  # there is no second text
+        if recipe.truncation == "only_second" and not (task and task.pairs and not task.separate):  # no second text
             recipe = replace(recipe, truncation="longest_first")
         given = {one.name: getattr(self, one.name, None) for one in fields(Settings)}
         changed = {name: value for name, value in given.items() if value is not None}

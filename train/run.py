@@ -85,8 +85,9 @@ class Run:
             raise ValueError(f"{folder} is no run of finetune: its config.json does not tell of labelled texts")
         if not (folder / "model" / "config.json").is_file():
             if (folder / CHECKPOINT).is_file():
+                command = "adapt" if "guard" in config["options"] else "finetune"
                 raise ValueError(
-                    f"{folder} was not finished: go on with it first (tezukuri finetune --resume {folder})"
+                    f"{folder} was not finished: go on with it first (tezukuri {command} --resume {folder})"
                 )
             raise ValueError(
                 f"{folder} has kept no model, since it was stopped too early, or was told --save-model none: start it "
@@ -96,8 +97,8 @@ class Run:
         data = plan.read_data()
         task = task_for(plan.task, data)
         data = task.prepared(data)
-        if data.sha256 != config["data"].get("sha256"):
-            told = f"texts, labels or splits of {data.name} are not those that {folder} began with"
+        if data.sha256 != config["data"].get("sha256", data.sha256):  # which older runs do not tell
+            told = f"texts, labels, votes or splits of {data.name} are not those that {folder} began with"
             logging.getLogger("tezukuri").warning("%s: it may have learned from what is dev or test now", told)
         apart = task.labels if task.head.use == "encode" else None  # which the folder of an encoder does not name
         loaded = load_ready_classifier(folder / "model", apart, head=task.head)

@@ -127,14 +127,14 @@ METHOD_RATES = {"setfit": 1 / 6}
 LEAST_STEPS = 300  # of a head that is new
 
 
-def enough_epochs(settings: Settings, n: int) -> int:
-    """The epochs of the settings, or, where n texts are few, as many as make LEAST_STEPS steps.
+def enough_epochs(settings: Settings, n: int, least: int) -> int:
+    """The epochs of the settings, or, where n texts are few, as many as make `least` steps.
 
     Mosbach et al. 2021 (arXiv:2006.04884, section 6) fine-tune on few texts for 20 epochs. What fewer steps cost, above
     all where classes are many, is in docs/few-shot.md.
     """
-    steps = math.ceil(n / (settings.batch_size * settings.accumulate))
-    return max(settings.epochs, math.ceil(LEAST_STEPS / steps))
+    steps = math.ceil(n / (settings.batch_size * settings.accumulate)) or least
+    return max(settings.epochs, math.ceil(least / steps))
 
 
 def rate_for(hidden_size: int) -> float:

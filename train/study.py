@@ -11,11 +11,12 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from hashlib import file_digest, sha256
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -23,27 +24,34 @@ from ..data.dataset import Dataset
 from ..eval.runs import read_log, write_csv, write_json, write_whole
 from ..eval.study.study import BASELINE
 from ..eval.tasks.table import TASKS, kind_of_labels, split_name
-from ..weights.files import read_json
+from ..weights.files import read_json, sha256_of
 from ..weights.find import SHIPPED, find
 from .checkpoint import FILE as CHECKPOINT
+from .checkpoint import BeginAnewError
 from .models import parted
 from .places import Place, Process
 from .plan import Plan
 from .regularizers.shelf import regularizers_of
+from .regularizers.trust import changed_code
 
 if sys.platform != "win32":
     import fcntl
 
-# Options of a run that the study sets itself, and those that no method may change, so that the texts are the same.
-OWN = ("seed", "lr", "output_dir", "save_model", "judge_train", "checkpoint", "fold")
+# Options of a run that the study sets itself → those of the study's own; and what no method may change, so that the
+# texts are the same.
+OWN = {
+    "--seed": "--seeds", "--lr": "--lrs", "--output-dir": "--study", "--fold": "", "--save-model": "",
+    "--judge-train": "", "--checkpoint": "", "--no-checkpoint": "", "--report": "",
+}  # fmt: skip
+OF_MODELS = {"--model": "--models", "--revision": "--models"}  # where the study has models
 SAME = (
     "data", "data_path", "text_column", "label_column", "pair_column", "choice_columns", "split_column", "id_column",
     "encoding", "classes", "merge_labels", "split_seed", "dev_split", "bad_rows", "task",
 )  # fmt: skip
+READ = (".safetensors", ".bin", ".json", ".txt", ".model")  # what may be read of a model's folder
 PLAIN = "default"  # the method that is none: finetune, with the regularizers of its recipe
 CELL = "cell.json"  # in the folder of a cell: which it is
 FAILED = "failed.txt"  # in the folder of a cell: why its run failed
-ANEW = ("start the run anew", "restore it, or say --trust", "the data is not what")  # why `--resume` never goes on
 ERROR = re.compile(r"\w+: error: |[\w.]*(Error|Exception)\b")
 
 
@@ -90,29 +98,34 @@ class Study:
 
 
 def begin(study: Study, methods: Sequence[str]) -> None:
-    """Make the study's folder; ValueError where one is there that was begun with other options, data or models, or for
-    what no run could do."""
+    """Make the study's folder; ValueError where one is there that was begun with other options, data, files or code, or
+    for what no run could do."""
     data = check(study, methods)
+    if study.folder.exists() and not study.folder.is_dir():
+        raise ValueError(f"{study.folder} is a file: choose another --study")
     common: dict[str, Any] = {"finetune": list(study.finetune), "soup": study.soup, "folds": study.folds}
     common |= {"judge_train": study.judge_train, "data": data.sha256}
-    file, models = study.folder / "study.json", hashes_of_models(study, methods)
+    file, files = study.folder / "study.json", hashes_of_files(study, methods)
     study.folder.mkdir(parents=True, exist_ok=True)
     # What older studies do not tell is taken to be the same.
-    before = common | {"models": {}} | ({"folds": 0} | read_json(file) if file.is_file() else {})
-    known: dict[str, str] = before.pop("models")
+    before = common | {"files": {}, "models": {}} | ({"folds": 0} | read_json(file) if file.is_file() else {})
+    known: dict[str, str] = before.pop("models") | before.pop("files")
     if before | {"data": data.sha256} != common:
         who = "compare" if before["judge_train"] else "sweep"
         others = ["--soup"] * before["soup"] + [f"{before['folds']} folds"] * bool(before["folds"])
         started = " and ".join([repr(shlex.join(before["finetune"])), *others])
         raise ValueError(f"the runs in {study.folder} were started by {who} with {started}: choose another --study")
-    if before != common:
-        what = f"texts, labels or splits of {data.name} changed"
-        raise ValueError(f"the data is not what the runs in {study.folder} learn: {what}: choose another --study")
-    if changed := [name for name in models if known.get(name, models[name]) != models[name]]:
-        what = f"files of the model {changed[0]} changed since runs in {study.folder} began with them"
-        raise ValueError(f"{what}: choose another --study, or put them back")
-    if not file.is_file() or known | models != known:
-        write_json(file, common | {"models": known | models})
+    refuse_other_data(study, data, before["data"])
+    if changed := [name for name in files if known.get(name, files[name]) != files[name]]:
+        what = f"{changed[0]} changed since runs in {study.folder} began with it"
+        raise ValueError(f"{what}: choose another --study, or put it back")
+    for cell in cells(study, methods):
+        if (run := finished_run(study, cell)) and (code := changed_code(run)):
+            what = f"{code} changed since {run} learned with it"
+            raise ValueError(f"{what}: choose another --study, put it back, or remove the runs of {cell.method}")
+    content = common | {"files": known | files}
+    if not file.is_file() or read_json(file) != content:
+        write_json(file, content)
     with file.open("a", encoding="utf-8") as opened, suppress(BlockingIOError):
         if not lock(opened):
             print(f"note    no locks in {study.folder}: let no second process make runs of this study at the same time")
@@ -120,34 +133,49 @@ def begin(study: Study, methods: Sequence[str]) -> None:
         print(f"data    {note}")
 
 
-def hashes_of_models(study: Study, methods: Sequence[str]) -> dict[str, str]:
-    """Model → the SHA-256 of the files in its folder, of those that are in one."""
-    given = [study.plan_of(arguments_of(study, m, model)).model for model in study.models or [""] for m in methods]
+def hashes_of_files(study: Study, methods: Sequence[str]) -> dict[str, str]:
+    """The models and vocabularies that lie in folders, and lists of texts to leave out → the SHA-256 of their files."""
+    plans = [study.plan_of(arguments_of(study, m, model)) for model in study.models or [""] for m in methods]
     found = {}
-    for name in dict.fromkeys(given):
-        if name not in SHIPPED and Path(name).expanduser().is_dir():
-            whole = sha256()
-            for path in sorted(find(name, weights=False).folder.iterdir()):
-                if path.is_file():
-                    with path.open("rb") as file:
-                        whole.update(f"{path.name} {file_digest(file, 'sha256').hexdigest()}\n".encode())
-            found[name] = whole.hexdigest()
+    for name in dict.fromkeys(name for plan in plans for name in (plan.model, plan.tokenizer, plan.leave_out) if name):
+        path = Path(name).expanduser()
+        if name in SHIPPED or not path.exists():
+            continue
+        folder = find(name, weights=False).folder if path.is_dir() else path.parent
+        files = [file for file in folder.rglob("*") if file.suffix in READ] if path.is_dir() else [path]
+        told = "".join(f"{file.relative_to(folder)} {sha256_of(file)}\n" for file in sorted(files))
+        found[name] = sha256(told.encode()).hexdigest()
     return found
+
+
+def data_of(study: Study) -> Dataset:
+    """The data of the study's runs, of folds the first."""
+    return replace(study.plan_of(study.finetune), fold=f"1/{study.folds}" if study.folds else None).read_data()
+
+
+def refuse_other_data(study: Study, data: Dataset, known: str) -> None:
+    """ValueError for data of another hash than what the study began with."""
+    if data.sha256 != known:
+        what = f"texts, labels, votes or splits of {data.name} changed"
+        raise ValueError(f"the data is not what the runs in {study.folder} learn: {what}: choose another --study")
 
 
 def check(study: Study, methods: Sequence[str]) -> Dataset:
     """The data of the study's runs, of folds the first; ValueError for what no run could do."""
     # Each method: its options, its regularizers, the texts that it leaves out; and each rate.
-    usual, common = Plan(), study.plan_of(study.finetune)
+    common = study.plan_of(study.finetune)
     kind_of_labels(common.task)
-    data = replace(common, fold=f"1/{study.folds}" if study.folds else None).read_data()
-    own = (*OWN, "model", "revision") if study.models else OWN
+    data = data_of(study)
+    own = OWN | (OF_MODELS if study.models else {})
+    for method in ("", *methods):
+        told = study.finetune if not method else [word for part in options_in(method) for word in part]
+        if flag := next((flag for flag in own if flag in {word.partition("=")[0] for word in told}), None):
+            instead = f", and give {own[flag]}" if own[flag] else ""
+            raise ValueError(f"{flag} is the study's own: leave it out of {method or 'what follows --'}{instead}")
     same = (*SAME, "leave_out") if study.folds else SAME  # the parts of cross-validation are dealt without these texts
     for method in methods:
         given = study.plan_of(arguments_of(study, method))
-        changed = [name for name in own if getattr(given, name) != getattr(usual, name)]
-        changed += [name for name in same if getattr(given, name) != getattr(common, name)]
-        if changed:
+        if changed := [name for name in same if getattr(given, name) != getattr(common, name)]:
             flag = f"--{changed[0].replace('_', '-')}"
             raise ValueError(f"{flag} is one for all runs of a study: leave it out of {method}")
         regularizers_of(given.settings().regularizers)
@@ -171,17 +199,21 @@ def arguments_of(study: Study, method: str, model: str = "") -> list[str]:
 
     Where neither the study nor the method names regularizers, there are none, but for PLAIN.
     """
-    arguments = list(study.finetune)
-    for part in () if method in (BASELINE, PLAIN) else (part.strip() for part in method.split(" + ")):
-        if not part.strip("-"):
-            raise ValueError(f"the method {method!r} names nothing to try")
-        arguments += shlex.split(part) if part.startswith("-") else ["--regularizer", part]
+    arguments = [*study.finetune, *chain.from_iterable(options_in(method))]
     if method != PLAIN and not study.plan_of(arguments).regularizer:
         arguments += ["--regularizer", "none"]
     if model:
         name, revision = parted(model)
         arguments += ["--model", name, *(["--revision", revision] if revision else [])]
     return arguments
+
+
+def options_in(method: str) -> Iterator[list[str]]:
+    """The options of each part of a method."""
+    for part in () if method in (BASELINE, PLAIN) else (part.strip() for part in method.split(" + ")):
+        if not part.strip("-"):
+            raise ValueError(f"the method {method!r} names nothing to try")
+        yield shlex.split(part) if part.startswith("-") else ["--regularizer", part]
 
 
 def cells(study: Study, methods: Sequence[str]) -> list[Cell]:
@@ -213,7 +245,7 @@ def start(study: Study, cell: Cell) -> Process | None:
     """Start a run, or resume it; None where it is finished.
 
     The run holds a lock on its `output.txt`, also when this process has ended: BlockingIOError where another has it.
-    One whose checkpoint it could not go on from begins anew.
+    One whose code is another now begins anew.
     """
     folder = study.folder / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,9 +253,10 @@ def start(study: Study, cell: Cell) -> Process | None:
         lock(output)
         if finished_run(study, cell):
             return None
-        failed, run = reason_of(folder), run_folder(folder)
+        refuse_other_data(study, data_of(study), read_json(study.folder / "study.json")["data"])  # as hours go by
+        run = run_folder(folder)
         (folder / FAILED).unlink(missing_ok=True)
-        if run and (run / CHECKPOINT).is_file() and not any(words in failed for words in ANEW):
+        if run and (run / CHECKPOINT).is_file() and not changed_code(run):
             return study.place.start(["--resume", str(run)], folder, output)
         for path in folder.iterdir():
             if path.is_dir():
@@ -330,6 +363,8 @@ def settle(study: Study, cell: Cell, code: int | None) -> str:
         scores = [(split, row.get(f"{split}_{best}")) for split in ("dev", "test")]
         told = ", ".join(f"{split} {best} {score:.4f}" for split, score in scores if score is not None)
         return f"finished  {cell.folder}  {told}"
+    if code == BeginAnewError.status and (stopped := run_folder(folder)):
+        (stopped / CHECKPOINT).unlink(missing_ok=True)  # so that the next start begins it anew
     reason = why_failed(code, folder / "output.txt")
     write_whole(folder / FAILED, f"{reason}\n")
     return f"failed    {cell.folder}  {reason}"
@@ -342,6 +377,7 @@ def row_of(cell: Cell, run: Path) -> dict[str, Any]:
     for split, file in (("dev", run / "val-metrics.json"), ("test", run / "test-metrics.json")):
         scores = read_json(file) if file.is_file() else {}
         row |= {f"{split}_{name}": score for name, score in scores.items() if isinstance(score, float | None)}
+    row["epochs"] = len(read_log(run)) - 1
     return row | {"seconds": sum(epoch["seconds"] or 0 for epoch in read_log(run)), "run": str(run)}
 
 

@@ -8,21 +8,25 @@ TRACKERS = ("tensorboard",)
 SIDES = {"train_": "train", "dev_": "validation"}  # the two runs that Keras writes, in one picture
 
 
-def tracker(folder: Path) -> Callable[[Mapping[str, Any]], None]:
-    """A function that writes a row of the log into `folder/tensorboard`, which begins anew: a run that is resumed gives
-    all its rows again.
-
-    ModuleNotFoundError where TensorBoard is not installed.
-    """
+def require_tracker() -> type:
+    """The writer; ModuleNotFoundError where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ModuleNotFoundError(
             'curves for TensorBoard need the package of that name: pip install "tezukuri[track]"'
         ) from error
+    return SummaryWriter
+
+
+def tracker(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """A function that writes a row of the log into `folder/tensorboard`, which begins anew: a run that is resumed gives
+    all its rows again. Errors are those of `require_tracker`.
+    """
+    writer_to = require_tracker()
     for old in (folder / "tensorboard").glob("*/events.out.tfevents.*"):
         old.unlink()
-    writers = {side: SummaryWriter(str(folder / "tensorboard" / side)) for side in SIDES.values()}
+    writers = {side: writer_to(str(folder / "tensorboard" / side)) for side in SIDES.values()}
 
     def write(row: Mapping[str, Any]) -> None:
         for name, value in row.items():

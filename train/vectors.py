@@ -11,6 +11,7 @@ Letters: n texts, H hidden size, C classes.
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,16 @@ def pooling_notes(model: str, revision: str | None) -> list[str]:
     return [f"its sentence vectors are of the {said.pooling} token, but the classifier reads the mean of all tokens"]
 
 
-def fit_vectors(run: Run, train: Texts, dev: Texts) -> Iterator[dict[str, Any]]:
-    """In the place of `fine_tune`, with the same rows: epoch 0, before, and 1, when all is learned. Args: its own."""
+def fit_vectors(
+    run: Run, train: Texts, dev: Texts, checkpoints: Path | None = None, resume: bool = False
+) -> Iterator[dict[str, Any]]:
+    """In the place of `fine_tune`, with the same rows: epoch 0, before, and 1, when all is learned. Args: its own; what
+    is kept and resumed is the learning of pairs."""
     model, precision, begun = run.model, run.scorer.precision, time.perf_counter()
     unknown = {"train_loss": None, "grad_norm": None, "seconds": 0.0}
     yield {"epoch": 0, "lr": 0.0} | unknown | evaluate_dev(model, run.task, dev, precision)
     if run.plan.method == "setfit":
-        learn_pairs(run)
+        learn_pairs(run, checkpoints, resume)
     size = (model.config.hidden_size,)
     vectors = in_batches(model, lambda packed: model(packed).pooled, size, train.encodings, None, precision, "vectors")
     weight, bias, told = regression(vectors.double().numpy(), train.gold, run.task.labels, run.settings.seed)
@@ -81,7 +85,7 @@ def fit_vectors(run: Run, train: Texts, dev: Texts) -> Iterator[dict[str, Any]]:
     yield {"epoch": 1, "lr": rate, "train_loss": loss, "grad_norm": None, **scores, "seconds": seconds}
 
 
-def learn_pairs(run: Run) -> None:
+def learn_pairs(run: Run, checkpoints: Path | None, resume: bool) -> None:
     """The run's encoder learns, by the cosine, which training texts are of one class."""
     settings, texts = run.settings, run.data.split("train")
     task = Similarity(loss=Cosine.name)
@@ -93,7 +97,7 @@ def learn_pairs(run: Run) -> None:
     )
     print(f"pairs   {len(pairs):,} pairs of {len(texts):,} texts, {settings.epochs} epoch{'s' * (settings.epochs > 1)}")
     model = Model(run.model.bert, task.labels, task.head, "mean").to(run.scorer.device)
-    for row in fine_tune(model, task, train, few, settings):
+    for row in fine_tune(model, task, train, few, settings, checkpoints, resume):
         print(f"pairs   epoch {row['epoch']}: loss of {len(some)} of them {row['dev_loss']:.4f}")
 
 

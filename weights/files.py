@@ -1,6 +1,7 @@
 """The files of a checkpoint on this disk."""
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -84,6 +85,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a JSON {type(content).__name__}; an object {{…}} was expected")
     return content
+
+
+def sha256_of(path: Path) -> str:
+    """Of what a file holds, in 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_json(path: Path) -> Any:

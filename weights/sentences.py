@@ -15,7 +15,10 @@ from .files import CheckpointError, parse_json, read_json
 
 MODULES, POOLING, NORMALIZE = "modules.json", "1_Pooling/config.json", "2_Normalize/config.json"
 ENCODER, PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
-LAYOUT = (MODULES, POOLING, NORMALIZE, ENCODER, PROMPTS)
+OLDER = tuple(  # names of ENCODER in older folders, in the order in which they are looked for
+    f"sentence_{kind}_config.json" for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+LAYOUT = (MODULES, POOLING, NORMALIZE, ENCODER, PROMPTS, *OLDER)
 CHAIN = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}  # class → its folder, in this order
 OLD = "pooling_mode_"  # versions 2 to 5 have a key for each pooling, version 6 has one for their name
 POOLINGS = {
@@ -96,7 +99,9 @@ def read_vectors(folder: Path) -> Vectors | None:
     if not (folder / MODULES).is_file():
         return None
     normalise = has_normalize(folder / MODULES)
-    settings = {name: settings_of(folder, name) for name in LAYOUT[1:]}
+    settings = {name: settings_of(folder / name, name) for name in (POOLING, NORMALIZE, PROMPTS)}
+    encoder = next((folder / name for name in (ENCODER, *OLDER) if (folder / name).is_file()), folder / ENCODER)
+    settings[ENCODER] = settings_of(encoder, ENCODER)
     if not (folder / POOLING).is_file():
         raise CheckpointError(f"{folder / MODULES} names a pooling, but there is no {POOLING}: fetch it again")
     compared = settings[PROMPTS].get("similarity_fn_name") or "cosine"
@@ -113,7 +118,7 @@ def read_vectors(folder: Path) -> Vectors | None:
     except CheckpointError:
         raise
     except (ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{folder}, {PROMPTS} or {ENCODER}: {error}") from error
+        raise CheckpointError(f"{folder}, {PROMPTS} or {encoder.name}: {error}") from error
 
 
 def has_normalize(file: Path) -> bool:
@@ -132,9 +137,8 @@ def has_normalize(file: Path) -> bool:
     return len(modules) == len(CHAIN)
 
 
-def settings_of(folder: Path, name: str) -> dict[str, Any]:
-    """One file, empty where it lacks; CheckpointError for a value that is not computed here."""
-    file = folder / name
+def settings_of(file: Path, name: str) -> dict[str, Any]:
+    """A file of the kind of `name`, empty where it lacks; CheckpointError for a value that is not computed here."""
     settings = read_json(file) if file.is_file() else {}
     for key, value in settings.items():
         allowed = ONLY[name].get(key)

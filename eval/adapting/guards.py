@@ -20,6 +20,7 @@ from ..statistics import AT_ONCE, DRAWS, PERCENTILES
 
 SHORT = {"stsb-ja": "stsb", "stsb-en": "stsb:language=en"}
 SEED = 0
+FEW_PAIRS = 30
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,21 @@ class Guard:
                 f"all scores of the guard {self.name} are {self.examples[0].label:g}, and nothing correlates with "
                 "these: give pairs with others too"
             )
+        if all(e.text == e.pair for e in self.examples):
+            raise DataError(f"all pairs of the guard {self.name} are of one text twice, whose cosine is always 1")
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on pairs that can say little."""
+        n, same = len(self.examples), sum(e.text == e.pair for e in self.examples)
+        found = []
+        if n < FEW_PAIRS:
+            found.append(f"the guard {self.name} has {n} pairs: with so few hardly any fall is more than chance")
+        if same:
+            found.append(
+                f"{same} of {n} pairs of the guard {self.name} are of one text twice, whose cosine is always 1"
+            )
+        return found
 
     @classmethod
     def load(cls, told: str) -> "Guard":

@@ -55,7 +55,7 @@ class Trial:
         return {
             "method": self.method, "lr": self.lr, "seed": self.seed, "accuracy": dev["accuracy"],
             "last_accuracy": last["dev_accuracy"], "f1": dev["f1"], "loss": dev["loss"], "last_loss": last["dev_loss"],
-            "ece": dev["ece"], "lowest_loss_epoch": self.lowest,
+            "ece": dev["ece"], "epochs": len(self.epochs), "lowest_loss_epoch": self.lowest,
             "gap": self.metrics["train"]["accuracy"] - dev["accuracy"],
             "seconds": sum(row["seconds"] for row in self.epochs),
         }  # fmt: skip

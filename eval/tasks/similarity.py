@@ -4,6 +4,8 @@ Letters: n examples, P texts of each, H hidden size.
 """
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 
 from ...data.dataset import SPLITS, Dataset, Example
-from ...data.label_names import refuse_numbers
+from ...data.label_names import FEW_TEXTS, refuse_numbers
 from ...data.pairs import pairs_of_classes
 from ...model.vectors import NUMBERS, CoSENT, VectorHead, no_rivals, vector_head
 from ...tokenize.encoding import EncodedBatch
@@ -46,11 +48,13 @@ class Similarity(Task):
     range = (0.0, 1.0)
     draws = 0
     scored = True
+    why_last = "no split can say which epoch is best for texts that are pairs with themselves"
 
     def __init__(self, labels: Sequence[str] = ("text", "pair"), loss: str = CoSENT.name, **numbers: float) -> None:
         super().__init__(labels)
         self.parts = len(self.labels)
         self.loss, self.numbers, self.head = loss, numbers, vector_head(loss, **numbers)
+        self.least_batch = 2 if self.head.gathers and self.parts == 2 else 1
 
     @classmethod
     def kind_by_columns(cls, pair: bool, label: bool) -> str:
@@ -83,6 +87,11 @@ class Similarity(Task):
             )
         if of_classes and not data.named:
             refuse_numbers(data)
+            if all(re.fullmatch(r"-?\d+(\.0)?", e.label) for e in train):
+                raise ValueError(
+                    f"labels of {data.name} are numbers, such as {train[0].label}, of single texts: name the column of "
+                    "second texts (--pair-column), or, where they are names of classes, all of them (--classes)"
+                )
         if draws is not None and (draws < 1 or not of_classes):
             raise ValueError(
                 f"pairs is {draws}; it must be at least 1" if of_classes else f"{data.name} has no classes to draw "
@@ -104,8 +113,14 @@ class Similarity(Task):
             raise ValueError("ranking takes each pair as alike, and half of those of classes are not: choose cosine")
         if unlike and task.loss != "ranking":
             raise ValueError(f"texts that are unlike are for the loss ranking, and not for {task.loss}")
+        if not scored and paired and not unlike:
+            for side, texts in (("text", {e.text for e in train}), ("second text", {e.pair for e in train})):
+                if len(texts) == 1:
+                    raise ValueError(f"all pairs of {data.name} have the same {side}: there is none to rank it above")
         if of_classes:
             task.draws = draws or 1
+            if all(n < 2 for n in Counter(e.label for e in data.examples if e.split == "dev").values()):
+                task.select, task.why_last = "last", "dev has no two texts of one class, which could be alike"
         elif scored:
             scores = [float(e.label) for e in train]
             task.range = (min(scores) if low is None else low, max(scores) if high is None else high)
@@ -113,7 +128,7 @@ class Similarity(Task):
         elif paired:
             task.best = "mrr"
         else:
-            task.best, task.select = "loss", "last"
+            task.best, task.select, task.twice = "loss", "last", True
         return task
 
     def prepared(self, data: Dataset) -> Dataset:
@@ -176,11 +191,12 @@ class Similarity(Task):
             found.append(f"the same text stands twice in {where}")
         if self.prefix:
             found.append(f"{self.prefix!r} is set before each text, as the model says")
+        for split in [split for split in splits if split != "train" and self.scored]:
+            n = len(scores[split])
+            if 0 < n < FEW_TEXTS:
+                found.append(f"{split} has only {n} pair{'s' * (n > 1)}: correlations with so few say little")
         if self.select == "last":
-            found.append(
-                "no split can say which epoch is best for texts that are pairs with themselves: the last is kept, "
-                "unless another is asked for (--select)"
-            )
+            found.append(f"{self.why_last}: the last epoch is kept, unless another is asked for (--select)")
         return found
 
     def fault(self, example: Example) -> str:
@@ -225,7 +241,8 @@ class Similarity(Task):
         0, that as a share of the score (MAPE, in percent).
 
         Without scores: how often a text's own pair is the nearest of all pairs of the split (accuracy), the mean of
-        1 / its rank (MRR), neither for texts that are their own pairs, and the uniformity of the texts' vectors: log of
+        1 / its rank (MRR), of texts that have a rival (0 where none has), neither for texts that are their own pairs,
+        and the uniformity of the texts' vectors: log of
         the mean of exp(−2 d²) over all twos of them, the lower the better (Wang and Isola 2020, arXiv:2005.10242,
         equation 2).
         """
@@ -277,13 +294,16 @@ def texts_of(example: Example) -> list[str]:
 def retrieval(vectors: torch.Tensor, numbers: torch.Tensor) -> dict[str, float]:
     """Accuracy, MRR and uniformity from (n, P, H) vectors and (n, P) numbers of their texts."""
     unit, n = torch.nn.functional.normalize(vectors, dim=-1), len(vectors)
-    ranks, spread = [], 0.0
+    ranks, contested, spread = [], [], 0.0
     for start in range(0, n, BLOCK):
         own = unit[start : start + BLOCK, 0]
         cosines = own @ unit[:, 1].T  # (B, n)
         rivals = ~no_rivals(numbers[start : start + BLOCK, :2], numbers[:, :2])
+        contested.append(rivals.any(dim=1))
         ranks.append(1 + ((cosines >= cosines.diagonal(start)[:, None]) & rivals).sum(dim=1))
         spread += float((-2 * (2 - 2 * own @ unit[:, 0].T)).exp().double().sum())
-    rank = torch.cat(ranks).double()
-    found = {"accuracy": float((rank == 1).double().mean()), "mrr": float((1 / rank).mean())}
+    rank = torch.cat(ranks).double()[torch.cat(contested)]
+    found = {"accuracy": 0.0, "mrr": 0.0}
+    if len(rank):
+        found = {"accuracy": float((rank == 1).double().mean()), "mrr": float((1 / rank).mean())}
     return found | {"uniformity": float(np.log(max(spread - n, 1e-300) / (n * (n - 1)))) if n > 1 else 0.0}

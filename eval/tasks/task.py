@@ -29,6 +29,8 @@ class Task(ABC):
     labels_are = "name"  # of data/label_kinds.py: how a table says them
     pairs: bool | None = None  # whether the texts come in pairs; None where that is not known
     prefix = ""  # what stands before each text, for a task that says so
+    twice = False  # whether a text and its pair are the same one, which dropout alone tells apart
+    least_batch = 1  # examples in a batch, of which a loss learns anything
     select: str | None = None  # the epoch that the default recipe keeps, where no score can choose it
     batch_size = 64  # examples in a batch, for losses of a batch together
     rate = 1.0  # what the default learning rate is multiplied with

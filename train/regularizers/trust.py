@@ -1,6 +1,5 @@
 """Whether a user's own regularizers are still the code that a run began with; it is found and read, and never run."""
 
-import hashlib
 import os
 import re
 import sys
@@ -8,14 +7,14 @@ from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from ...weights.files import read_json
+from ...weights.files import read_json, sha256_of
 from .shelf import SHELF
 
 
 def hashes_of(descriptions: Sequence[str]) -> dict[str, str]:
     """`mine.py:Mine`, `package.module:Mine` → the SHA-256 of its file, by the file's path; ours have none."""
     files = [file for file in map(code_file, descriptions) if file]
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {str(file): sha256_of(file) for file in files}
 
 
 def code_file(description: str) -> Path | None:
@@ -33,6 +32,12 @@ def code_file(description: str) -> Path | None:
             return None
         path = list(spec.submodule_search_locations or ())
     return Path(spec.origin).resolve() if spec and spec.origin and Path(spec.origin).is_file() else None
+
+
+def changed_code(run: Path) -> str:
+    """A file of a user's code that is no longer what a run began with; empty where there is none."""
+    known = read_json(run / "config.json").get("code", {})
+    return next((file for file, was in known.items() if not Path(file).is_file() or sha256_of(Path(file)) != was), "")
 
 
 def require_trusted(run: Path, descriptions: Sequence[str], trust: bool) -> None:

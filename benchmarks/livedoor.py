@@ -40,6 +40,7 @@ from tezukuri.eval.tasks.metrics import scores
 from tezukuri.tokenize.tokenizer import Tokenizer
 from tezukuri.train.checkpoint import FILE as CHECKPOINT
 from tezukuri.train.memory import peak_memory
+from tezukuri.train.study import lock
 from tezukuri.weights.files import read_json
 
 FOLDER = Path(__file__).parent / "results" / "livedoor"
@@ -50,6 +51,7 @@ RECIPE = {
     "epochs": 4, "batch_size": 16, "max_length": 128, "truncation": "only_second", "regularizer": "none",
     "report": False, "save_model": "none",
 }  # fmt: skip
+TEXTS = {"train": 5895, "dev": 736, "test": 736}
 WANTED = {"accuracy": 0.95, "f1": 0.945}  # of small with 512 tokens
 
 
@@ -100,14 +102,20 @@ def cells(kinds: Sequence[str] = tuple(KINDS), seeds: Sequence[int] = SEEDS) -> 
 
 
 def run(cell: Cell, path: str | None, file: Path, working: Path, more: Mapping[str, Any]) -> None:
-    """Make one run, and write its file."""
-    if KINDS[cell.kind].rates:
-        found = fine_tuned(cell, path, working, more)
-    else:
-        found = by_tfidf(cell, load("livedoor", path=path))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, found | {"machine": machine() | gpu()})
-    shutil.rmtree(working, ignore_errors=True)
+    """Make one run, and write its file; where another process makes it, as one that has outlived its study, end."""
+    working.parent.mkdir(parents=True, exist_ok=True)
+    with working.with_suffix(f"{working.suffix}.lock").open("a", encoding="utf-8") as mine:
+        try:
+            lock(mine)
+        except BlockingIOError:
+            sys.exit(f"another process makes {cell.name}")
+        if KINDS[cell.kind].rates:
+            found = fine_tuned(cell, path, working, more)
+        else:
+            found = by_tfidf(cell, load("livedoor", path=path))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, found | {"machine": machine() | gpu()})
+        shutil.rmtree(working, ignore_errors=True)
 
 
 def fine_tuned(cell: Cell, path: str | None, working: Path, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,13 +132,13 @@ def fine_tuned(cell: Cell, path: str | None, working: Path, more: Mapping[str, A
 
 def by_tfidf(cell: Cell, data: Dataset) -> dict[str, Any]:
     """Logistic regression on n-grams of characters: of whole articles, or of what `small` reads of them."""
-    begun = time.perf_counter()
     examples = {name: sorted(data.split(name), key=lambda e: e.id) for name in ("train", "dev", "test")}  # as made_of
     texts = {name: [e.content for e in own] for name, own in examples.items()}
     if cell.kind == "tfidf-128":
         tokenizer = tezukuri.load("small")[1]
         texts = {name: [beginning(e, tokenizer) for e in own] for name, own in examples.items()}
     labels = {name: [str(e.label) for e in own] for name, own in examples.items()}
+    begun = time.perf_counter()
     vectors = tfidf(len(texts["train"]))
     learned = LogisticRegression(C=10, max_iter=1000).fit(vectors.fit_transform(texts["train"]), labels["train"])
     seconds = time.perf_counter() - begun
@@ -161,13 +169,17 @@ def packed(made: Made) -> dict[str, Any]:
 
 
 def unpacked(kind: str, place: str, found: Mapping[str, Any]) -> Made:
-    """Such a run; of its settings the epochs alone, which models could differ by."""
+    """Such a run."""
     names = dict(enumerate(found["labels"]))
     gold, predicted = (tuple(names[int(digit)] for digit in found[name]) for name in ("gold", "predicted"))
-    epochs = {"epochs": found["settings"]["epochs"]} if "epochs" in found["settings"] else {}
-    machine = f"{found['machine'].get('gpu') or found['machine']['cpu']}, {found['machine']['threads']}"
-    return Made(KINDS[kind].title, found["values"], "livedoor", found["gold"], place, epochs, tuple(found["labels"]),
-                gold, predicted, found["started"], machine)  # fmt: skip
+    return Made(KINDS[kind].title, found["values"], "livedoor", found["gold"], place, {}, tuple(found["labels"]),
+                gold, predicted, found["started"], where(found))  # fmt: skip
+
+
+def where(found: Mapping[str, Any]) -> str:
+    """The machine of a run."""
+    machine = found["machine"]
+    return f"{machine.get('gpu') or machine['cpu']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}"
 
 
 def gpu() -> dict[str, str]:
@@ -178,8 +190,11 @@ def gpu() -> dict[str, str]:
 
 
 def read(folder: Path) -> dict[Cell, dict[str, Any]]:
-    return {cell: json.loads(file.read_text(encoding="utf-8"))
-            for cell in cells() if (file := folder / f"{cell.name}.json").is_file()}  # fmt: skip
+    """ValueError where a file is broken, or of other texts than the corpus."""
+    found = {cell: read_json(file) for cell in cells() if (file := folder / f"{cell.name}.json").is_file()}
+    if other := [cell for cell, one in found.items() if one["texts"] != TEXTS]:
+        raise ValueError(f"{folder / other[0].name}.json is of other texts than the corpus: remove it")
+    return found
 
 
 def document(folder: Path) -> str:
@@ -188,29 +203,32 @@ def document(folder: Path) -> str:
     if found:
         runs = [unpacked(cell.kind, cell.name, one) for cell, one in found.items()]
         (one,) = tables_of(runs)  # ValueError where they were judged by different labels
-        parts += [told(one), *of_length(one.best, found), "## All rates", ALL, all_rates(one.configurations)]
+        parts += [told(one), *of_length(found), "## All rates", ALL, all_rates(one.configurations)]
         parts += ["## What it took", took(found)]
     lacking = [cell for cell in cells() if cell not in found]
     parts += ["## Not measured", missing(lacking)]
     return "\n\n".join(parts) + "\n"
 
 
-def of_length(best: Sequence[Configuration], found: Mapping[Cell, Mapping[str, Any]]) -> list[str]:
-    """What the first 128 tokens cost `small`, and whether it is as good as wanted with 512."""
-    by_title = {one.model: one for one in best}
-    short, long = by_title.get(KINDS["small"].title), by_title.get(KINDS["small-512"].title)
+def of_length(found: Mapping[Cell, Mapping[str, Any]]) -> list[str]:
+    """What the first 128 tokens cost `small` at one rate, and whether it is as good as wanted with 512."""
+    (rate,) = KINDS["small-512"].rates
+    short, long = ([one for cell, one in found.items() if (cell.kind, cell.rate) == (kind, rate)]
+                   for kind in ("small", "small-512"))  # fmt: skip
     lines = []
     shares = {cell.kind: one["truncated_share"]["test"] for cell, one in found.items() if "truncated_share" in one}
     if "small" in shares:
-        lines.append(f"- Of the test articles {shares['small']:.0%} are longer than 128 tokens of `small`" + (
-            f", and {shares['small-512']:.0%} longer than 512." if "small-512" in shares else "."))  # fmt: skip
+        lines.append(f"- Of the test articles {shares['small']:.1%} are longer than 128 tokens of `small`" + (
+            f", and {shares['small-512']:.1%} longer than 512." if "small-512" in shares else "."))  # fmt: skip
     if short and long:
         gaps = {name: 100 * (mean(long, name) - mean(short, name)) for name in ("accuracy", "f1")}
-        times = mean(long, "seconds") / mean(short, "seconds")
+        same = len({where(one) for one in (*short, *long)}) == 1
+        times = f", and takes {mean(long, 'seconds') / mean(short, 'seconds'):.1f} times the time" if same else ""
         lines.append(
-            f"- With 512 tokens `small` has {gaps['accuracy']:+.2f} points of accuracy and {gaps['f1']:+.2f} of "
-            f"macro-F1 ({len(long.runs)} run against {len(short.runs)}), and takes {times:.1f} times the time. Whether "
-            "that is more than chance over the test articles, the letters above say."
+            f"- With 512 tokens, at the rate {rate:g}, `small` has {gaps['accuracy']:+.2f} points of accuracy and "
+            f"{gaps['f1']:+.2f} of macro-F1 ({len(long)} run against {len(short)}){times}. Another seed may bring "
+            "another difference; whether the best of both differ by more than chance over the test articles, the "
+            "letters above say."
         )
     if long:
         met = all(mean(long, name) >= least for name, least in WANTED.items())
@@ -219,10 +237,8 @@ def of_length(best: Sequence[Configuration], found: Mapping[Cell, Mapping[str, A
     return ["## What the first 128 tokens cost", "\n".join(lines)] if lines else []
 
 
-def mean(one: Configuration, name: str) -> float:
-    found = one.mean(name)
-    assert found is not None
-    return found
+def mean(some: Sequence[Mapping[str, Any]], name: str) -> float:
+    return statistics.mean(one["values"][name] for one in some)
 
 
 def all_rates(configurations: Sequence[Configuration]) -> str:
@@ -235,23 +251,22 @@ def all_rates(configurations: Sequence[Configuration]) -> str:
 
 
 def took(found: Mapping[Cell, Mapping[str, Any]]) -> str:
-    """Seconds, memory and machine by kind."""
+    """Seconds and memory by kind and machine."""
     rows = []
-    for kind, row in KINDS.items():
-        own = [one for cell, one in found.items() if cell.kind == kind]
-        if not own:
-            continue
+    of_kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell, one in found.items():
+        of_kinds.setdefault((cell.kind, where(one)), []).append(one)
+    for (kind, place), own in of_kinds.items():
         values = [one["values"] for one in own]
         memory = next((f"{statistics.mean(sizes) / 2**30:.2f} GiB ({told_as})"
                        for name, told_as in (("gpu_memory", "GPU"), ("process_memory", "process"))
                        if (sizes := [v[name] for v in values if v[name]])), "")  # fmt: skip
-        where = sorted({f"{one['machine'].get('gpu') or one['machine']['cpu']}, {one['machine']['threads']} "
-                        f"thread{'s' * (one['machine']['threads'] > 1)}, {one['machine']['date']}"
-                        for one in own})  # fmt: skip
+        dates = sorted({one["machine"]["date"] for one in own})
+        when = " to ".join(dict.fromkeys([dates[0], dates[-1]]))
         seconds = statistics.mean(v["seconds"] for v in values)
         precision = ", ".join(sorted({one["precision"] for one in own if "precision" in one}))
-        rows.append([row.title, f"{values[0]['parameters'] / 1e6:,.1f} M", f"{seconds:,.0f}", memory, precision,
-                     "; ".join(where)])  # fmt: skip
+        rows.append([KINDS[kind].title, f"{values[0]['parameters'] / 1e6:,.1f} M", f"{seconds:,.0f}", memory, precision,
+                     f"{place}, {when}"])  # fmt: skip
     header = ["model", "parameters", "seconds of training", "memory at the peak", "precision", "machine"]
     return table(header, rows)
 
@@ -298,8 +313,11 @@ def main() -> None:
     if unknown := [name for name in chosen.names if name not in KINDS]:
         parser.error(f"there is no {unknown[0]}: name some of {', '.join(KINDS)}")
     if chosen.what == "document":
-        write_whole(DOCUMENT, document(chosen.output))
-        print(DOCUMENT)
+        file = DOCUMENT if chosen.output == FOLDER else chosen.output / DOCUMENT.name
+        if not read(chosen.output):
+            parser.error(f"there is no run in {chosen.output}")
+        write_whole(file, document(chosen.output))
+        print(file)
         return
     more = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in chosen.option)}
     if more and (chosen.output == FOLDER or chosen.working == WORKING):

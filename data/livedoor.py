@@ -188,7 +188,9 @@ def tutorial_files(path: Path | None, seed: int, bad_rows: str = "error") -> tup
     files["label2id.json"] = json.dumps({label: n for n, label in enumerate(LABELS)}, indent=2)
     sizes = ", ".join(f"{names[split]} {len(some):,}" for split, some in splits.items())
     notes += [f"{DRAWN.format(seed=seed)}: {sizes}"]
-    return files, notes + ([f"{len(bad)} broken articles left out, the first is {bad[0]}"] if bad else [])
+    if bad:
+        notes.append(f"{len(bad)} broken article{'s' * (len(bad) > 1)} left out, the first is {bad[0]}")
+    return files, notes
 
 
 # --- the archive --------------------------------------------------------------------------------------------------

@@ -121,5 +121,5 @@ def refuse_bad_rows(bad: list[BadRow]) -> None:
     if bad:
         rows = "\n".join(f"  {row}" for row in bad[:SHOWN])
         more = f"\n  … and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        advice = "finetune, adapt and evaluate go on without them with --bad-rows skip"
+        advice = "finetune, adapt, evaluate and prepare go on without them with --bad-rows skip"
         raise DataError(f"{count_of(bad)} in {bad[0].file} ({advice}):\n{rows}{more}")

@@ -16,6 +16,7 @@ from tezukuri.eval.study.made import read_all
 from tezukuri.eval.study.page import write_page
 from tezukuri.eval.study.pictures import cost_png
 from tezukuri.scripts.command import parser_of, run_file
+from tezukuri.train.models import parameters_of
 
 FILES = {"all.csv": all_rows, "best.csv": best_rows}
 
@@ -30,11 +31,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    if options.output.exists() and not options.output.is_dir():
+        raise ValueError(f"{options.output} is a file: choose another --output")
     written = [options.output / name for name in FILES]
     for path in options.runs:
         if path.resolve() in [file.resolve() for file in written]:
             raise ValueError(f"{path} would be written over: choose another --output")
     runs, notes = read_all(options.runs)
+    known = parameters_of("hpprc")
+    if told_there := [run for run in runs if run.values["parameters"] is None and run.model in known]:
+        for run in told_there:
+            run.values["parameters"] = known[run.model]
+        models = len({run.model for run in told_there})
+        notes.append(f"how many parameters {models} models have is taken from train/models.toml")
     tables = tables_of(runs)
     for note in notes:
         print(f"note    {note}")

@@ -30,6 +30,7 @@ from tezukuri.eval.study.pictures import cost_svg
 from tezukuri.eval.study.study import MOST_DRAWS, draws_for
 from tezukuri.eval.tasks.metrics import scores
 from tezukuri.scripts.command import main as command
+from tezukuri.train.models import parameters_of
 
 LABELS = ["a", "b", "c"]
 GOLD = np.random.default_rng(0).choice(LABELS, 200).tolist()
@@ -83,9 +84,9 @@ def test_the_published_runs_give_the_tutorials_table(tmp_path: Path, capsys: pyt
     ]
     # The first and last rows of its README, and a rate that is not the best one on test.
     assert len(best) == 17 and [row["model_name"] for row in best][6] == "studio-ousia/luke-japanese-base-lite"
-    assert "| studio-ousia/luke-japanese-large-lite | 3e-05 | 97.83 | 97.82 | 97.22 | 97.47 |" in printed
-    assert "| cl-tohoku/bert-base-japanese-v3 | 5e-05 | 96.88 | 96.59 | 96.28 | 96.39 |" in printed
-    assert "| cl-tohoku/bert-base-japanese-char | 1e-05 | 95.11 | 94.91 | 93.82 | 94.17 |" in printed
+    assert "| studio-ousia/luke-japanese-large-lite | 413.0 M | 3e-05 | 97.83 | 97.82 | 97.22 | 97.47 |" in printed
+    assert "| cl-tohoku/bert-base-japanese-v3 | 111.0 M | 5e-05 | 96.88 | 96.59 | 96.28 | 96.39 |" in printed
+    assert "| cl-tohoku/bert-base-japanese-char | 89.0 M | 1e-05 | 95.11 | 94.91 | 93.82 | 94.17 |" in printed
     v3 = next(row for row in best if row["model_name"] == "cl-tohoku/bert-base-japanese-v3")
     assert (v3["lr"], v3["highest-test-f1"], v3["alike"]) == ("5e-05", "0.971784", "")
     assert "Of 17 models with a choice of settings, dev chose what is best on test for 8, and what is worst" in printed
@@ -217,40 +218,30 @@ def test_a_run_is_scored_by_its_own_labels(tmp_path: Path) -> None:
     assert of_letters(table)[-1].startswith("Not all runs have the same labels, of which macro-F1 is the mean")
 
 
-# Millions of parameters, as the tutorial's README has them; it sets models of 200 and more apart.
-MILLIONS = {
-    "studio-ousia/luke-japanese-base-lite": 133, "cl-tohoku/bert-base-japanese-v2": 111,
-    "cl-tohoku/bert-base-japanese-v3": 111, "cl-tohoku/bert-base-japanese": 110, "bert-base-multilingual-cased": 177,
-    "cl-tohoku/bert-base-japanese-char-v3": 91, "cl-tohoku/bert-base-japanese-char-v2": 90,
-    "cl-tohoku/bert-base-japanese-whole-word-masking": 110, "cl-tohoku/bert-base-japanese-char": 89,
-    "studio-ousia/luke-japanese-large-lite": 413, "cl-tohoku/bert-large-japanese": 337, "xlm-roberta-large": 559,
-    "studio-ousia/mluke-large-lite": 560, "xlm-roberta-base": 278, "studio-ousia/mluke-base-lite": 278,
-    "cl-tohoku/bert-large-japanese-v2": 337, "cl-tohoku/bert-large-japanese-char-v2": 311,
-}  # fmt: skip
-
-
 def page_of(folder: Path) -> str:
     return (folder / "aggregate.html").read_text(encoding="utf-8")
 
 
 def test_the_page_groups_models_by_size_as_the_tutorial_does(tmp_path: Path) -> None:
     header, *lines = PUBLISHED.read_text(encoding="utf-8").splitlines()
-    rows = [f"{line},{MILLIONS[line.split(',')[0]]}e6" for line in lines]
-    (tmp_path / "runs.csv").write_text("\n".join([f"{header},parameters", *rows, "new,1e-5,1,.9,1,.9,.9,.9,.9,"]))
+    (tmp_path / "runs.csv").write_text("\n".join([header, *lines, "new,1e-5,1,.9,1,.9,.9,.9,.9"]))
     assert command(["aggregate", str(tmp_path / "runs.csv"), "--output", str(tmp_path / "new")]) == 0
     page = page_of(tmp_path / "new")
     small, rest = page.split("<caption>200 million parameters or more</caption>")
     large, unknown = rest.split("<caption>Number of parameters not known</caption>")
     small = small.split("<caption>Fewer than 200 million parameters</caption>")[1]
     names = [re.findall('<th scope="row">(.+?)</th>', part.split("</table>")[0]) for part in (small, large, unknown)]
-    assert names == [list(MILLIONS)[:9], list(MILLIONS)[9:], ["new"]]  # in the order of its README
+    known = list(parameters_of("hpprc"))  # in the order of its README
+    assert names == [known[:9], known[9:], ["new"]] and "how many parameters 17 models have is taken from" in page
     assert '<td class="n">133.0 M</td><td class="n">5e-05</td>' in small and large.count("<svg") == 0
     assert "one of these: cl-tohoku/bert-base-japanese-char (89.0 M), " in page
     assert "of 1 model that is not known" in page and "compared by it: seconds." in page
 
 
 def test_a_page_without_numbers_of_parameters_says_so(tmp_path: Path) -> None:
-    assert command(["aggregate", str(PUBLISHED), "--output", str(tmp_path)]) == 0
+    header, *lines = PUBLISHED.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "runs.csv").write_text("\n".join([header, *(f"new-{line}" for line in lines)]))
+    assert command(["aggregate", str(tmp_path / "runs.csv"), "--output", str(tmp_path)]) == 0
     page = page_of(tmp_path)
     assert "Not known, so that nothing is compared by it: seconds and parameters." in page and "<svg" not in page
     assert page.count("<caption>") == 1 and "<caption>Number of parameters not known</caption>" in page
@@ -323,6 +314,28 @@ def test_runs_on_other_texts_are_another_table(tmp_path: Path, capsys: pytest.Ca
     ]  # fmt: skip
 
 
+def test_what_differs_is_no_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns that are not known, classes, and commits of a model of the hub."""
+    header = "model_name,lr,best-val-f1,accuracy,precision,recall,f1,seed,weight_decay"
+    rows = ["m,1,.8,.8,.8,.8,.8,1,0", "m,1,.8,.9,.9,.9,.9,2,0", "m,1,.8,.2,.2,.2,.2,1,0.1"]
+    (tmp_path / "runs.csv").write_text("\n".join([header, *rows]))
+    assert command(["aggregate", str(tmp_path / "runs.csv"), "--output", str(tmp_path / "new")]) == 0
+    printed = capsys.readouterr().out
+    assert "columns of runs.csv are taken for settings: weight_decay" in printed
+    assert "The settings have 1 to 2" in printed
+    assert "Several settings are equal on dev, of which the lowest rate was taken, of: m." in printed
+    (tmp_path / "twice.csv").write_text("\n".join([header, rows[0], "m,1,.8,.2,.2,.2,.2,1,0"]))  # one seed, two results
+    assert not read_all([tmp_path / "twice.csv"])[1][1:]
+    for number, source in enumerate(("m @ main (1234)", "m @ main (5678)", "a/folder", "another/folder")):
+        told = {"costs": {"load_report": {"source": source}}, "seed": number}
+        labels = run_folder(tmp_path / "runs", source.replace("/", "-"), "m", 0.9, 0.8, **told) / "config.json"
+    (table,) = tables_of(read_all([tmp_path / "runs"])[0])
+    assert sorted(len(one.runs) for one in table.configurations) == [1, 1, 2]
+    labels.write_text(labels.read_text().replace('["a", "b", "c"]', '["c", "b", "a"]'))
+    (table,) = tables_of(read_all([tmp_path / "runs"])[0])
+    assert len(table.configurations) == 4 and "labels=c,b,a" in {one.other for one in table.configurations}
+
+
 def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     run_folder(runs, "1", "one", 0.9, 0.9)
@@ -369,6 +382,18 @@ def test_what_is_no_whole_run_is_left_out_by_name(tmp_path: Path, capsys: pytest
         (
             "model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1,1,97.5,1,1,1\n",
             ":2: '97.5' (column 'accuracy') is no share of 1",
+        ),
+        (
+            "model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,-1,1,1,1,1,1\n",
+            ":2: '-1' (column 'lr') is below 0",
+        ),
+        (
+            "model_name,lr,best-val-f1,accuracy,precision,recall,f1,f1\na,1,1,1,1,1,1,0\n",
+            ":1: there are two columns 'f1': leave one out",
+        ),
+        (
+            "model_name,lr,best-val-f1,accuracy,precision,recall,f1,seeds\na,1,1,1,1,1,1,3\n",
+            ":1: its rows are means over seeds (column 'seeds'): give all.csv",
         ),
         ("model_name,lr,best-val-f1,accuracy,precision,recall,f1\na,1\n", ":2: 2 columns where the header has 7"),
         ("model_name,lr,best-val-f1,accuracy,precision,recall,f1\n ,1,1,1,1,1,1\n", ":2: the model's name is empty"),

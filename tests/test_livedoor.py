@@ -71,6 +71,10 @@ def test_splits_depend_on_the_seed_and_on_no_order_of_files(tmp_path: Path) -> N
         tar.extractall(tmp_path / "folder", filter="data")
     for folder in (tmp_path / "folder", tmp_path / "folder" / "text"):
         assert load("livedoor", path=folder).examples == packed.examples
+    (tmp_path / "folder" / "text" / "smax" / "smax-9.txt").symlink_to("/etc/passwd")
+    with pytest.raises(DataError, match=r"'text/smax/smax-9\.txt' is a link that leads out of its folder"):
+        load("livedoor", path=tmp_path / "folder")
+    (tmp_path / "folder" / "text" / "smax" / "smax-9.txt").unlink()
     assert load("livedoor", path=tmp_path / "folder", seed=1).examples != packed.examples
     assert any("these 27 articles are not the 7,367 of the corpus" in note for note in packed.notes)
 
@@ -202,7 +206,7 @@ def test_prepare_writes_all_or_nothing(
         patched.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
         assert command([*asked, "--bad-rows", "skip"]) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["a.tar.gz"]
-    assert command([*asked, "--bad-rows", "skip"]) == 0 and "1 broken articles left" in capsys.readouterr().out
+    assert command([*asked, "--bad-rows", "skip"]) == 0 and "1 broken article left out" in capsys.readouterr().out
     assert command(asked) == 1 and "out is there already: choose another --output" in capsys.readouterr().err
     assert command([*asked[:3], str(tmp_path / "new"), "--data-path", str(tmp_path / "none")]) == 1
     assert f"no such file or folder: {tmp_path / 'none'}" in capsys.readouterr().err

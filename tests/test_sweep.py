@@ -23,7 +23,7 @@ from tezukuri.scripts.command import main as command
 from tezukuri.scripts.study_options import study_of
 from tezukuri.train import places
 from tezukuri.train.checkpoint import BeginAnewError, require_whole
-from tezukuri.train.models import LISTS, models_of, parted
+from tezukuri.train.models import LISTS, models_of, parameters_of, parted
 from tezukuri.train.places import Here
 from tezukuri.train.plan import DATA, DataOptions, Plan
 from tezukuri.train.study import SAME, Cell, arguments_of, best_of, cells, why_failed
@@ -494,7 +494,7 @@ def test_the_tutorials_models_are_those_of_its_published_runs():
     models = models_of(["hpprc"])
     assert len(models) == 17 and set(models) == {row["model_name"] for row in rows_of(PUBLISHED)}
     text = LISTS["hpprc"].read_text(encoding="utf-8")
-    assert text.count("tokenizer = ") == 17 and text.count('group = "below 200 M"') == 9
+    assert text.count("tokenizer = ") == 17 and sum(number < 200e6 for number in parameters_of("hpprc").values()) == 9
 
 
 def test_a_list_of_ones_own(tmp_path, monkeypatch):
@@ -512,7 +512,7 @@ def test_a_list_of_ones_own(tmp_path, monkeypatch):
         ('[[model]]\nname = "a"\n\n[[model]]\nname = "b"\nrevison = "x"\n', "my.toml:6: 'revison' is not known"),
         ('# one\n[[models]]\nname = "a"\n', "my.toml:2: 'models' is not known; a file has a table"),
         ('[[model]]\nname = "a"\n[[model]]\nname = 3\n', "my.toml:4: name is 3: write a text in quotes"),
-        ('\n[[model]]\ngroup = "x"\n', "my.toml:2: this model has no name"),
+        ('\n[[model]]\ntokenizer = "x"\n', "my.toml:2: this model has no name"),
         ("[[model]]\nname = a\n", "my.toml:2: no TOML"),
         ('[[model]]\nname = "a', "my.toml:2: no TOML"),
         ("model = 3\n", "my.toml:1: there is no model"),

@@ -4,7 +4,7 @@
 name = "xlm-roberta-base"      # of the hub, or a folder
 revision = "main"              # optional, as all that follows: branch, tag or commit of the hub
 tokenizer = "SentencePiece"    # for readers
-group = "200 M and more"       # likewise
+parameters = 278e6             # for `aggregate`, where a table of runs does not tell
 """
 
 import os
@@ -18,7 +18,7 @@ from ..data.dataset import DataError
 from ..weights.find import SHIPPED
 
 LISTS = {"hpprc": Path(__file__).with_name("models.toml")}
-KEYS = ("name", "revision", "tokenizer", "group")
+KEYS: dict[str, Any] = {"name": str, "revision": str, "tokenizer": str, "parameters": float}
 
 
 def models_of(given: Sequence[str]) -> list[str]:
@@ -32,6 +32,12 @@ def models_of(given: Sequence[str]) -> list[str]:
         file = LISTS.get(name) or (Path(name) if name.endswith(".toml") else None)
         found += read_models(file) if file else [tidy(name)]
     return found
+
+
+def parameters_of(listed: str) -> dict[str, float]:
+    """Model → its number of parameters, of those in a list of LISTS that have one."""
+    models = tomllib.loads(LISTS[listed].read_text(encoding="utf-8"))["model"]
+    return {one["name"]: one["parameters"] for one in models if "parameters" in one}
 
 
 def tidy(name: str) -> str:
@@ -86,8 +92,9 @@ def model_of(written: dict[str, Any]) -> str:
     for key, value in written.items():
         if key not in KEYS:
             raise KeyError(key, f"{key!r} is not known; a model has {', '.join(KEYS)}")
-        if not isinstance(value, str) or not value.strip():
-            raise KeyError(key, f"{key} is {value!r}: write a text in quotes")
+        if not isinstance(value, KEYS[key]) or not str(value).strip():
+            wanted = "a text in quotes" if KEYS[key] is str else "a number with a point or an exponent, 1.1e8"
+            raise KeyError(key, f"{key} is {value!r}: write {wanted}")
     if "name" not in written:
         raise KeyError("name", 'this model has no name: write name = "…"')
     name, revision = tidy(written["name"]), written.get("revision")

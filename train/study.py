@@ -163,6 +163,8 @@ def refuse_other_data(study: Study, data: Dataset, known: str) -> None:
 def check(study: Study, methods: Sequence[str]) -> Dataset:
     """The data of the study's runs, of folds the first; ValueError for what no run could do."""
     # Each method: its options, its regularizers, the texts that it leaves out; and each rate.
+    if study.folds < 0:
+        raise ValueError(f"folds is {study.folds}; it must be 2 or more")
     common = study.plan_of(study.finetune)
     kind_of_labels(common.task)
     data = data_of(study)

@@ -133,7 +133,8 @@ class Table:
     def compared(self) -> list[dict[str, Any]]:
         """For each of `best`: `f1-low` and `f1-high`, between which 95 % of draws of texts and seeds lie; `alike`, the
         letters of the groups that it is in; `beats-first` and `beats-next`, the share of pairs of seeds in which it is
-        better than the first, and than the next better one (ties count half). None for what is not known."""
+        better than the first, and than the next better one, of those with several seeds (ties count half). None for
+        what is not known."""
         if self.drawn is None:
             return [dict.fromkeys(COMPARED)] * len(self.best)
         found = []
@@ -141,8 +142,9 @@ class Table:
         for place, (runs, group) in enumerate(zip(self.drawn, groups, strict=True)):
             seeds = np.random.default_rng(0).integers(0, len(runs), (len(runs), self.draws))
             low, high = np.quantile(runs[seeds, np.arange(1, self.draws + 1)].mean(axis=0), PERCENTILES)
-            others = (self.drawn[0], self.drawn[place - 1]) if place else ()
-            first, above = (turns(runs[:, 0], other[:, 0]) for other in others) if others else (None, None)
+            better = [other for other in self.drawn[:place] if len(other) > 1]  # of one seed no other order is known
+            turned = [turns(runs[:, 0], other[:, 0]) for other in better] or [None]
+            first, above = turned[0], turned[-1]
             found.append(dict(zip(COMPARED, (float(low), float(high), group, first, above), strict=True)))
         return found
 
@@ -259,7 +261,7 @@ def told(one: Table) -> str:
     n = len(one.best[0].runs[0].gold)
     runs = sum(len(some.runs) for some in one.configurations)
     other, several = any(chosen.other for chosen in one.best), any(len(chosen.runs) > 1 for chosen in one.best)
-    alike, beats = (any(compared[name] is not None for compared in one.compared) for name in ("alike", "beats-first"))
+    alike, beats = (any(compared[name] is not None for compared in one.compared) for name in ("alike", "beats-next"))
     sized = any(chosen.mean("parameters") for chosen in one.best)
     header = ["model", *["parameters"] * sized, "lr", *["other"] * other, *["seeds"] * several]
     header += ["accuracy", "precision", "recall", "macro-F1", *["alike"] * alike]
@@ -294,7 +296,9 @@ def of_letters(one: Table) -> list[str]:
         "Only texts are drawn for that; for the intervals (95 %), seeds too."
     )
     if any(compared["beats-first"] is not None for compared in one.compared):
-        sentence += " A model beats the first, and the next better one, in so many pairs of their seeds."
+        sentence += (
+            " Of those with several seeds it beats the first, and the next better one, in so many pairs of seeds."
+        )
     found = [sentence]
     if 2 * len(one.pairs) / one.draws >= ALPHA:
         found.append(f"Of so many pairs none can be told apart: that would take more than {one.draws:,} draws.")
@@ -310,6 +314,10 @@ def of_choosing(one: Table) -> list[str]:
     found = [f"{told} {100 * on_test:.2f}: {100 * (on_test - on_dev):+.2f} points."]
     if len({splits_of(run) for some in one.configurations for run in some.runs}) > 1:
         found.append("Not all runs have the same train and dev splits: where dev differs, so may what is best on it.")
+    tied = [chosen.model for chosen in one.best
+            if sum(other.dev_f1 == chosen.dev_f1 for other in one.models[chosen.model]) > 1]  # fmt: skip
+    if tied:
+        found.append(f"Several settings are equal on dev, of which the lowest rate was taken, of: {', '.join(tied)}.")
     lost, worst = dict[str, float](), 0
     for chosen in one.best:
         scores = [other.f1 for other in one.models[chosen.model]]

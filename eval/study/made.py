@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.label_kinds import number_of
-from ...data.rows import RowError
+from ...data.rows import RowError, refuse_broken_text
 from ...data.table import open_table
 from ...weights.files import read_json
 from ..runs import read_log, read_predictions
@@ -131,6 +132,9 @@ def read_made(run: Path) -> Made:
             others.pop("epochs", None)
     else:
         others |= {"data": data["sha256"][:8]}
+    others |= {"labels": data["labels"]}
+    _, at, commit = str((config.get("load_report") or {}).get("source", "")).partition(" @ ")
+    others |= {"commit": commit} if at else {}  # of a model of the hub
     texts = data["sha256"]
     if predictions is not None:
         predictions.sort(key=lambda row: str(row["id"]))
@@ -156,16 +160,24 @@ def runs_of_table(path: Path) -> tuple[list[Made], list[str]]:
     """The runs in a table like `all.csv`, ours or the tutorial's, without predictions; and notes of what was guessed.
 
     Raises:
-        ValueError: a column is missing, or a cell is no number, or no score; the message names the line.
+        ValueError: a column is missing or there twice, or the rows are means, or a cell is no number, or no score; the
+            message names the line.
     """
     opened = open_table(path)
+    if twice := [name for name, n in Counter(opened.columns).items() if n > 1]:
+        raise ValueError(f"{path}:1: there are two columns {twice[0]!r}: leave one out")
+    if "seeds" in opened.columns:
+        raise ValueError(f"{path}:1: its rows are means over seeds (column 'seeds'): give all.csv, of all runs")
     if missing := [name for name in NEEDED if name not in opened.columns]:
         raise ValueError(f"{path}:1: no column {missing[0]!r}; a table of runs has {listed(NEEDED)}")
+    known = ("model_name", *NUMBERS, "test", "other", "fold", "run")
+    more = [name for name in opened.columns if name not in known]
     runs = []
     for line, raw in opened.records:
         if line == 1 or not raw.strip():
             continue
         try:
+            refuse_broken_text(raw, opened.encoding)
             row = opened.fields_of(line, raw)
         except RowError as error:
             raise ValueError(f"{path}:{line}: {error}") from error
@@ -176,16 +188,19 @@ def runs_of_table(path: Path) -> tuple[list[Made], list[str]]:
                 values[name] = number_of(cell) if cell or name in NEEDED else None
                 if name in SHARES and not 0 <= (values[name] or 0) <= 1:
                     raise ValueError("is no share of 1")
+                if (values[name] or 0) < 0:
+                    raise ValueError("is below 0")
             except ValueError as error:
                 raise ValueError(f"{path}:{line}: {cell!r} (column {name!r}) {error}") from error
         if not row["model_name"].strip():
             raise ValueError(f"{path}:{line}: the model's name is empty")
-        test, other = row.get("test") or path.name, {"other": row["other"]} if row.get("other") else {}
+        test, other = row.get("test") or path.name, {name: row[name] for name in ("other", *more) if row.get(name)}
         model, fold = row["model_name"].strip(), row.get("fold", "").strip()
         runs.append(Made(model, values, test, str(path.resolve()), f"{path}:{line}", other, fold=fold))
     if not runs:
         raise ValueError(f"{path} has no runs below its header")
-    return runs, opened.notes
+    settings = [f"columns of {path.name} are taken for settings: {listed(more)}"] if more else []
+    return runs, opened.notes + settings
 
 
 def without_repeated(runs: Sequence[Made]) -> tuple[list[Made], list[str]]:
@@ -194,7 +209,9 @@ def without_repeated(runs: Sequence[Made]) -> tuple[list[Made], list[str]]:
     notes = []
     for number, run in enumerate(sorted(runs, key=lambda run: run.started)):
         seed = run.values["seed"]
-        same = (run.test, run.texts, key_of(run), run.fold, f"unknown {number}" if seed is None else seed)
+        same: Any = (run.test, run.texts, key_of(run), run.fold, f"unknown {number}" if seed is None else seed)
+        if not run.started:  # of a table, where no run can be one that was made again
+            same += (run.values["f1"], run.values["accuracy"])
         if same in last:
             later = ", made later" if run.started > last[same].started else ""
             notes.append(f"{last[same].place} left out: {run.place} is the same run{later}")

@@ -63,8 +63,8 @@ IDS ?=
 gpu: setup
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[bench]'
 	$(if $(IDS),,$(BIN)/python benchmarks/gpu.py prepare $(INPUT))
-	$(BIN)/python benchmarks/gpu.py correct level2 bulk --ids $(or $(IDS),gpu-ids)
-	$(BIN)/python benchmarks/write_document.py
+	$(BIN)/python benchmarks/gpu.py correct level2 bulk --ids $(or $(IDS),gpu-ids); status=$$?; \
+	    $(BIN)/python benchmarks/write_document.py && exit $$status
 
 clean:
 	rm -rf .venv build tezukuri.egg-info

@@ -194,6 +194,9 @@ METHODS: Mapping[str, tuple[str, Callable[[Dataset, int], Answers]]] = {
 }
 
 
+COMPARED = [name for name in METHODS if name != "short"]  # the methods that sentences are about
+
+
 def cells(names: Sequence[str], methods: Sequence[str], sizes: Sequence[int], draws: Sequence[int]) -> list[Cell]:
     """The cheap first: TF-IDF and frozen vectors, then the others by size."""
     cheap = [method for method in methods if method in ("tfidf", "vectors")]
@@ -240,7 +243,7 @@ def crossings(found: Found, data: str) -> list[str]:
     """Where the lines of macro-F1 cross, of the draws that both have: a sentence for every two methods that were
     measured at two sizes or more."""
     told = []
-    for first, second in combinations([name for name in METHODS if name != "short"], 2):
+    for first, second in combinations(COMPARED, 2):
         one, other = METHODS[first][0], METHODS[second][0]
         above = {}
         for size in SIZES:
@@ -302,9 +305,8 @@ def told(values: Sequence[float]) -> str:
 def missing(found: Found) -> list[str]:
     lines = []
     for data in TITLES:
-        for method, (called, _) in METHODS.items():
-            if method == "short":
-                continue
+        for method in COMPARED:
+            called = METHODS[method][0]
             lacking = {size: len(DRAWS) - len(of(found, data, method, size)) for size in SIZES}
             each = ", ".join(f"{number} draws of {size}" for size, number in lacking.items() if number)
             if each:
@@ -317,7 +319,7 @@ def picture(found: Found) -> Figure:
     for axes, (data, title) in zip(figure.subplots(1, len(TITLES)), TITLES.items(), strict=True):
         for number, (method, (called, _)) in enumerate(METHODS.items()):
             rows = {size: [r["f1"] for r in of(found, data, method, size)] for size in means(found, data, method)}
-            apart = [size * 1.02 ** (number - 2) for size in rows]  # so that bars do not hide each other
+            apart = [size * 1.02 ** (number - (len(METHODS) - 1) / 2) for size in rows]
             middles, bars = [[how(row) for row in rows.values()] for how in (statistics.mean, statistics.stdev)]
             if rows:
                 axes.errorbar(apart, middles, bars, fmt="o-", ms=4, capsize=2, color=f"C{number}", label=called)
@@ -350,7 +352,7 @@ the logarithm (a difference that is smaller than the spreads may be chance):
 """
 HEAD = """# How many texts are enough
 
-`small` with 8 to 256 labelled texts a class, by five methods, on the whole test split. Written by
+`small` with 8 to 256 labelled texts a class, by five methods, one of them twice, on the whole test split. Written by
 [benchmarks/few_shot.py](../benchmarks/few_shot.py), which is resumable; means ± standard deviations over draws of the
 training texts. No method looks at dev. Where not all draws were measured, the others' means are of other texts too.
 The task of JRTE is not new to `small`: before it came on board it read 13,482 sentences of reviews, none of JRTE's,

@@ -568,11 +568,12 @@ def main() -> None:
     if "prepare" in given.parts:
         prepare(given.ids, given.tokenizer, given.data_path)
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    broken = 0
     folders = [folder for folder in (RESULTS / str(card).lower().replace(" ", "-"), given.output) if folder]
     for part in [part for part in given.parts if part != "prepare"]:
         if not card:
             raise SystemExit("gpu.py: error: torch sees no GPU here; `prepare` is the part that needs none")
-        begun, failed = time.perf_counter(), 0
+        begun = time.perf_counter()
         rows: dict[str, Any] = {}
         for name, job in PARTS[part](given.ids, given.quick):
             if not any(words in name for words in given.only):
@@ -581,7 +582,6 @@ def main() -> None:
             try:
                 rows[name] = job()
             except Exception as error:
-                failed += 1
                 rows[name] = {"failed": f"{type(error).__name__}: {error}"[:500]}
                 traceback.print_exc()
             told = json.dumps(rows[name], default=str) if isinstance(rows[name], dict) else rows[name]
@@ -589,8 +589,11 @@ def main() -> None:
             torch.cuda.empty_cache()
             for folder in folders:
                 keep(folder / f"gpu-{part}.json", {name: rows[name]}, given, card)
-        taken = time.perf_counter() - begun
+        taken, failed = time.perf_counter() - begun, sum("failed" in row for row in rows.values())
         print(f"{part}: {len(rows) - failed} of {len(rows)} rows in {taken:.0f} s", flush=True)
+        broken += failed
+    if broken:
+        raise SystemExit(f"gpu.py: error: {broken} row{'s' * (broken > 1)} failed")
 
 
 if __name__ == "__main__":

@@ -95,8 +95,8 @@ def gpus(cards: dict[str, Results]) -> str:
                     whole, pace = row["seconds of 2,430 steps"], row.get("at the pace of later epochs")
                     cells = f"{whole:.1f}", f"{pace:.1f}" if pace else "", row["measured steps"]
                     parts.append(f"| {name} | {' | '.join(map(str, cells))} | {row['memory, GB']:.1f} |")
-            floor = rows["level2"].get("floor", {"failed": ""})
-            if "failed" not in floor:
+            floor = rows["level2"].get("floor", {})
+            if floor and "failed" not in floor:
                 parts.append("\nFloor of a step, in seconds: " + written(floor) + ".")
             parts.append("")
         if "bulk" in rows:
@@ -104,16 +104,25 @@ def gpus(cards: dict[str, Results]) -> str:
             names = dict.fromkeys(name.split(": ")[1] for name in rows["bulk"])
             parts += ["| texts a second | base | small |", "| --- | --- | --- |"]
             for name in names:
-                found = [rows["bulk"].get(f"{size}: {name}", {}).get("texts a second") for size in ("base", "small")]
-                if any(found):
-                    cells = (f"{rate:,.0f}" if rate else "not measured" for rate in found)
+                cells = [speed(rows["bulk"].get(f"{size}: {name}")) for size in ("base", "small")]
+                if set(cells) != {NOT_MEASURED}:
                     parts.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(parts) or "Not measured yet: `make gpu`."
 
 
+NOT_MEASURED = "not measured"
+
+
+def speed(row: Any) -> str:
+    """Texts a second; a row whose answers were not those of fp32 has failed."""
+    if isinstance(row, dict) and "failed" in row:
+        return "failed"
+    return f"{row['texts a second']:,.0f}" if isinstance(row, dict) and "texts a second" in row else NOT_MEASURED
+
+
 def gates(rows: dict[str, Any]) -> str:
-    found = [row for name, row in rows.items() if "gate" in name and isinstance(row, dict)]
-    return f"{sum('failed' not in row for row in found)} of {len(found)}"
+    found = ["failed" not in row for name, row in rows.items() if "gate" in name]  # of one kept before, a word
+    return f"{sum(found)} of {len(found)}"
 
 
 def written(value: Any) -> str:

@@ -104,7 +104,7 @@ def test_a_model_that_is_judged_on_its_own_training_texts_is_told_so(tmp_path, c
     path = table(tmp_path)
     quiet = {"report": False, "output_dir": tmp_path / "out"}
     run = tezukuri.finetune(path, model="scratch", epochs=1, regularizer="none", checkpoint=False, **quiet)
-    said = "the model was trained on texts of these data"
+    said = "the model has learned from"
     for model in (run.folder, run.folder / "model"):
         capsys.readouterr()
         tezukuri.evaluate(path, model=model, **quiet)
@@ -112,9 +112,13 @@ def test_a_model_that_is_judged_on_its_own_training_texts_is_told_so(tmp_path, c
     tezukuri.evaluate(path, model=run.folder, split="test", **quiet)
     assert said not in capsys.readouterr().out
     tezukuri.evaluate(path, model=run.folder, split="test", split_seed=1, **quiet)
-    assert f"{said}, and has seen most of those judged here: --split test --split-seed 0 has others" in (
-        capsys.readouterr().out
-    )
+    told = capsys.readouterr().out
+    assert f"of the 6 texts that are judged here ({run.folder}): --split test --split-seed 0 has others" in told
+    # Also of a fold, whose dev is another one, and of a file with a test split alone.
+    fold = tezukuri.finetune(path, model="scratch", epochs=1, regularizer="none", fold="1/5", split_seed=1, **quiet)
+    capsys.readouterr()
+    tezukuri.evaluate(path, model=fold.folder, split="dev", split_seed=1, **quiet)
+    assert said in capsys.readouterr().out
     other = table(tmp_path / "out", n=30)
     tezukuri.evaluate(other, model=run.folder, **quiet)
     assert said not in capsys.readouterr().out

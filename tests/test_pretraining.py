@@ -495,6 +495,11 @@ def test_going_on_from_a_checkpoint_and_after_a_stop(files, tmp_path, monkeypatc
         patch.setattr(pretrain_run, "save", pull_the_plug)
         assert command([*arguments, "--output-dir", str(tmp_path / "cut")]) == 130
     cut, whole = only_run(tmp_path / "cut"), only_run(tmp_path / "whole")
+    text = files[0].read_bytes()
+    files[0].write_bytes(text + b"more\n")
+    assert command(["pretrain", "--resume", str(cut)]) == 1
+    assert f"{files[0].resolve()} is not what {cut} began with: put it back" in capsys.readouterr().err
+    files[0].write_bytes(text)
     assert command(["pretrain", "--resume", str(cut)]) == 0
     mine, other = (load_file(run / "model" / "model.safetensors") for run in (cut, whole))
     assert mine.keys() == other.keys() and all(mine[name].equal(other[name]) for name in mine)

@@ -107,7 +107,9 @@ def test_a_sweep_has_a_row_for_each_model_rate_and_seed(runs, tmp_path, capsys):
     assert len(rows) == len(rows_of(folder / "all.csv")) == 12
     assert Counter(row["model"] for row in rows) == {"mini": 4, "a/bert": 4, "b/bert": 4}
     assert float(rows[0]["dev_f1"]) == pytest.approx(0.6 + 3e-5) and rows[0]["seconds"] == "2.0"
-    assert "| a/bert | 0.001 | 2 | 0.651 ± 0.071 |" in (folder / "sweep.md").read_text(encoding="utf-8")
+    text = (folder / "sweep.md").read_text(encoding="utf-8")
+    assert "| a/bert | 0.001 | 2 | 0.651 ± 0.071 |" in text
+    assert "on dev is trained by `tezukuri finetune --data sample --model mini --lr 0.001`." in text
     assert "finished  mini/default-lr=3e-05/seed-1  dev f1 0.6000, test f1 0.5000 (1 of 12; about 0:00" in said
     assert len(rows_of(folder / "best.csv")) == 3  # by aggregate
     # Nothing is made twice; a larger grid makes what is new.

@@ -33,7 +33,7 @@ from ..weights.load import LoadReport, load_ready_classifier
 from .finetune import keep_data
 from .plan import MODEL, DataOptions, Plan, option
 
-SEEN = "the model was trained on texts of these data, and has seen most of those judged here"
+SEEN = "the model has learned from {n} of the {all} texts that are judged here ({run})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,19 +171,26 @@ def chosen_split(plan: EvaluationPlan, data: Dataset) -> tuple[str, list[Example
     return split, examples, f"judged {len(examples)} of {n} texts: the {split} split{drawn}{more}"
 
 
-def seen_before(plan: EvaluationPlan, split: str, drawn: bool) -> list[str]:
-    """A sentence where the model lies in the folder of a run of finetune on the same data, of which the split is not
-    what that run left aside."""
+def seen_before(plan: EvaluationPlan, examples: Sequence[Example]) -> list[str]:
+    """A sentence where the model lies in the folder of a run of finetune on the same data, whose training texts are
+    among those that are judged."""
     for folder in (Path(plan.model), Path(plan.model).parent):
         config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
         if "settings" not in config or str(config["options"].get("data")) != plan.data:
             continue
-        before = Plan.of_run(config)
-        otherwise = drawn and (before.split_seed, before.last_fifth) != (plan.split_seed, plan.last_fifth)
-        if split in ("train", "all") or otherwise:
-            aside = f"--split test --split-seed {before.split_seed}" if drawn else "--split test"
-            aside = "--split dev --dev-split last-fifth" if drawn and before.last_fifth else aside
-            return [f"{SEEN}: {aside} has others"]
+        try:
+            before = Plan.of_run(config)
+            learned = before.read_data()
+        except ValueError:  # of another version of this code
+            continue
+        known = {example.id for example in learned.split("train")}
+        if n := sum(example.id in known for example in examples):
+            aside = next((name for name in ("test", "dev") if any(e.split == name for e in learned.examples)), "")
+            told = [f"--split {aside}"] if aside and not (before.fold and aside == "dev") else []
+            told += [f"--split-seed {before.split_seed}"] if told and before.split_seed != plan.split_seed else []
+            told += ["--dev-split last-fifth"] if told and before.last_fifth and not plan.last_fifth else []
+            others = f": {' '.join(told)} has others" if told else ""
+            return [SEEN.format(n=n, all=len(examples), run=folder) + others]
     return []
 
 
@@ -212,7 +219,7 @@ def judge_split(plan: EvaluationPlan, data: Dataset | tuple[list, list] | None =
     split, examples, what = chosen_split(plan, data)
     if split == "all" and data.drawn:  # nothing comes of splits that were drawn
         data = replace(data, notes=[note for note in data.notes if "at random" not in note])
-    seen = [] if in_memory else seen_before(plan, split, data.drawn)
+    seen = [] if in_memory else seen_before(plan, examples)
     judged = replace(data, examples=[replace(example, split=split) for example in examples])
     strange = classifier.task.notes(judged, [split])
     notes = [*data.notes, *strange, what, *seen]

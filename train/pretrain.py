@@ -16,6 +16,7 @@ from ..model.model import MaskedLM, most_tokens, use_kernel
 from ..model.precision import PRECISIONS, choose_device
 from ..model.ranks import ranks
 from ..tokenize.kinds import tokenizer_of
+from ..weights.files import read_json, sha256_of
 from ..weights.find import find
 from ..weights.load import Loaded, LoadReport, load_with_report
 from ..weights.save import save
@@ -84,9 +85,14 @@ def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
     loaded = make(plan)
     model = loaded.model.to(device)
     settings = replace(settings, max_length=min(settings.max_length, most_tokens(model)))
+    texts = {text: sha256_of(Path(text)) for text in dict.fromkeys(plan.text) if Path(text).is_file()}
+    before = read_json(resume / "config.json").get("texts", texts) if resume else texts  # older runs do not tell
+    if changed := [text for text in texts if before.get(text) != texts[text]]:
+        raise ValueError(f"{changed[0]} is not what {resume} began with: put it back, or begin anew")
     run = resume or new_run(Path(plan.output_dir), plan.model)
     if not resume:
-        config = {"options": asdict(plan), "settings": asdict(settings), "load_report": asdict(loaded.report)}
+        config = {"options": asdict(plan), "settings": asdict(settings), "texts": texts}
+        config["load_report"] = asdict(loaded.report)
         write_json(run / "config.json", config | circumstances(device))
     size = sum(parameter.numel() for parameter in model.parameters())
     print(f"model   {loaded.report}\n        {size:,} parameters\nrun     {run}\n")

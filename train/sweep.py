@@ -1,13 +1,28 @@
 """A sweep: models, methods and rates, each with several seeds or folds: a study, and its tables."""
 
+import shlex
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 from ..eval.runs import write_csv, write_whole
 from ..eval.study.aggregate import all_rows, tables_of
 from ..eval.study.made import read_all
 from ..eval.study.means import means
-from .study import PLAIN, Study, begin, best_of, cells, failures, finished_run, refuse_failed, row_of, run_all
+from ..eval.tasks.task import Task
+from .study import (
+    PLAIN,
+    Study,
+    arguments_of,
+    begin,
+    best_of,
+    cells,
+    failures,
+    finished_run,
+    refuse_failed,
+    row_of,
+    run_all,
+)
 
 
 def sweep(study: Study) -> str:
@@ -25,14 +40,28 @@ def sweep(study: Study) -> str:
         refuse_failed(study.folder)
         return "no run is finished yet"
     rows = rows_of(study, methods)
-    text = f"# Sweep\n\n{means(rows, best_of(finished[0]), study.folds, study.seeds)}\n"
+    best = best_of(finished[0])
+    text = f"# Sweep\n\n{means(rows, best, study.folds, study.seeds)}\n"
     if len(finished) < len(grid):
         made = len(grid) - len(finished) - len(failed)
         where = " (failed.csv)" if failed else ""
         text += f"\nOf {len(grid)} runs {len(failed)} failed{where}, and {made} are not made yet: "
         text += "means are of those that are finished.\n"
+    text += f"\nNo run keeps its model. What is best on dev is trained by `{best_command(study, rows, best)}`.\n"
     write_whole(study.folder / "sweep.md", text)
     return text
+
+
+def best_command(study: Study, rows: Sequence[dict[str, Any]], best: str) -> str:
+    """The command that trains the first row of `means` once more."""
+    grouped: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        if (score := row.get(f"dev_{best}")) is not None:
+            grouped.setdefault((row["model"], row["method"], row["lr"]), []).append(score)
+    sign = -1 if best in Task.falling else 1
+    model, method, lr = max(grouped, key=lambda key: sign * mean(grouped[key]))
+    arguments = arguments_of(study, method, model if study.models else "")
+    return f"tezukuri finetune {shlex.join([*arguments, '--lr', f'{lr:g}'])}"
 
 
 def rows_of(study: Study, methods: Sequence[str]) -> list[dict[str, Any]]:

@@ -109,6 +109,8 @@ def run(cell: Cell, path: str | None, file: Path, working: Path, more: Mapping[s
             lock(mine)
         except BlockingIOError:
             sys.exit(f"another process makes {cell.name}")
+        if file.exists():
+            return
         if KINDS[cell.kind].rates:
             found = fine_tuned(cell, path, working, more)
         else:

@@ -20,19 +20,19 @@ def members(path: Path, archive: BinaryIO | None = None) -> Iterator[tuple[str, 
     """(name, content) of all files in a .tar.gz, a .tar or a folder; of an open `archive`, `path` is only the name.
 
     Raises:
-        DataError: a member leads out of the folder, or is no file or folder of an archive; or there are too many, or
-            they are too large. What a broken archive raises is BROKEN of distributed.py.
+        DataError: a member leads out of the folder, or is no file and no folder; or there are too many, or they are
+            too large. What a broken archive raises is BROKEN of distributed.py.
     """
     return of_folder(path) if archive is None and path.is_dir() else of_tar(path, archive or path.open("rb"))
 
 
 def of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
-    limit = Limit(folder)
+    limit, whole = Limit(folder), folder.resolve()
     for file in folder.rglob("*"):
         if file.is_file():
             name = file.relative_to(folder).as_posix()
-            if not file.resolve().is_relative_to(folder.resolve()):
-                raise limit.harm(name, "is a link that leads out of its folder")
+            if not file.resolve().is_relative_to(whole):
+                raise DataError(f"{file} is a link that leads out of {folder}: copy what it leads to (cp -rL)")
             limit.count(name, file.stat().st_size)
             yield name, file.read_bytes()
 

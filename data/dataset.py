@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -72,6 +73,10 @@ class BadRow:
         return f"{self.file}:{self.line}: {self.reason}: {self.raw!r}"
 
 
+def hash_of(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
 @dataclass
 class Dataset:
     """A corpus. Class c of the model is `labels[c]`."""
@@ -91,12 +96,18 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """Of all that a run depends on, in 64 hexadecimal digits: ids, texts, labels, splits and votes."""
-        content = json.dumps([
-            [e.id, e.content, str(e.label), e.split, *([sorted(e.votes.items())] if e.votes else [])]
-            for e in self.examples
-        ])  # fmt: skip
-        return hashlib.sha256(content.encode()).hexdigest()
+        """Of ids, texts, labels and splits, in 64 hexadecimal digits."""
+        return hash_of([[e.id, e.content, str(e.label), e.split] for e in self.examples])
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Of all that a run depends on: `sha256`, and that of the judges' votes, empty where there are none."""
+        votes = [sorted(e.votes.items()) if e.votes else None for e in self.examples]
+        return {"sha256": self.sha256, "votes": hash_of(votes) if any(votes) else ""}
+
+    def differs_from(self, told: Mapping[str, Any]) -> bool:
+        """Whether these are other data than those of the hashes; what is not told is taken to be the same."""
+        return any(told.get(name, own) != own for name, own in self.hashes.items())
 
     def split(self, name: str) -> list[Example]:
         """The examples of one split, in the order of the file; DataError where there are none."""

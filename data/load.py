@@ -106,8 +106,8 @@ def load(
         labels_are = "choice"
     if choice_columns and labels_are not in ("choice", NOTHING):
         raise DataError(
-            "--choice-columns are for the task choose, or for similarity without scores: leave them out, choose that "
-            "task, or say --label-column none"
+            "--choice-columns are for the task choose, or for similarity without scores (--label-column none): leave "
+            "them out, or choose such a task"
         )
     refuse_classes(labels_are, labels, merge_labels)
     # The file.

@@ -116,7 +116,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="") as file:
         try:
             return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # a cell that is no number, or one too many
             raise ValueError(f"{path} is broken: {error}") from error
 
 

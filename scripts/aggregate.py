@@ -42,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     if told_there := [run for run in runs if run.values["parameters"] is None and run.model in known]:
         for run in told_there:
             run.values["parameters"] = known[run.model]
-        models = len({run.model for run in told_there})
-        notes.append(f"how many parameters {models} models have is taken from train/models.toml")
+        names = ", ".join(dict.fromkeys(run.model for run in told_there))
+        notes.append(f"taken from train/models.toml: the number of parameters of {names}")
     tables = tables_of(runs)
     for note in notes:
         print(f"note    {note}")

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         if type(error) is RuntimeError or os.environ.get("TEZUKURI_TRACEBACK"):
             raise  # torch's own errors need their traceback
         print(f"{name}: error: {error}", file=sys.stderr)
-        return getattr(error, "status", 1)
+        return getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         return 130

@@ -118,11 +118,10 @@ def test_a_change_is_told_from_chance(monkeypatch):
         (["--batch-size", "1"], "batch_size is 1: give a larger one (accumulate does not make it larger)"),
         (["--regularizer", "nonsense"], "regularizer 'nonsense' is not known"),
         (["--reset-head"], "reset_head is not for an encoder"),
-        (["--language", "ja"], "the page of adapt is in English alone"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_anything_is_computed(folder, told, message, monkeypatch, capsys):
-    monkeypatch.delattr("tezukuri.train.adapt.look")
+    monkeypatch.delattr("tezukuri.train.adapt.Encoder.load")
     data = ["adapt", "--data", str(folder / "pairs.csv"), "--pair-column", "pair", "--model", "mini"]
     assert command([*data, *told]) == 1
     assert message in capsys.readouterr().err

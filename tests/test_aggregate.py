@@ -232,7 +232,7 @@ def test_the_page_groups_models_by_size_as_the_tutorial_does(tmp_path: Path) -> 
     small = small.split("<caption>Fewer than 200 million parameters</caption>")[1]
     names = [re.findall('<th scope="row">(.+?)</th>', part.split("</table>")[0]) for part in (small, large, unknown)]
     known = list(parameters_of("hpprc"))  # in the order of its README
-    assert names == [known[:9], known[9:], ["new"]] and "how many parameters 17 models have is taken from" in page
+    assert names == [known[:9], known[9:], ["new"]] and "taken from train/models.toml: the number of param" in page
     assert '<td class="n">133.0 M</td><td class="n">5e-05</td>' in small and large.count("<svg") == 0
     assert "one of these: cl-tohoku/bert-base-japanese-char (89.0 M), " in page
     assert "of 1 model that is not known" in page and "compared by it: seconds." in page
@@ -325,7 +325,10 @@ def test_what_differs_is_no_seed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "The settings have 1 to 2" in printed
     assert "Several settings are equal on dev, of which the lowest rate was taken, of: m." in printed
     (tmp_path / "twice.csv").write_text("\n".join([header, rows[0], "m,1,.8,.2,.2,.2,.2,1,0"]))  # one seed, two results
-    assert not read_all([tmp_path / "twice.csv"])[1][1:]
+    assert len(read_all([tmp_path / "twice.csv"])[0]) == 2
+    (tmp_path / "pandas.csv").write_text(f",{header},date\n0,{rows[0]},monday\n1,{rows[1]},friday\n")
+    (table,) = tables_of(read_all([tmp_path / "pandas.csv"])[0])
+    assert [len(one.runs) for one in table.configurations] == [2], "what differs in each row is no setting"
     for number, source in enumerate(("m @ main (1234)", "m @ main (5678)", "a/folder", "another/folder")):
         told = {"costs": {"load_report": {"source": source}}, "seed": number}
         labels = run_folder(tmp_path / "runs", source.replace("/", "-"), "m", 0.9, 0.8, **told) / "config.json"

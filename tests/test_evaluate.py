@@ -114,11 +114,18 @@ def test_a_model_that_is_judged_on_its_own_training_texts_is_told_so(tmp_path, c
     tezukuri.evaluate(path, model=run.folder, split="test", split_seed=1, **quiet)
     told = capsys.readouterr().out
     assert f"of the 6 texts that are judged here ({run.folder}): --split test --split-seed 0 has others" in told
-    # Also of a fold, whose dev is another one, and of a file with a test split alone.
+    # Also of a fold, whose dev is another one.
     fold = tezukuri.finetune(path, model="scratch", epochs=1, regularizer="none", fold="1/5", split_seed=1, **quiet)
     capsys.readouterr()
     tezukuri.evaluate(path, model=fold.folder, split="dev", split_seed=1, **quiet)
     assert said in capsys.readouterr().out
+    # Not where the file holds other texts now, or none to learn from.
+    before = path.read_text(encoding="utf-8")
+    for content in (before.replace("0駅", "0町"), "text,label,split\n駅,good,test\n部屋,bad,test\n"):
+        path.write_text(content, encoding="utf-8")
+        tezukuri.evaluate(path, model=run.folder, split="test", **quiet)
+        assert said not in capsys.readouterr().out
+    path.write_text(before, encoding="utf-8")
     other = table(tmp_path / "out", n=30)
     tezukuri.evaluate(other, model=run.folder, **quiet)
     assert said not in capsys.readouterr().out

@@ -72,7 +72,7 @@ def test_splits_depend_on_the_seed_and_on_no_order_of_files(tmp_path: Path) -> N
     for folder in (tmp_path / "folder", tmp_path / "folder" / "text"):
         assert load("livedoor", path=folder).examples == packed.examples
     (tmp_path / "folder" / "text" / "smax" / "smax-9.txt").symlink_to("/etc/passwd")
-    with pytest.raises(DataError, match=r"'text/smax/smax-9\.txt' is a link that leads out of its folder"):
+    with pytest.raises(DataError, match=r"smax-9\.txt is a link that leads out of .*copy what it leads to"):
         load("livedoor", path=tmp_path / "folder")
     (tmp_path / "folder" / "text" / "smax" / "smax-9.txt").unlink()
     assert load("livedoor", path=tmp_path / "folder", seed=1).examples != packed.examples

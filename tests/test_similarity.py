@@ -173,7 +173,7 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
     assert [(e.text, e.label, e.pair) for e in nameless.examples] == [(text, None, text) for text in "abc"]
     some = classes.prepared(data_of([("a", "x", None, None), ("b", "y", None, None), ("c", None, None, None)]))
     assert "c" not in {text for e in some.examples for text in (e.text, e.pair)}
-    assert some.notes[-1] == "1 texts without a class are left out"
+    assert some.notes[-1] == "1 text without a class is left out"
     with pytest.raises(ValueError, match="has the names of classes, and the model has learned scores of pairs"):
         scored.prepared(data_of([("a", "x", None, None)]))
     with pytest.raises(ValueError, match="has pairs with classes, and the model has learned classes of single texts"):
@@ -191,7 +191,6 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
         ("similarity:pairs=0", [("a", "x", None, None), ("b", "y", None, None)], "pairs is 0; it must be at least 1"),
         ("similarity", [("a", None, "b", None), ("a", 1.0, "b", None)], "has labels of two kinds, None and 1.0"),
         ("similarity", [("a", "x", "b", None)], "has pairs with the names of classes"),
-        ("similarity", [("a", "0", None, None), ("b", "1", None, None)], "are numbers, such as 0, of single texts"),
         ("similarity", [("a", None, "b", None), ("a", None, "c", None)], "all pairs of t have the same text: there is"),
         ("similarity", [("a", None, "b", None), ("c", None, "b", None)], "have the same second text: there is none"),
         ("similarity", [("a", 1.0, None, None), ("b", 2.0, None, None)], "has scores of single texts"),
@@ -215,6 +214,16 @@ def test_what_the_data_have_decides_the_loss_and_the_score():
 def test_an_option_that_makes_no_sense_is_one_sentence(told, rows, message):
     with pytest.raises(ValueError, match=message):
         task_for(told, data_of(rows))
+
+
+def test_numbers_are_no_classes_unless_they_are_named():
+    data = data_of([("a", "0", None, None), ("b", "1", None, None)], ("0", "1"))
+    task = task_for("similarity", data)
+    assert "are numbers, such as 0, of single texts: name the column of second texts" in task.unmeant(data)
+    assert not task.unmeant(replace(data, named=True))
+    mixed = data_of([("a", "x", None, None), ("b", "y", None, None)])
+    mixed.examples.append(Example("t:9", "c", None, "test"))
+    assert {e.split for e in task_for("similarity", mixed).prepared(mixed).examples} == {"train"}
 
 
 def test_pairs_of_classes_are_of_one_class_or_of_two_and_stay_in_their_split():
@@ -261,7 +270,9 @@ def test_a_pair_is_found_among_all_of_its_split():
     # A pair without a rival is not found, nor missed.
     same = [replace(examples[0], text="a1"), *examples[1:2]]
     assert task.measure(rows[:2], task.targets(same))["accuracy"] == 0
-    assert task.measure(rows[:3], task.targets([*same, examples[2]]))["mrr"] < 1
+    some = [examples[0], replace(examples[1], text="a0"), replace(examples[2], pair="b0")]  # the first has no rival
+    found = task.measure(rows[:3], task.targets(some))
+    assert (found["accuracy"], found["mrr"]) == (0, 0.5)
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def test_a_cut_run_goes_on_or_begins_anew(runs, tmp_path):
     assert [told[:2] for told in runs.started] == [["--resume", str(one)], ["--data", "sample"]]
 
 
-@pytest.mark.parametrize(("code", "then"), [(BeginAnewError.status, "--data"), (1, "--resume")])
+@pytest.mark.parametrize(("code", "then"), [(BeginAnewError.exit_status, "--data"), (1, "--resume")])
 def test_a_run_that_cannot_go_on_from_its_checkpoint_begins_anew(code, then, runs, tmp_path, monkeypatch):
     asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "1")
     assert command(asked) == 0
@@ -260,13 +260,14 @@ def test_a_run_that_cannot_go_on_from_its_checkpoint_begins_anew(code, then, run
     assert command(asked) == 0 and [told[0] for told in runs.started] == ["--data", "--resume", then]
 
 
-def test_a_method_whose_code_changed_is_refused_and_a_cut_run_of_it_begins_anew(runs, tmp_path, capsys):
+def test_a_method_whose_code_changed_is_refused_and_a_cut_run_of_it_begins_anew(runs, tmp_path, monkeypatch, capsys):
     asked = sweep_of(tmp_path, "--models", "mini", "--seeds", "1")
     assert command(asked) == 0
     run, mine = tmp_path / "mini/default/seed-1/model/2026-01-01/00-00-00", tmp_path / "mine.py"
     mine.write_text("old")
     config = json.loads((run / "config.json").read_text()) | {"code": {str(mine): sha256_of(mine)}}
     (run / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("tezukuri.train.study.hashes_of", lambda _: {str(mine): sha256_of(mine)})
     assert command(asked) == 0
     mine.write_text("new")
     assert command(asked) == 1 and f"{mine} changed since {run} learned with it" in capsys.readouterr().err
@@ -278,6 +279,7 @@ def test_data_that_change_while_runs_are_made_end_the_sweep(runs, tmp_path, monk
     file = tmp_path / "news.csv"
     file.write_text("text,label,split\n一,a,train\n二,b,train\n三,a,dev\n四,b,test\n")
     asked = sweep_of(tmp_path / "study", "--models", "mini", "--seeds", "2", data=str(file))
+    monkeypatch.setattr("tezukuri.train.study.LOOK_EVERY", -1.0)
     before, poll = file.read_text(), Run.poll
     monkeypatch.setattr(Run, "poll", lambda self: (file.write_text(before.replace("二", "五")), poll(self))[1])
     assert command(asked) == 1 and "texts, labels, votes or splits of news.csv changed" in capsys.readouterr().err
@@ -292,6 +294,8 @@ def test_a_model_whose_files_changed_is_refused(runs, tmp_path, monkeypatch, cap
         Path(name).mkdir()
         Path(name, "config.json").write_text("{}")
     assert command(sweep_of(tmp_path / "study", "--models", "one", "--seeds", "1")) == 0
+    assert command(sweep_of(tmp_path / "study", "--models", "two", "one", "--seeds", "1")) == 0
+    Path("two", "README.md").write_text("of no model")
     assert command(sweep_of(tmp_path / "study", "--models", "two", "one", "--seeds", "1")) == 0
     Path("two", "config.json").write_text('{"a": 1}')
     assert command(sweep_of(tmp_path / "study", "--models", "one", "--seeds", "2")) == 0 and len(runs.started) == 3

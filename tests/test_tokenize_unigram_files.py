@@ -121,8 +121,10 @@ def test_luke_adds_tokens_behind_the_pieces(tmp_path):
     assert ours.encode("駅<ent2>", special_tokens=True).ids[-2:] == [1603, 2]
     ours.save(tmp_path / "again")
     assert tokenizer_of(tmp_path / "again").special_ids == ours.special_ids
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "MLukeTokenizer"}')  # as the class adds them
+    assert tokenizer_of(folder).special_ids == ours.special_ids
     (folder / "added_tokens.json").write_text('{"<ent>": 1602, "<ent2>": 1603, "<a>": 1604}')
-    with pytest.raises(ValueError, match="the added token '<a>' is not special, and only a tokenizer"):
+    with pytest.raises(ValueError, match="the added token '<a>' is not special, and such ones are read"):
         tokenizer_of(folder)
     (folder / "added_tokens.json").write_text('{"<ent>": "1602"}')
     with pytest.raises(ValueError, match="the added token '<ent>' has the id '1602', which is no whole number from 0"):
@@ -195,8 +197,12 @@ NOT_READ = {
         "its post_processor does not lay a pair as A and then B",
     ),
     "type ids": (
-        lambda given: given["post_processor"]["pair"][2]["SpecialToken"].update(type_id=1),
-        "its post_processor gives type ids other than 0 up to a second text",
+        lambda given: given["post_processor"]["pair"][0]["SpecialToken"].update(type_id=1),
+        "its post_processor gives '<s>' the type id 1: before a second text only 0 is read",
+    ),
+    "type ids of the end": (
+        lambda given: given["post_processor"]["pair"][5]["SpecialToken"].update(type_id=0),
+        "its post_processor gives '</s>' the type id 0: behind a second text only that text's own is read",
     ),
     "added id": (lambda given: given["added_tokens"][4].update(id=7), "the added token '<mask>' has the id 7, where"),
     "added flag": (
@@ -239,7 +245,7 @@ def test_what_would_change_the_ids_is_refused_by_name(name, tmp_path):
         ),
         (
             {"added_tokens_decoder": {"1600": {"content": "<a>", "special": False}}},
-            "the added token '<a>' is not special, and only a tokenizer.json may have such",
+            "the added token '<a>' is not special, and such ones are read from the added_tokens of",
         ),
         ({"tokenizer_class": "AlbertTokenizer"}, "the ids of AlbertTokenizer are read from a tokenizer.json only"),
         ({"tokenizer_class": None}, "a .model needs one of XLMRobertaTokenizer, MLukeTokenizer, "),
@@ -254,8 +260,20 @@ def test_settings_that_cannot_be_kept_are_told(config, said, tmp_path):
 
 def test_a_token_that_is_cut_out_and_stands_in_the_settings_alone_is_refused(tmp_path):
     added = {"added_tokens_decoder": {"1600": {"content": "ＡＢＣ"}}}  # where nothing is said, it is not special
-    with pytest.raises(ValueError, match="the added token 'ＡＢＣ' is not special, and only a tokenizer"):
+    with pytest.raises(ValueError, match="the added token 'ＡＢＣ' is not special, and such ones are read"):
         tokenizer_of(folder_of(tmp_path, "tokenizer.json", json_model().encode(), FAST | added))
+
+
+def test_a_token_that_is_cut_out_stays_one_when_it_is_saved(tmp_path):
+    given = json.loads(json_model())
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    given["added_tokens"].append({"id": 1600, "content": "駅から", **flags})
+    folder = folder_of(tmp_path / "a", "tokenizer.json", json.dumps(given).encode(), FAST)
+    (folder / "added_tokens.json").write_text('{"駅から": 1600}')
+    ours = tokenizer_of(folder)
+    ours.save(tmp_path / "again")
+    ids = ours.encode("駅から近い").ids
+    assert 1600 in ids and list(tokenizer_of(tmp_path / "again").encode("駅から近い").ids) == list(ids)
 
 
 def test_a_folder_without_a_model_says_so(tmp_path):

@@ -58,8 +58,11 @@ def test_the_human_line_is_that_of_leaving_each_judge_out():
 def test_votes_tell_data_apart():
     """A run learns from them."""
     votes: list[dict[str, int] | None] = [None, {}, {"a": 2, "b": 1}, {"b": 1, "a": 2}, {"a": 1, "b": 2}]
-    hashes = [Dataset("x", ("a", "b"), [Example("1", "文", "a", "train", votes=own)]).sha256 for own in votes]
-    assert hashes[0] == hashes[1] != hashes[2] == hashes[3] != hashes[4]
+    data = [Dataset("x", ("a", "b"), [Example("1", "文", "a", "train", votes=own)]) for own in votes]
+    known = data[2].hashes
+    assert [one.differs_from(known) for one in data] == [True, True, False, False, True]
+    assert data[0].hashes == data[1].hashes == {"sha256": known["sha256"], "votes": ""}
+    assert not data[4].differs_from({"sha256": known["sha256"]}), "older runs do not tell"
 
 
 def test_texts_without_votes_are_counted_and_shares_of_nothing_are_none():

@@ -200,7 +200,7 @@ def check(given: Mapping[str, Any], refused: Mapping[str, tuple[Any, ...]], type
 def longest_of(given: Mapping[str, Any]) -> int | None:
     """The tokens that a text may have; None where that is not known."""
     longest = given.get("model_max_length")
-    return int(longest) if longest is not None and 0 < longest < UNLIMITED else None
+    return int(longest) if longest is not None and 1 <= longest < UNLIMITED else None
 
 
 def content(token: Any) -> str:

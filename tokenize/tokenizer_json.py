@@ -165,9 +165,13 @@ def template_of(given: dict[str, Any] | None) -> Template[str]:
     if single != [*before, TEXT, *after]:
         raise ValueError("its post_processor puts other tokens around one text than around a pair")
     second = texts[1]["type_id"]
-    types = [next(iter(part.values()))["type_id"] for name in ("single", "pair") for part in given[name]]
-    if types != [0] * (len(single) + b) + [second] * (len(pair) - b):
-        raise ValueError(
-            "its post_processor gives type ids other than 0 up to a second text, and that one's from it on"
-        )
+    # Tokens between the texts may have the type of either; they are given that of the first.
+    for name, start, end, wanted, where in (
+        ("single", 0, len(single), 0, "before a second text only 0"),
+        ("pair", 0, a + 1, 0, "before a second text only 0"),
+        ("pair", b, len(pair), second, "behind a second text only that text's own"),
+    ):
+        for part in [next(iter(part.values())) for part in given[name][start:end]]:
+            if (own := part["type_id"]) != wanted:
+                raise ValueError(f"its post_processor gives {part['id']!r} the type id {own}: {where} is read")
     return Template(tuple(before), tuple(between), tuple(after), second)

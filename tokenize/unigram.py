@@ -85,7 +85,10 @@ class UnigramTokenizer(Tokenizer):
         try:
             read = of_json(as_object, settings) if path.suffix == ".json" else of_model(content, settings)
             if lost := sorted(settings.plain - {*read.special_tokens.values(), *read.recipe.cut_out}):
-                raise ValueError(f"the added token {lost[0]!r} is not special, and only a tokenizer.json may have such")
+                raise ValueError(
+                    f"the added token {lost[0]!r} is not special, and such ones are read from the added_tokens of a "
+                    "tokenizer.json alone: write it there, or among additional_special_tokens"
+                )
             written = {path.name: content, "tokenizer_config.json": settings.as_json(read.special_tokens)}
             tokenizer = cls(read.recipe, read.special_tokens, read.template, settings.model_max_length, written)
         except ValueError as error:

@@ -100,6 +100,9 @@ CLASSES = {name: name for name in (*LAYOUTS, *ONLY_JSON)} | {
 }
 
 
+OWN = {"MLukeTokenizer": ("<ent>", "<ent2>")}  # special tokens that a class adds whatever its files say
+
+
 @dataclass
 class Settings:
     """What the files beside the pieces say."""
@@ -139,25 +142,32 @@ class Settings:
         """Added tokens that are not special: they are cut out of a text before all else."""
         decoder = self.given.get("added_tokens_decoder")
         if decoder is None:  # added_tokens.json, which does not tell
-            extra = self.given.get("additional_special_tokens") or []
-            return set(self.added) - {content(token) for token in [*map(self.given.get, TOKENS), *extra]}
+            named = [token_of(self.given[name]) for name in TOKENS if self.given.get(name) is not None]
+            return set(self.added) - {*named, *self.extra, *OWN.get(self.tokenizer_class, ())}
         return {content(token) for token in decoder.values() if isinstance(token, dict) and not token.get("special")}
+
+    @property
+    def extra(self) -> list[str]:
+        """Special tokens without a name of their own."""
+        names = ("additional_special_tokens", "extra_special_tokens")  # the latter since transformers 5
+        lists = [self.given[name] for name in names if isinstance(self.given.get(name), list)]
+        return [token_of(token) for one in lists for token in one]
 
     def special_tokens(self, defaults: Mapping[str, str] | None = None) -> dict[str, str]:
         """By name: those that are named, over the defaults; the others by themselves."""
         found = {name: token_of(self.given[name]) for name in TOKENS if self.given.get(name) is not None}
-        extra = map(token_of, self.given.get("additional_special_tokens") or [])
         plain = self.plain
         added = [token for token in self.added if token not in plain]
-        return dict(defaults or {}) | found | {token: token for token in [*added, *extra]}
+        return dict(defaults or {}) | found | {token: token for token in [*added, *self.extra]}
 
     def as_json(self, special_tokens: Mapping[str, str]) -> bytes:
         """The contents of a tokenizer_config.json that is read as these settings."""
         written = self.given | {"tokenizer_class": self.tokenizer_class}
         written |= {name: token for name, token in special_tokens.items() if name in TOKENS}
         if self.added and "added_tokens_decoder" not in self.given:
+            plain = self.plain
             written["added_tokens_decoder"] = {
-                str(i): {"content": token, "special": True} for token, i in self.added.items()
+                str(i): {"content": token, "special": token not in plain} for token, i in self.added.items()
             }
         return (json.dumps(written, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
 

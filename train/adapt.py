@@ -75,8 +75,6 @@ class AdaptPlan(Plan):
         for name in ("tokenizer", "reset_head", "classifier_dropout"):
             if getattr(self, name):
                 raise ValueError(f"{name} is not for an encoder, which has its own tokenizer and no head: leave it out")
-        if self.language != "en":
-            raise ValueError("the page of adapt is in English alone: leave the language out")
         name, told = split_name(self.task or Similarity.name)
         if name != Similarity.name:
             raise ValueError(f"an encoder is adapted by the task {Similarity.name}, not by {name}: leave --task out")
@@ -128,9 +126,10 @@ def adapt(
     guards = [Guard.load(told) for told in dict.fromkeys(plan.guard or ())]
     if twice := next((name for name, n in Counter(guard.name for guard in guards).items() if n > 1), None):
         raise ValueError(f"the guard {twice} is given twice, from two files: leave one out")
-    for guard in guards:
-        for note in guard.notes:
-            print(f"note    {note}")
+    for note in [note for guard in guards for note in guard.notes]:
+        print(f"note    {note}")
+    if plan.language != "en":
+        print("note    adapt.html is in English alone")
     terms = terms_of(plan)
     near = list(plan.near or terms[:: max(1, len(terms) // 3)][:3])
     plan = plan.whole_paths().with_own_folder()

@@ -22,7 +22,7 @@ KEEP_EVERY = 300.0  # seconds between two checkpoints within an epoch
 class BeginAnewError(ValueError):
     """A run can never go on from its checkpoint."""
 
-    status = 3  # of the command
+    exit_status = 65  # of the command: EX_DATAERR of sysexits.h
 
 
 def save_checkpoint(
@@ -75,6 +75,8 @@ def load_checkpoint(
     require_whole(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError) as error:
+        raise ValueError(f"{path} cannot be read ({first_line(error)}): see to its disk, or to memory") from error
     except Exception as error:  # torch.load raises many kinds of errors for a broken file
         raise BeginAnewError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
     try:
@@ -83,10 +85,11 @@ def load_checkpoint(
             for group, own in zip(before["param_groups"], optimizer.param_groups, strict=True):
                 group |= {name: own[name] for name in ("lr", "capturable") if name in own}  # for graphs or not, as now
             optimizer.load_state_dict(before)
+    except torch.OutOfMemoryError:  # is a RuntimeError too
+        raise
     except (RuntimeError, ValueError, KeyError) as error:  # other names or shapes
-        raise BeginAnewError(
-            f"{path} is of another model, or another version of this code: start the run anew"
-        ) from error
+        what = f"{path} is of another model, or another version of this code"
+        raise BeginAnewError(f"{what}: start the run anew") from error
     scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"])
     if torch.cuda.is_initialized() and state["random_cuda"] is not None:
@@ -104,6 +107,8 @@ def require_whole(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): see to its disk and its permissions") from error
     except Exception as error:  # zipfile, too, raises many kinds
         raise BeginAnewError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
     if damaged is not None:

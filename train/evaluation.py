@@ -23,7 +23,7 @@ from ..eval.predict import Scorer, how_to_cut
 from ..eval.report import write_report
 from ..eval.runs import circumstances, new_run, write_json, write_jsonl
 from ..eval.tasks.metrics import softmax
-from ..eval.tasks.table import require_labels, task_of_model
+from ..eval.tasks.table import require_labels, task_for, task_of_model
 from ..model.int8 import COSTS, costs
 from ..model.precision import PRECISIONS, name_of
 from ..model.ranks import rank
@@ -180,14 +180,18 @@ def seen_before(plan: EvaluationPlan, examples: Sequence[Example]) -> list[str]:
             continue
         try:
             before = Plan.of_run(config)
-            learned = before.read_data()
-        except ValueError:  # of another version of this code
+            learned = replace(before, data_path=plan.data_path or before.data_path).read_data()
+            learned = task_for(before.task, learned).prepared(learned)
+            known = {example.id for example in learned.split("train")}
+        except (ValueError, OSError):  # of another version of this code, or of files that are gone
             continue
-        known = {example.id for example in learned.split("train")}
+        if learned.differs_from(config["data"]):  # others are there now
+            continue
         if n := sum(example.id in known for example in examples):
             aside = next((name for name in ("test", "dev") if any(e.split == name for e in learned.examples)), "")
             told = [f"--split {aside}"] if aside and not (before.fold and aside == "dev") else []
-            told += [f"--split-seed {before.split_seed}"] if told and before.split_seed != plan.split_seed else []
+            other_seed = learned.drawn and before.split_seed != plan.split_seed
+            told += [f"--split-seed {before.split_seed}"] if told and other_seed else []
             told += ["--dev-split last-fifth"] if told and before.last_fifth and not plan.last_fifth else []
             others = f": {' '.join(told)} has others" if told else ""
             return [SEEN.format(n=n, all=len(examples), run=folder) + others]

@@ -149,11 +149,12 @@ def run_plan(
     if model.classifier.use == "encode":
         vectors, settings = how_vectors_come(loaded, plan, settings)
         task.prefix = vectors.before(None)
-        if vectors.prompts and not task.prefix:
-            names = ", ".join(map(repr, vectors.prompts))
-            print(f"note    the model has the prompts {names}, and none by default: texts are learned without one")
+        named = [repr(name) for name, prompt in vectors.prompts.items() if prompt]
+        if named and not task.prefix:
+            told = f"the model has the prompts {', '.join(named)}, and none by default"
+            print(f"note    {told}: texts are learned without one")
         rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-        if task.twice and not any(getattr(model.config, name, 0.0) for name in rates):
+        if task.twice and not settings.regularizers and not any(getattr(model.config, name, 0.0) for name in rates):
             print("note    without dropout a text and its pair, which is itself, have the same vector: nothing differs")
     task.batch_size = settings.batch_size
     run = Run(Path(), plan, settings, data, task, model, loaded.tokenizer, vectors=vectors)
@@ -181,6 +182,8 @@ def run_plan(
 def ready(plan: Plan, data: Dataset) -> tuple[Task, Dataset, Settings]:
     """The task, the data as it is learned from them, and the recipe; ValueError for what no run could do."""
     task = task_for(plan.task, data)
+    if why := task.unmeant(data):
+        raise ValueError(why)
     data = task.prepared(data)
     check_data(plan.method, data)
     settings = plan.settings(task, voted=task.classes and any(example.votes for example in data.split("train")))
@@ -364,11 +367,11 @@ def begin(
         "truncated_share": {name: split.encodings.truncated_share for name, split in splits.items()},
         "bad_rows": len(data.bad_rows),
         "notes": notes,
-        "sha256": data.sha256,
+        **data.hashes,
     }
     device = next(run.model.parameters()).device
     precision = name_of(choose_precision(run.settings.precision, device))
-    if resume and read_json(resume / "config.json")["data"]["sha256"] != facts["sha256"]:
+    if resume and data.differs_from(read_json(resume / "config.json")["data"]):
         what = f"texts, labels, votes or splits of {data.name} changed"
         raise BeginAnewError(f"the data is not what {resume} began with: {what}")
     # The folder, with its configuration.
@@ -378,7 +381,7 @@ def begin(
         folder = new_run(Path(plan.output_dir), plan.model)
         if in_memory:
             run.plan = plan = keep_data(in_memory, plan, folder / "data.jsonl", run.task)
-            facts["sha256"] = run.task.prepared(plan.read_data()).sha256  # as a resumed run reads them
+            facts |= run.task.prepared(plan.read_data()).hashes  # as a resumed run reads them
         config: dict[str, Any] = {"options": asdict(plan), "settings": asdict(run.settings), "data": facts}
         config["precision"] = precision
         config["regularizers"] = {regularizer.name: regularizer.values for regularizer in regularizers}

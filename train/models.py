@@ -4,7 +4,8 @@
 name = "xlm-roberta-base"      # of the hub, or a folder
 revision = "main"              # optional, as all that follows: branch, tag or commit of the hub
 tokenizer = "SentencePiece"    # for readers
-parameters = 278e6             # for `aggregate`, where a table of runs does not tell
+group = "200 M and more"       # likewise
+parameters = 278e6             # of the lists here: for tables of runs that do not tell
 """
 
 import os
@@ -18,7 +19,7 @@ from ..data.dataset import DataError
 from ..weights.find import SHIPPED
 
 LISTS = {"hpprc": Path(__file__).with_name("models.toml")}
-KEYS: dict[str, Any] = {"name": str, "revision": str, "tokenizer": str, "parameters": float}
+KEYS: dict[str, Any] = {"name": str, "revision": str, "tokenizer": str, "group": str, "parameters": int | float}
 
 
 def models_of(given: Sequence[str]) -> list[str]:
@@ -93,7 +94,7 @@ def model_of(written: dict[str, Any]) -> str:
         if key not in KEYS:
             raise KeyError(key, f"{key!r} is not known; a model has {', '.join(KEYS)}")
         if not isinstance(value, KEYS[key]) or not str(value).strip():
-            wanted = "a text in quotes" if KEYS[key] is str else "a number with a point or an exponent, 1.1e8"
+            wanted = "a text in quotes" if KEYS[key] is str else "a number"
             raise KeyError(key, f"{key} is {value!r}: write {wanted}")
     if "name" not in written:
         raise KeyError("name", 'this model has no name: write name = "…"')

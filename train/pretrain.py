@@ -85,6 +85,7 @@ def run_pretraining(plan: PretrainingPlan, resume: Path | None = None) -> Path:
     loaded = make(plan)
     model = loaded.model.to(device)
     settings = replace(settings, max_length=min(settings.max_length, most_tokens(model)))
+    print(f"text    {', '.join(plan.text)}")
     texts = {text: sha256_of(Path(text)) for text in dict.fromkeys(plan.text) if Path(text).is_file()}
     before = read_json(resume / "config.json").get("texts", texts) if resume else texts  # older runs do not tell
     if changed := [text for text in texts if before.get(text) != texts[text]]:

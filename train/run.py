@@ -97,7 +97,7 @@ class Run:
         data = plan.read_data()
         task = task_for(plan.task, data)
         data = task.prepared(data)
-        if data.sha256 != config["data"].get("sha256", data.sha256):  # which older runs do not tell
+        if data.differs_from(config["data"]):
             told = f"texts, labels, votes or splits of {data.name} are not those that {folder} began with"
             logging.getLogger("tezukuri").warning("%s: it may have learned from what is dev or test now", told)
         apart = task.labels if task.head.use == "encode" else None  # which the folder of an encoder does not name

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,13 +26,14 @@ from ..eval.study.study import BASELINE
 from ..eval.tasks.table import TASKS, kind_of_labels, split_name
 from ..weights.files import read_json, sha256_of
 from ..weights.find import SHIPPED, find
+from ..weights.sentences import NORMALIZE, POOLING
 from .checkpoint import FILE as CHECKPOINT
 from .checkpoint import BeginAnewError
 from .models import parted
 from .places import Place, Process
 from .plan import Plan
 from .regularizers.shelf import regularizers_of
-from .regularizers.trust import changed_code
+from .regularizers.trust import changed_code, hashes_of
 
 if sys.platform != "win32":
     import fcntl
@@ -49,6 +50,7 @@ SAME = (
     "encoding", "classes", "merge_labels", "split_seed", "dev_split", "bad_rows", "task",
 )  # fmt: skip
 READ = (".safetensors", ".bin", ".json", ".txt", ".model")  # what may be read of a model's folder
+LOOK_EVERY = 60.0  # seconds between two looks at the data
 PLAIN = "default"  # the method that is none: finetune, with the regularizers of its recipe
 CELL = "cell.json"  # in the folder of a cell: which it is
 FAILED = "failed.txt"  # in the folder of a cell: why its run failed
@@ -104,24 +106,29 @@ def begin(study: Study, methods: Sequence[str]) -> None:
     if study.folder.exists() and not study.folder.is_dir():
         raise ValueError(f"{study.folder} is a file: choose another --study")
     common: dict[str, Any] = {"finetune": list(study.finetune), "soup": study.soup, "folds": study.folds}
-    common |= {"judge_train": study.judge_train, "data": data.sha256}
+    common |= {"judge_train": study.judge_train, **data.hashes}
     file, files = study.folder / "study.json", hashes_of_files(study, methods)
     study.folder.mkdir(parents=True, exist_ok=True)
     # What older studies do not tell is taken to be the same.
-    before = common | {"files": {}, "models": {}} | ({"folds": 0} | read_json(file) if file.is_file() else {})
-    known: dict[str, str] = before.pop("models") | before.pop("files")
-    if before | {"data": data.sha256} != common:
+    before = common | {"files": {}} | ({"folds": 0} | read_json(file) if file.is_file() else {})
+    before["sha256"] = before.pop("data", before["sha256"])
+    before.pop("models", None)  # hashes of other files
+    known: dict[str, str] = before.pop("files")
+    if before | data.hashes != common:
         who = "compare" if before["judge_train"] else "sweep"
         others = ["--soup"] * before["soup"] + [f"{before['folds']} folds"] * bool(before["folds"])
         started = " and ".join([repr(shlex.join(before["finetune"])), *others])
         raise ValueError(f"the runs in {study.folder} were started by {who} with {started}: choose another --study")
-    refuse_other_data(study, data, before["data"])
+    refuse_other_data(study, data, before)
     if changed := [name for name in files if known.get(name, files[name]) != files[name]]:
         what = f"{changed[0]} changed since runs in {study.folder} began with it"
         raise ValueError(f"{what}: choose another --study, or put it back")
     for cell in cells(study, methods):
-        if (run := finished_run(study, cell)) and (code := changed_code(run)):
-            what = f"{code} changed since {run} learned with it"
+        run, plan = finished_run(study, cell), study.plan_of(arguments_of(study, cell.method, cell.model))
+        learned = read_json(run / "config.json").get("code") if run else None  # wherever the file lay
+        now = hashes_of(plan.settings().regularizers) if learned else {}
+        if changed := [file for file, own in now.items() if own not in (learned or {}).values()]:
+            what = f"{changed[0]} changed since {run} learned with it"
             raise ValueError(f"{what}: choose another --study, put it back, or remove the runs of {cell.method}")
     content = common | {"files": known | files}
     if not file.is_file() or read_json(file) != content:
@@ -142,7 +149,8 @@ def hashes_of_files(study: Study, methods: Sequence[str]) -> dict[str, str]:
         if name in SHIPPED or not path.exists():
             continue
         folder = find(name, weights=False).folder if path.is_dir() else path.parent
-        files = [file for file in folder.rglob("*") if file.suffix in READ] if path.is_dir() else [path]
+        own = [*folder.iterdir(), folder / POOLING, folder / NORMALIZE]
+        files = [file for file in own if file.suffix in READ and file.is_file()] if path.is_dir() else [path]
         told = "".join(f"{file.relative_to(folder)} {sha256_of(file)}\n" for file in sorted(files))
         found[name] = sha256(told.encode()).hexdigest()
     return found
@@ -153,9 +161,9 @@ def data_of(study: Study) -> Dataset:
     return replace(study.plan_of(study.finetune), fold=f"1/{study.folds}" if study.folds else None).read_data()
 
 
-def refuse_other_data(study: Study, data: Dataset, known: str) -> None:
-    """ValueError for data of another hash than what the study began with."""
-    if data.sha256 != known:
+def refuse_other_data(study: Study, data: Dataset, known: Mapping[str, Any]) -> None:
+    """ValueError for data of other hashes than the study began with."""
+    if data.differs_from(known):
         what = f"texts, labels, votes or splits of {data.name} changed"
         raise ValueError(f"the data is not what the runs in {study.folder} learn: {what}: choose another --study")
 
@@ -255,7 +263,6 @@ def start(study: Study, cell: Cell) -> Process | None:
         lock(output)
         if finished_run(study, cell):
             return None
-        refuse_other_data(study, data_of(study), read_json(study.folder / "study.json")["data"])  # as hours go by
         run = run_folder(folder)
         (folder / FAILED).unlink(missing_ok=True)
         if run and (run / CHECKPOINT).is_file() and not changed_code(run):
@@ -317,8 +324,16 @@ def run_all(study: Study, methods: Sequence[str], write: Callable[[], None]) -> 
     print(f"study   {n} runs{part}, of which {n - len(waiting)} are finished; {study.place.told}", flush=True)
     at_work: dict[Cell, Process] = {}
     begun, made, told = time.monotonic(), 0, False
+    looked, known = begun, read_json(study.folder / "study.json")
     try:
         while waiting or at_work:
+            # The data may change in the hours that this takes.
+            if waiting and len(at_work) < study.place.slots and time.monotonic() - looked > LOOK_EVERY:
+                looked, data = time.monotonic(), None
+                with suppress(OSError, ValueError):  # which a run tells better
+                    data = data_of(study)
+                if data:
+                    refuse_other_data(study, data, known)
             # Start runs.
             for cell in list(waiting):
                 if len(at_work) == study.place.slots:
@@ -365,7 +380,7 @@ def settle(study: Study, cell: Cell, code: int | None) -> str:
         scores = [(split, row.get(f"{split}_{best}")) for split in ("dev", "test")]
         told = ", ".join(f"{split} {best} {score:.4f}" for split, score in scores if score is not None)
         return f"finished  {cell.folder}  {told}"
-    if code == BeginAnewError.status and (stopped := run_folder(folder)):
+    if code == BeginAnewError.exit_status and (stopped := run_folder(folder)):
         (stopped / CHECKPOINT).unlink(missing_ok=True)  # so that the next start begins it anew
     reason = why_failed(code, folder / "output.txt")
     write_whole(folder / FAILED, f"{reason}\n")
@@ -379,8 +394,8 @@ def row_of(cell: Cell, run: Path) -> dict[str, Any]:
     for split, file in (("dev", run / "val-metrics.json"), ("test", run / "test-metrics.json")):
         scores = read_json(file) if file.is_file() else {}
         row |= {f"{split}_{name}": score for name, score in scores.items() if isinstance(score, float | None)}
-    row["epochs"] = len(read_log(run)) - 1
-    return row | {"seconds": sum(epoch["seconds"] or 0 for epoch in read_log(run)), "run": str(run)}
+    log = read_log(run)
+    return row | {"epochs": len(log) - 1, "seconds": sum(epoch["seconds"] or 0 for epoch in log), "run": str(run)}
 
 
 def best_of(run: Path) -> str:

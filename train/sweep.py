@@ -47,21 +47,24 @@ def sweep(study: Study) -> str:
         where = " (failed.csv)" if failed else ""
         text += f"\nOf {len(grid)} runs {len(failed)} failed{where}, and {made} are not made yet: "
         text += "means are of those that are finished.\n"
-    text += f"\nNo run keeps its model. What is best on dev is trained by `{best_command(study, rows, best)}`.\n"
+    text += f"\nNo run keeps its model.{best_command(study, rows, best)}\n"
     write_whole(study.folder / "sweep.md", text)
     return text
 
 
 def best_command(study: Study, rows: Sequence[dict[str, Any]], best: str) -> str:
-    """The command that trains the first row of `means` once more."""
+    """A sentence with the command that trains the first row of `means` once more."""
     grouped: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
         if (score := row.get(f"dev_{best}")) is not None:
             grouped.setdefault((row["model"], row["method"], row["lr"]), []).append(score)
+    if not grouped:
+        return ""
     sign = -1 if best in Task.falling else 1
     model, method, lr = max(grouped, key=lambda key: sign * mean(grouped[key]))
     arguments = arguments_of(study, method, model if study.models else "")
-    return f"tezukuri finetune {shlex.join([*arguments, '--lr', f'{lr:g}'])}"
+    arguments += ["--lr", str(lr)] if study.lrs else []
+    return f" What is best on dev is trained by `tezukuri finetune {shlex.join(arguments)}`."
 
 
 def rows_of(study: Study, methods: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 
 from ..tokenize.kinds import files_of
 from .files import CheckpointError, Files, first_line, with_weights
-from .sentences import LAYOUT, MODULES
+from .sentences import ENCODER, LAYOUT, MODULES, OLDER
 
 # Models whose main branch holds no safetensors, and the revision that does.
 DEFAULT_REVISIONS = {
@@ -50,6 +50,8 @@ def download(repository: str, revision: str | None, weights: bool, vectors: bool
     unknown = []
     for name in (*(LAYOUT if vectors else ()), *SETTINGS_FILES):
         if name in LAYOUT[1:] and not (config.parent / MODULES).is_file():
+            continue
+        if name in OLDER and (config.parent / ENCODER).is_file():
             continue
         try:
             fetch(repository, name, commit)

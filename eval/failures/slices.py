@@ -331,7 +331,7 @@ def gold_rules(texts: Sequence[Text]) -> list[Rule]:
     scores = [float(text.gold) for text in texts]
     edges = np.unique(np.linspace(min(scores), max(scores), 5)).tolist()
     whole = max(len(f"{abs(edge):.0f}") for edge in edges)  # digits, of which none is left out
-    for digits in range(max(3, whole), 18):
+    for digits in range(max(3, whole), max(18, whole + 1)):
         names = [f"{edge:.{digits}g}" for edge in edges]
         if len(set(names)) == len(names):
             break

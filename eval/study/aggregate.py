@@ -302,7 +302,7 @@ def of_letters(one: Table) -> list[str]:
     found = [sentence]
     if 2 * len(one.pairs) / one.draws >= ALPHA:
         found.append(f"Of so many pairs none can be told apart: that would take more than {one.draws:,} draws.")
-    if len({run.labels for chosen in one.best for run in chosen.runs}) > 1:
+    if len({frozenset(run.labels) for chosen in one.best for run in chosen.runs}) > 1:
         found.append("Not all runs have the same labels, of which macro-F1 is the mean: theirs is not quite one score.")
     return found
 

@@ -164,14 +164,15 @@ def runs_of_table(path: Path) -> tuple[list[Made], list[str]]:
             message names the line.
     """
     opened = open_table(path)
-    if twice := [name for name, n in Counter(opened.columns).items() if n > 1]:
+    named = [name for name in opened.columns if name.strip()]
+    if twice := [name for name, n in Counter(named).items() if n > 1]:
         raise ValueError(f"{path}:1: there are two columns {twice[0]!r}: leave one out")
     if "seeds" in opened.columns:
         raise ValueError(f"{path}:1: its rows are means over seeds (column 'seeds'): give all.csv, of all runs")
     if missing := [name for name in NEEDED if name not in opened.columns]:
         raise ValueError(f"{path}:1: no column {missing[0]!r}; a table of runs has {listed(NEEDED)}")
     known = ("model_name", *NUMBERS, "test", "other", "fold", "run")
-    more = [name for name in opened.columns if name not in known]
+    more = [name for name in named if name not in known]
     runs = []
     for line, raw in opened.records:
         if line == 1 or not raw.strip():
@@ -199,8 +200,15 @@ def runs_of_table(path: Path) -> tuple[list[Made], list[str]]:
         runs.append(Made(model, values, test, str(path.resolve()), f"{path}:{line}", other, fold=fold))
     if not runs:
         raise ValueError(f"{path} has no runs below its header")
-    settings = [f"columns of {path.name} are taken for settings: {listed(more)}"] if more else []
-    return runs, opened.notes + settings
+    # A column of one's own is a setting, but for one that is another in each row, as a date may be.
+    single = [name for name in more if len({run.settings.get(name) for run in runs}) == len(runs) > 1]
+    for run in runs:
+        for name in single:
+            run.settings.pop(name, None)
+    notes = [f"the column {name} of {path.name} is not read, since it is another in each row" for name in single]
+    if taken := [name for name in more if name not in single]:
+        notes.append(f"columns of {path.name} are taken for settings: {listed(taken)}")
+    return runs, opened.notes + notes
 
 
 def without_repeated(runs: Sequence[Made]) -> tuple[list[Made], list[str]]:

@@ -73,8 +73,9 @@ class Similarity(Task):
         low, high, draws = told.pop("low", None), told.pop("high", None), told.pop("pairs", None)
         of_classes, scored = isinstance(train[0].label, str), train[0].label is not None
         paired = any(e.pair is not None for e in data.examples)
-        kinds = ((e, (e.label is not None, isinstance(e.label, str))) for e in data.examples)
-        odd = next((e for e, kind in kinds if kind != (scored, of_classes)), None)
+        # Only beside classes may texts that are judged lack them: they are left out.
+        some = [e for e in data.examples if e.split == "train" or e.label is not None or not of_classes]
+        odd = next((e for e in some if (e.label is not None, isinstance(e.label, str)) != (scored, of_classes)), None)
         if odd:
             raise ValueError(f"{data.name} has labels of two kinds, {train[0].label!r} and {odd.label!r}: give one")
         if paired and of_classes:
@@ -87,11 +88,6 @@ class Similarity(Task):
             )
         if of_classes and not data.named:
             refuse_numbers(data)
-            if all(re.fullmatch(r"-?\d+(\.0)?", e.label) for e in train):
-                raise ValueError(
-                    f"labels of {data.name} are numbers, such as {train[0].label}, of single texts: name the column of "
-                    "second texts (--pair-column), or, where they are names of classes, all of them (--classes)"
-                )
         if draws is not None and (draws < 1 or not of_classes):
             raise ValueError(
                 f"pairs is {draws}; it must be at least 1" if of_classes else f"{data.name} has no classes to draw "
@@ -114,7 +110,8 @@ class Similarity(Task):
         if unlike and task.loss != "ranking":
             raise ValueError(f"texts that are unlike are for the loss ranking, and not for {task.loss}")
         if not scored and paired and not unlike:
-            for side, texts in (("text", {e.text for e in train}), ("second text", {e.pair for e in train})):
+            pairs = {e.text if e.pair is None else e.pair for e in train}
+            for side, texts in (("text", {e.text for e in train}), ("second text", pairs)):
                 if len(texts) == 1:
                     raise ValueError(f"all pairs of {data.name} have the same {side}: there is none to rank it above")
         if of_classes:
@@ -131,9 +128,19 @@ class Similarity(Task):
             task.best, task.select, task.twice = "loss", "last", True
         return task
 
+    def unmeant(self, data: Dataset) -> str:
+        """Classes that are whole numbers, and were not named: they may be scores whose second texts were forgotten."""
+        labels = [str(e.label) for e in data.examples] if self.draws and not data.named else ["x"]
+        if not all(re.fullmatch(r"-?\d+(\.0)?", label) for label in labels):
+            return ""
+        return (
+            f"labels of {data.name} are numbers, such as {labels[0]}, of single texts: name the column of second texts "
+            "(--pair-column), or, where they are names of classes, all of them (--classes)"
+        )
+
     def prepared(self, data: Dataset) -> Dataset:
-        """Pairs are drawn from classes, and a text without label or pair is its own pair. ValueError for classes where
-        none of them were learned."""
+        """Pairs are drawn from classes, where texts without one are left out; else a text without label or pair is its
+        own pair. ValueError for classes of pairs, or where none were learned."""
         of_classes = any(isinstance(e.label, str) for e in data.examples)
         if of_classes and not self.draws:
             raise ValueError(
@@ -148,7 +155,8 @@ class Similarity(Task):
             examples = pairs_of_classes(own, self.draws, SEED)
             notes.append(f"{len(own):,} texts of classes became {len(examples):,} pairs (seed {SEED})")
             alone = len(data.examples) - len(own)
-            notes += [f"{alone:,} texts without a class are left out"] * bool(alone)
+            left = f"{alone:,} text{' without a class is' if alone == 1 else 's without a class are'} left out"
+            notes += [left] * bool(alone)
         else:
             examples = [replace(e, pair=e.text) if e.pair is None and e.label is None else e for e in data.examples]
             alone = sum(e.pair is None and e.label is None for e in data.examples)

@@ -57,6 +57,10 @@ class Task(ABC):
         """`labels_are`, unless it depends on the columns of a file: whether those of a pair and a label are named."""
         return cls.labels_are
 
+    def unmeant(self, data: Dataset) -> str:
+        """Why data that could be learned from are hardly meant for it; empty where they may be."""
+        return ""
+
     def prepared(self, data: Dataset) -> Dataset:
         """The data as the task is learned from them."""
         return data

@@ -31,6 +31,7 @@ from tezukuri.scripts.command import command_line
 from tezukuri.scripts.command import main as command
 from tezukuri.scripts.options import label_list, plan_of
 from tezukuri.train import finetune
+from tezukuri.train.checkpoint import BeginAnewError
 from tezukuri.train.plan import Plan
 
 LABELS = ("negative", "normal", "positive")
@@ -327,8 +328,11 @@ def test_what_cannot_be_resumed_is_told(run, tmp_path, capsys):
     told = json.loads((other / "config.json").read_text())
     told["data"]["sha256"] = "0"
     (other / "config.json").write_text(json.dumps(told))
-    assert command(["finetune", "--resume", str(other)]) == 1
+    assert command(["finetune", "--resume", str(other)]) == BeginAnewError.exit_status
     assert "the data is not what" in capsys.readouterr().err
+    shutil.copy(run / "config.json", other)
+    assert command(["finetune", "--resume", str(other)]) == BeginAnewError.exit_status
+    assert "checkpoint.pt cannot be read" in capsys.readouterr().err
 
 
 def test_ones_own_table_with_bad_rows_and_other_labels(tmp_path, capsys):

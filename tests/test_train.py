@@ -314,6 +314,18 @@ def test_a_checkpoint_that_is_missing_or_broken_is_told(tmp_path):
         list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(), tmp_path, resume=True))
 
 
+def test_no_memory_for_a_checkpoint_says_nothing_against_it(tmp_path, monkeypatch):
+    for _ in zip(range(2), fine_tune(model_of(), TASK, TRAIN, DEV, settings(), tmp_path), strict=False):
+        pass
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        list(fine_tune(model_of(), TASK, TRAIN, DEV, settings(), tmp_path, resume=True))
+
+
 @pytest.mark.parametrize(
     ("select", "best"),
     [

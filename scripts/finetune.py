@@ -62,6 +62,8 @@ def what_next(run: Run) -> str:
         page = {f"failures {folder} --against RUN": "the page again, beside another run"}
     elif kind and not run.plan.report:
         page = {f"failures {folder}": "every mistake, on one page"}
+    if run.vectors:
+        page |= {f"embed --model {model} --file FILE.csv --output vectors.npy": "sentence vectors of texts of your own"}
     predict = f"predict --model {model} 文"
     if run.task.pairs:
         predict = f"predict --model {model} --file FILE.csv --text-column … --pair-column …"

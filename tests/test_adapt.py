@@ -110,6 +110,10 @@ def test_a_change_is_told_from_chance(monkeypatch):
         (["--model", "scratch"], "random weights know nothing that could be kept"),
         (["--task", "classify"], "by the task similarity, not by classify"),
         (["--method", "setfit"], "method setfit is for classes"),
+        (
+            ["--loss", "angular", "--task", "similarity:loss=cosine"],
+            "the loss is given twice, as cosine and as angular",
+        ),
         (["--loss", "nonsense"], "the loss 'nonsense' is not known; choose one of cosine"),
         (["--terms", "nowhere.txt"], "no such file"),
         (["--trust"], "trust is for a run that is resumed"),

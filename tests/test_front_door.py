@@ -87,6 +87,7 @@ def test_a_run_of_lists_knows_all_about_itself(run):
 
 def test_the_folder_alone_is_enough_for_the_page_and_the_classifier(run, capsys):
     again = tezukuri.Run.load(run.folder, "cpu")
+    assert again.scores == run.scores
     assert again.data.examples == run.data.examples and again.settings == run.settings and again.plan == run.plan
     page = again.page(language="ja")
     assert page == run.folder / "report.html" and "<html" in page.read_text(encoding="utf-8")

@@ -54,7 +54,11 @@ class AdaptPlan(Plan):
     )
     terms: str | None = option(None, "texts for the heat map, one a line (nine job titles)", ADAPTING, metavar="FILE")
     near: Sequence[str] | None = option(
-        None, "terms whose nearest texts are shown (three of them)", ADAPTING, names=True, metavar="TERMS"
+        None,
+        "terms whose nearest texts are shown, with commas between them (three of them)",
+        ADAPTING,
+        names=True,
+        metavar="TERMS",
     )
 
     command: ClassVar[str] = "adapt"
@@ -78,6 +82,8 @@ class AdaptPlan(Plan):
         name, told = split_name(self.task or Similarity.name)
         if name != Similarity.name:
             raise ValueError(f"an encoder is adapted by the task {Similarity.name}, not by {name}: leave --task out")
+        if self.loss and "loss" in told:
+            raise ValueError(f"the loss is given twice, as {told['loss']} and as {self.loss}: leave one out")
         told |= {"loss": self.loss} if self.loss else {}
         told |= {} if pairs is None else {"pairs": pairs}
         told |= dict(zip(("low", "high"), self.scale, strict=True)) if self.scale is not None else {}
@@ -241,5 +247,6 @@ def terms_of(plan: AdaptPlan) -> list[str]:
         print(f"data    {note}")
     found = list(dict.fromkeys(row.text.strip() for row in texts.rows if not row.reason))
     if len(found) < 2:
-        raise ValueError(f"{plan.terms} has {len(found)} different terms: a heat map needs two or more")
+        few = "one term" if found else "no terms"
+        raise ValueError(f"{plan.terms} has {few}: a heat map needs two different ones or more")
     return found

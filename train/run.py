@@ -110,8 +110,10 @@ class Run:
 
     @property
     def scores(self) -> dict[str, dict[str, float | None]]:
-        """split → score → value."""
-        return {split: dict(judgement.metrics) for split, judgement in self.judgements.items()}
+        """split → score → value: of what was judged, and of what the run's files tell."""
+        files = {split: self.folder / f"{'val' if split == 'dev' else split}-metrics.json" for split in SPLITS}
+        kept = {split: read_json(file) for split, file in files.items() if file.is_file()}
+        return kept | {split: dict(judgement.metrics) for split, judgement in self.judgements.items()}
 
     @cached_property
     def classifier(self) -> Classifier:

@@ -41,7 +41,8 @@ FILES = {
 }  # fmt: skip
 FLAGS = {
     finetune_script: """
-        --model --revision --tokenizer --reset-head --pooling --random-weights --hidden-dropout
+        --model --revision --tokenizer --reset-head --pooling --normalise --no-normalise --random-weights
+        --hidden-dropout
         --attention-dropout --classifier-dropout --attention --data --data-path --text-column --label-column
         --split-column --split-seed --dev-split --fold
         --bad-rows --leave-out --pair-column --choice-columns --task --id-column --encoding --classes --merge-labels

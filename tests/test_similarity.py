@@ -412,6 +412,17 @@ def test_data_in_memory_are_learned_and_read_again_as_they_were_given(tmp_path):
     assert tezukuri.evaluate((data["texts"], data["labels"]), **model).scores["examples"] == 40
 
 
+def test_vectors_have_length_1_unless_it_is_said(tmp_path):
+    pairs = [(f"{TITLES[i % 4]}{i}", f"{TITLES[i % 3]}{i}") for i in range(40)]
+    told = SHORT | {"texts": pairs, "labels": [i / 40 for i in range(40)], "output_dir": tmp_path}
+    for normalise in (None, False):
+        run = tezukuri.finetune(**told, normalise=normalise)
+        (length,) = np.linalg.norm(tezukuri.Encoder.load(run.folder / "model").encode(["医師"]), axis=1)
+        assert (abs(length - 1) < 1e-3) == (normalise is None)
+    with pytest.raises(ValueError, match="normalise is for sentence vectors, which the task similarity learns"):
+        tezukuri.finetune(**told | {"labels": ["a", "b"] * 20, "task": "classify"}, normalise=False)
+
+
 def test_what_is_judged_decides_what_is_measured(run, tmp_path, capsys):
     """A model of scored pairs on pairs without scores, and one of triples on scored pairs."""
     columns = {"text_column": "base", "pair_column": "ref"}

@@ -146,6 +146,8 @@ def run_plan(
     if not resume:
         settings = replace(settings, lr=plan.settings(task, hidden_size=model.config.hidden_size).lr)
     vectors = None
+    if model.classifier.use != "encode" and plan.normalise is not None:
+        raise ValueError("normalise is for sentence vectors, which the task similarity learns: leave it out")
     if model.classifier.use == "encode":
         vectors, settings = how_vectors_come(loaded, plan, settings)
         task.prefix = vectors.before(None)
@@ -216,7 +218,8 @@ def how_vectors_come(loaded: Loaded, plan: Plan, settings: Settings) -> tuple[Ve
     vectors = (loaded.folder and read_vectors(loaded.folder)) or Vectors()
     longest = settings.max_length if plan.max_length else vectors.max_length or settings.max_length
     longest = min(longest, settings.max_length, most_tokens(loaded.model))
-    vectors = replace(vectors, pooling=loaded.model.reads, max_length=longest)
+    normalise = vectors.normalise if plan.normalise is None else plan.normalise
+    vectors = replace(vectors, pooling=loaded.model.reads, normalise=normalise, max_length=longest)
     if settings.truncation == "head_tail":
         print("note    sentence-transformers cuts texts at the end: where head_tail cuts, its vectors differ")
     return vectors, replace(settings, max_length=longest)

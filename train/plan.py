@@ -242,6 +242,7 @@ class Plan(DataOptions):
         MODEL,
         choices=["first", "last", "mean"],
     )  # fmt: skip
+    normalise: bool | None = option(None, "for similarity: bring vectors to length 1, or not (model's own)", MODEL)
     random_weights: bool = option(False, "initialise all weights anew, to compare with", MODEL)
     hidden_dropout: float | None = option(None, "rate after each layer (model's own)", MODEL, metavar="P")
     attention_dropout: float | None = option(None, "rate on attention (model's own)", MODEL, metavar="P")

@@ -93,8 +93,7 @@ class Repository(NamedTuple):
             except DataError as error:
                 raise DataError(
                     f"{error}: get {path} from https://github.com/{self.owner} yourself (licence {licence}) and give "
-                    "its folder to finetune, evaluate or check_data as --data-path FOLDER (to adapt, for a guard, as "
-                    "--guard NAME=FOLDER)"
+                    "its folder to finetune, evaluate or check_data as --data-path FOLDER, or as a guard NAME=FOLDER"
                 ) from error
         return cache_folder() / folder
 

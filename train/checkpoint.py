@@ -1,5 +1,6 @@
 """Checkpoints: the whole state of a run in one file, of tensors and plain values (weights_only=True)."""
 
+import errno
 import shlex
 import sys
 import zipfile
@@ -107,9 +108,11 @@ def require_whole(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): see to its disk and its permissions") from error
     except Exception as error:  # zipfile, too, raises many kinds
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a damaged place in the file gives
+            raise ValueError(
+                f"{path} cannot be read ({error.strerror}): see to its disk and its permissions"
+            ) from error
         raise BeginAnewError(f"{path} cannot be read ({first_line(error)}): start the run anew") from error
     if damaged is not None:
         raise BeginAnewError(f"{path} is damaged ({damaged} differs from its checksum): start the run anew")

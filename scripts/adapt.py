@@ -33,8 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     if run.plan.save_model == "best":
         model = shlex.quote(str(run.folder / "model"))
         assert run.vectors
-        prompt = next((f" --prompt {name}" for name in DOCUMENT if name in run.vectors.prompts), "")  # as search has it
-        what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy{prompt}"]
+        what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy"]
+        if prompt := next((name for name in DOCUMENT if name in run.vectors.prompts), None):  # as search has it
+            what_next = [f"embed --model {model} --file FILE.csv --output vectors.npy --prompt {prompt}"]
         what_next += [f"search --model {model} --file FILE.csv 'QUERY'"]
         print("\nnext    " + "\n        ".join(f"{command_line()} {what}" for what in what_next))
     return 0

@@ -264,8 +264,7 @@ What `tezukuri adapt` makes of `small`'s sentence vectors, and what it costs the
 [benchmarks/similarity.py](../benchmarks/similarity.py), which is resumable; means ± standard deviations over seeds.
 Guards are the dev splits of the STS benchmark (Japanese, by machine, and English) and of JSTS: the cosine of two
 vectors against the judged similarity. "More than chance" is the bootstrap over pairs at 95 %. `small` reads English
-with the pieces that occur in Japanese text. All was measured with `small` as it was before it read reviews (without
-step 5 of [its card](../weights/small/README.md)).
+with the pieces that occur in Japanese text.
 """
 TUTORIAL = """A tutorial adapts a sentence encoder to the titles of jobs (Kapadia 2023, "Domain Adaption: Fine-Tune
 Pre-Trained NLP Models"): shared weights, angular similarity, squared error, Adam at 1e-5 with β₂ .9999, batches of 8,

@@ -88,10 +88,10 @@ def read_table(
                 f"{path} has {columns.count(named) or 'no'} columns named {named!r} for the {use}; its columns are "
                 f"{listed(columns)}: {advice}"
             )
-    used = Counter([*filter(None, wanted.values()), *choice_columns])
+    of_split, of_id = wanted["split"], wanted["id"]
+    used = Counter([*filter(None, (text_column, wanted["label"], pair_column)), *choice_columns])  # an id may be a text
     if twice := next((name for name, n in used.items() if n > 1), None):
         raise DataError(f"the column {twice!r} of {path} is named for two uses: name another one for one of them")
-    of_split, of_id = wanted["split"], wanted["id"]
     looks = {look(label) for label in labels or ()} if merge_labels else set()
 
     # The rows.

@@ -1,7 +1,7 @@
 """Make sentence vectors of the texts of a file.
 
-python scripts/embed.py --model small --file texts.csv --text-column text --output vectors.npy
-python scripts/embed.py --model small --file texts.txt --output vectors.parquet
+python scripts/embed.py --file texts.csv --text-column text --output vectors.npy
+python scripts/embed.py --model intfloat/multilingual-e5-small --file texts.txt --output vectors.parquet
 
 Beside vectors.npy, which has a row for each of the file's, vectors.csv tells their ids and texts, and vectors.json what
 `search --vectors` must know.

@@ -86,7 +86,7 @@ def add_classifier_options(options: argparse.ArgumentParser) -> None:
 
 def add_encoder_options(options: argparse.ArgumentParser) -> None:
     """Those of `embed` and `search`: the model, and the file with the texts."""
-    options.add_argument("--model", required=True, help="small, or the folder or hub id of an encoder")
+    options.add_argument("--model", default="small", help="the folder or hub id of an encoder (%(default)s)")
     options.add_argument("--revision", help="branch, tag or commit of the hub")
     options.add_argument("--file", required=True, help="the texts: .csv, .tsv or .jsonl; any other has a text a line")
     options.add_argument("--text-column", metavar="NAME", help="of a table or of JSON objects (text)")

@@ -1,8 +1,8 @@
 """Find the texts of a file that are most like a query.
 
-python scripts/search.py --model small --file corpus.csv --text-column review 駅に近いホテル 静かな部屋 -k 5
-python scripts/search.py --model small --file corpus.txt --queries queries.txt --output hits.jsonl
-python scripts/search.py --model small --file corpus.txt --vectors vectors.npy 駅に近いホテル
+python scripts/search.py --file corpus.csv --text-column review 駅に近いホテル 静かな部屋 -k 5
+python scripts/search.py --file corpus.txt --queries queries.txt --output hits.jsonl
+python scripts/search.py --file corpus.txt --vectors vectors.npy 駅に近いホテル
 """
 
 import argparse

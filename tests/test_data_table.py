@@ -236,6 +236,13 @@ def test_bad_rows_of_jsonl(tmp_path: Path, row: str | bytes, reason: str) -> Non
     assert line == 2 and found.startswith(reason)
 
 
+def test_a_column_has_one_use_but_for_an_id(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "text,label\na,x\nb,y\n")
+    with pytest.raises(DataError, match=r"the column 'text' of .* is named for two uses"):
+        load(path, pair_column="text")
+    assert load(path, id_column="text").examples[0].id == "a"
+
+
 def test_half_a_surrogate_pair_in_a_list_makes_a_row_bad(tmp_path: Path) -> None:
     """It could be written into no file of the run."""
     path = written(tmp_path / "a.jsonl", '{"text": "a", "label": ["x", "\\ud83d"]}\n{"text": "b", "label": ["x"]}\n')

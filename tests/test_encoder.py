@@ -304,6 +304,15 @@ def test_a_table_of_the_same_name_is_not_replaced(table, folder, capsys):
     assert embed(folder, "--output", "v.npy") == embed(folder, "--output", "v.npy") == 0  # its own are
 
 
+def test_without_a_model_it_is_small(table, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("tezukuri.eval.encoder.Encoder.load", lambda model, *_, **__: asked.append(model) or {}["end"])
+    for name in (["embed", "--output", "vectors.npy"], ["search", "駅"]):
+        with pytest.raises(KeyError):
+            command([*name, "--file", "corpus.csv", "--text-column", "review"])
+    assert asked == ["small", "small"]
+
+
 def test_bad_rows_are_named_and_only_skipped_when_asked(table, folder, capsys):
     Path("corpus.jsonl").write_text('{"text": "駅"}\n{"text": 3}\n{"text": \n', encoding="utf-8")
     options = ("embed", "--model", folder, "--file", "corpus.jsonl", "--output", "v.npy", "--bad-rows")

@@ -376,6 +376,8 @@ loss = vector_head("ranking")(4, 3).loss(texts @ weights, torch.cat([torch.ones(
 loss.backward()
 ranks.sum_over_ranks([loss.detach(), weights.grad])
 torch.save([loss.detach(), weights.grad], f"{sys.argv[1]}-{sys.argv[2]}")
+torch.distributed.barrier()  # one that ends early would break the other off
+torch.distributed.destroy_process_group()
 """
 
 

@@ -319,6 +319,7 @@ def picture(found: Found) -> Figure:
     for axes, (data, title) in zip(figure.subplots(1, len(TITLES)), TITLES.items(), strict=True):
         for number, (method, (called, _)) in enumerate(METHODS.items()):
             rows = {size: [r["f1"] for r in of(found, data, method, size)] for size in means(found, data, method)}
+            # Beside each other, so that bars do not hide others.
             apart = [size * 1.02 ** (number - (len(METHODS) - 1) / 2) for size in rows]
             middles, bars = [[how(row) for row in rows.values()] for how in (statistics.mean, statistics.stdev)]
             if rows:

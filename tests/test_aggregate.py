@@ -323,7 +323,7 @@ def test_what_differs_is_no_seed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     assert "columns of runs.csv are taken for settings: weight_decay" in printed
     assert "The settings have 1 to 2" in printed
-    assert "Several settings are equal on dev, of which the lowest rate was taken, of: m." in printed
+    assert "equal on dev, of which that with the lowest rate, or else the first, was taken: m." in printed
     (tmp_path / "twice.csv").write_text("\n".join([header, rows[0], "m,1,.8,.2,.2,.2,.2,1,0"]))  # one seed, two results
     assert len(read_all([tmp_path / "twice.csv"])[0]) == 2
     (tmp_path / "pandas.csv").write_text(f",{header},date\n0,{rows[0]},monday\n1,{rows[1]},friday\n")

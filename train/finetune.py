@@ -146,8 +146,6 @@ def run_plan(
     if not resume:
         settings = replace(settings, lr=plan.settings(task, hidden_size=model.config.hidden_size).lr)
     vectors = None
-    if model.classifier.use != "encode" and plan.normalise is not None:
-        raise ValueError("normalise is for sentence vectors, which the task similarity learns: leave it out")
     if model.classifier.use == "encode":
         vectors, settings = how_vectors_come(loaded, plan, settings)
         task.prefix = vectors.before(None)
@@ -194,6 +192,8 @@ def ready(plan: Plan, data: Dataset) -> tuple[Task, Dataset, Settings]:
             f"what is learned comes from comparing the {task.least_batch} texts or more of a batch, and batch_size is "
             f"{settings.batch_size}: give a larger one (accumulate does not make it larger)"
         )
+    if plan.normalise is not None and task.head.use != "encode":
+        raise ValueError("normalise is for sentence vectors, which the task similarity learns: leave it out")
     if plan.track:
         require_tracker()
     return task, data, settings

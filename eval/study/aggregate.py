@@ -296,9 +296,7 @@ def of_letters(one: Table) -> list[str]:
         "Only texts are drawn for that; for the intervals (95 %), seeds too."
     )
     if any(compared["beats-first"] is not None for compared in one.compared):
-        sentence += (
-            " Of those with several seeds it beats the first, and the next better one, in so many pairs of seeds."
-        )
+        sentence += " Of those with several seeds a model beats the first, and the next better one, in so many pairs."
     found = [sentence]
     if 2 * len(one.pairs) / one.draws >= ALPHA:
         found.append(f"Of so many pairs none can be told apart: that would take more than {one.draws:,} draws.")
@@ -317,7 +315,8 @@ def of_choosing(one: Table) -> list[str]:
     tied = [chosen.model for chosen in one.best
             if sum(other.dev_f1 == chosen.dev_f1 for other in one.models[chosen.model]) > 1]  # fmt: skip
     if tied:
-        found.append(f"Several settings are equal on dev, of which the lowest rate was taken, of: {', '.join(tied)}.")
+        which = "that with the lowest rate, or else the first,"
+        found.append(f"Several settings are equal on dev, of which {which} was taken: {', '.join(tied)}.")
     lost, worst = dict[str, float](), 0
     for chosen in one.best:
         scores = [other.f1 for other in one.models[chosen.model]]

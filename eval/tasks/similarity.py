@@ -250,9 +250,8 @@ class Similarity(Task):
 
         Without scores: how often a text's own pair is the nearest of all pairs of the split (accuracy), the mean of
         1 / its rank (MRR), of texts that have a rival (0 where none has), neither for texts that are their own pairs,
-        and the uniformity of the texts' vectors: log of
-        the mean of exp(−2 d²) over all twos of them, the lower the better (Wang and Isola 2020, arXiv:2005.10242,
-        equation 2).
+        and the uniformity of the texts' vectors: log of the mean of exp(−2 d²) over all twos of them, the lower the
+        better (Wang and Isola 2020, arXiv:2005.10242, equation 2).
         """
         from scipy.stats import rankdata  # takes a second, which predictions would wait for too
 

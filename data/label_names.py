@@ -15,6 +15,7 @@ MISSING = {
     "nan", "-nan", "none", "(none)", "null", "(null)", "nil", "na", "n/a", "#n/a", "<na>", "#na", "nat", "?", "-",
     "欠損", "未入力",
 }  # fmt: skip
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FEW_TEXTS = 20  # a split of fewer is told
 MANY_CLASSES = 10  # labels that may be numbers or ids are at least so many
 MANY_NUMBERS = 20  # classes that are numbers with a fraction are at most so many
@@ -103,7 +104,7 @@ def label_notes(data: Dataset, splits: Sequence[str] = SPLITS, others: Sequence[
 def refuse_numbers(data: Dataset) -> None:
     """DataError where labels that nobody named look like numbers to predict, or like ids."""
     counts = Counter(str(example.label) for example in data.examples)
-    numbers = [name for name in counts if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", name)]
+    numbers = [name for name in counts if NUMBER.fullmatch(name)]
     real = len(numbers) == len(counts) > MANY_NUMBERS and any(float(name) % 1 for name in numbers)
     if real or (len(counts) >= MANY_CLASSES and 2 * len(counts) > counts.total()):
         what = "numbers" if len(numbers) == len(counts) else "ids or texts"

@@ -217,7 +217,7 @@ def test_an_option_that_makes_no_sense_is_one_sentence(told, rows, message):
 
 
 def test_numbers_are_no_classes_unless_they_are_named():
-    data = data_of([("a", "0", None, None), ("b", "1", None, None)], ("0", "1"))
+    data = data_of([("a", "0", None, None), ("b", "1.5", None, None)], ("0", "1.5"))
     task = task_for("similarity", data)
     assert "are numbers, such as 0, of single texts: name the column of second texts" in task.unmeant(data)
     assert not task.unmeant(replace(data, named=True))

@@ -4,7 +4,6 @@ Letters: n examples, P texts of each, H hidden size.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from ...data.dataset import SPLITS, Dataset, Example
-from ...data.label_names import FEW_TEXTS, refuse_numbers
+from ...data.label_names import FEW_TEXTS, NUMBER, refuse_numbers
 from ...data.pairs import pairs_of_classes
 from ...model.vectors import NUMBERS, CoSENT, VectorHead, no_rivals, vector_head
 from ...tokenize.encoding import EncodedBatch
@@ -129,9 +128,9 @@ class Similarity(Task):
         return task
 
     def unmeant(self, data: Dataset) -> str:
-        """Classes that are whole numbers, and were not named: they may be scores whose second texts were forgotten."""
+        """Classes that are numbers, and were not named: they may be scores whose second texts were forgotten."""
         labels = [str(e.label) for e in data.examples] if self.draws and not data.named else ["x"]
-        if not all(re.fullmatch(r"-?\d+(\.0)?", label) for label in labels):
+        if not all(map(NUMBER.fullmatch, labels)):
             return ""
         return (
             f"labels of {data.name} are numbers, such as {labels[0]}, of single texts: name the column of second texts "
